@@ -60,7 +60,7 @@ func (v *Verifier) Origins() []string { panic("stub") }
 
 // Explanation is what a proof claims beside what was expected; nothing in it is verified. For logs only.
 type Explanation struct {
-	HTU, ExpectedHTU string        // without query and fragment, printable, truncated
+	HTU, ExpectedHTU string // without query and fragment, printable, truncated
 	HTM              string
 	Skew             time.Duration // iat minus now; zero if there is no iat
 	HasIssuedAt      bool
