@@ -237,6 +237,36 @@ func isNil(v any) bool {
 	}
 }
 
+// parseOrigins also finds an origin that is given twice.
+func (c *config) parseOrigins() []origin {
+	var origins []origin
+	for _, s := range c.origins {
+		o, err := newOrigin(s, c.plainHTTP)
+		if err != nil {
+			c.problem("origin %q: %w", s, err)
+			continue
+		}
+		if slices.Contains(origins, o) {
+			c.problem("origin %q given twice", s)
+		}
+		origins = append(origins, o)
+	}
+	return origins
+}
+
+func (c *config) parseInternalHosts() []string {
+	var hosts []string
+	for _, s := range c.internalHosts {
+		normal, ok := appendAuthority(nil, "", s)
+		if !ok || !hasValidPort(string(normal)) {
+			c.problem("WithInternalHosts: %q is not a host", s)
+			continue
+		}
+		hosts = append(hosts, string(normal))
+	}
+	return hosts
+}
+
 // err checks what only makes sense together and joins all problems.
 func (c *config) err() error {
 	if c.allowReplay && c.has("WithReplayCache") {
