@@ -157,10 +157,7 @@ func (p *inspection) checkMethod() error {
 
 // Check 9.
 func (p *inspection) checkURI() error {
-	if p.req.URL != "" || p.target == (target{}) {
-		return p.checkURL(p.req.URL, p.claims.URI, p.target.emptyPath)
-	}
-	return p.checkTarget(&p.target, p.claims.URI)
+	return p.checkTarget(&p.target, withoutQuery(p.claims.URI))
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of
@@ -260,9 +257,10 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 }
 
 // acceptableUntil is when no replica accepts the proof any more, the clocks of
-// which differ by no more than the skew.
+// which differ by no more than the skew. The second is for the time that the
+// checks take.
 func (p *inspection) acceptableUntil() time.Time {
-	return p.start.Add(p.lifetime + p.skew)
+	return p.start.Add(p.lifetime + max(p.skew, time.Second))
 }
 
 // replayID is SHA-256 of the key's thumbprint and the jti. The thumbprint has 43

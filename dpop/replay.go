@@ -26,10 +26,3 @@ type ReplayCache interface {
 	// store into a replay. It should give up well before a client does.
 	Add(ctx context.Context, jkt string, id [32]byte, until time.Time) (fresh bool, err error)
 }
-type MemoryOption interface{ applyMemory(*MemoryCache) }
-type MemoryCache struct{}
-
-func NewMemoryCache(opts ...MemoryOption) (*MemoryCache, error) { panic("todo") }
-func (c *MemoryCache) Add(ctx context.Context, jkt string, id [32]byte, until time.Time) (fresh bool, err error) {
-	panic("todo")
-}

@@ -14,6 +14,9 @@ type target struct {
 
 	path string // empty, or starts with a slash
 
+	// url, without query, takes the place of all that for a [Request].
+	url string
+
 	// emptyPath: an empty path stays empty instead of becoming a slash.
 	emptyPath bool
 }
@@ -43,9 +46,11 @@ func targetOf(r *http.Request) (t target, ok bool) {
 	return t, t.path == "" || t.path[0] == '/'
 }
 
-// checkTarget is check 9 of RFC 9449, section 4.3.
+// checkTarget compares htu, which has no query, with the URI of the request.
 func (v *Verifier) checkTarget(t *target, htu string) error {
-	htu = withoutQuery(htu)
+	if t.url != "" {
+		return v.checkURL(t, htu)
+	}
 	addressed := false
 	for i := range v.origins {
 		o := &v.origins[i]
@@ -89,16 +94,15 @@ func (v *Verifier) isInternal(host string) bool {
 	return false
 }
 
-// checkURL is check 9 for a [Request]: uri lies within an origin, and htu is uri.
-func (v *Verifier) checkURL(uri, htu string, emptyPath bool) error {
-	uri, htu = withoutQuery(uri), withoutQuery(htu)
+// checkURL demands a URI within one of the origins.
+func (v *Verifier) checkURL(t *target, htu string) error {
 	var a, b [512]byte
-	want, ok := appendURI(a[:0], uri, emptyPath)
+	want, ok := appendURI(a[:0], t.url, t.emptyPath)
 	if !ok || !v.covers(want) {
 		return ErrMisdirected
 	}
-	got, ok := appendURI(b[:0], htu, emptyPath)
-	if !ok || string(got) != string(want) || v.exactHTU && htu != uri {
+	got, ok := appendURI(b[:0], htu, t.emptyPath)
+	if !ok || string(got) != string(want) || v.exactHTU && htu != t.url {
 		return ErrTarget
 	}
 	return nil

@@ -159,7 +159,7 @@ func (v *Verifier) VerifyProof(ctx context.Context, req Request) (*Proof, error)
 	case len(req.Proof) > v.maxSize:
 		return nil, ErrTooLarge
 	}
-	return v.verify(ctx, req, target{emptyPath: req.Method == http.MethodOptions})
+	return v.verify(ctx, req, target{url: withoutQuery(req.URL), emptyPath: req.Method == http.MethodOptions})
 }
 
 // usable finds the caller's mistakes that would make checks meaningless.
