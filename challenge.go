@@ -19,6 +19,7 @@ type challenges struct {
 	offered  []scheme // DPoP first: some clients read the first field line only
 	realm    string   // `realm="..."`
 	algs     string   // `, algs="..."`
+	metadata string   // `, resource_metadata="..."`, or nothing
 	describe bool
 }
 
@@ -29,6 +30,9 @@ func newChallenges(c *config, rules []Rule) challenges {
 		possible[s] = c.accepts(s) && allOfRule(rules).admits(s)
 	}
 	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet}
+	if c.resource != nil {
+		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
+	}
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
 	// what a client should be sent for where a certificate is enough.
@@ -88,7 +92,7 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 		if s == schemeDPoP {
 			line += c.algs
 		}
-		lines = append(lines, line)
+		lines = append(lines, line+c.metadata)
 	}
 	return lines
 }

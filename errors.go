@@ -57,6 +57,9 @@ const (
 	ErrInsufficientScope
 	// ErrClaim: the token lacks a claim that [Claim] demands.
 	ErrClaim
+	// ErrInsufficientAuthentication: the user did not authenticate as [StepUp]
+	// demands.
+	ErrInsufficientAuthentication
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -65,22 +68,23 @@ var requestErrors = [numRequestErrors]struct {
 	code, description string
 	hint              string
 }{
-	ErrNoCredentials:          {status: http.StatusUnauthorized, description: "no credentials"},
-	ErrUnsupportedScheme:      {status: http.StatusUnauthorized, description: "authentication scheme not supported"},
-	ErrMalformedAuthorization: {400, "invalid_request", "malformed Authorization field", ""},
-	ErrSeveralTokens:          {400, "invalid_request", "more than one Authorization field", ""},
-	ErrQueryToken:             {400, "invalid_request", "access token in the query", "middleware.IgnoreQueryToken ignores the one in the query"},
-	ErrStrayProof:             {400, "invalid_request", "DPoP proof beside a token that is not DPoP-bound", "without middleware.RefuseStrayProofs the proof is ignored"},
-	ErrTooEarly:               {status: http.StatusTooEarly, description: "request in TLS early data"},
-	ErrUnbound:                {401, "invalid_token", "token is not sender-constrained", "middleware.AllowUnbound accepts bearer tokens; better, have the issuer bind them"},
-	ErrBindingNotConfigured:   {401, "invalid_token", "token is bound by a means not accepted here", "the token's cnf names jkt or x5t#S256: add middleware.WithDPoP or middleware.WithMTLS"},
-	ErrDowngrade:              {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", ""},
-	ErrNotForDPoP:             {401, "invalid_token", "token is not bound to a DPoP key", "the issuer did not bind the token: is DPoP enabled for this client at the issuer?"},
-	ErrNotBound:               {401, "invalid_token", "token is not sender-constrained", ""},
-	ErrNotDPoPBound:           {401, "invalid_token", "token is not bound to a DPoP key", ""},
-	ErrNotCertificateBound:    {401, "invalid_token", "token is not bound to a certificate", ""},
-	ErrInsufficientScope:      {403, "insufficient_scope", "the token lacks a required scope", ""},
-	ErrClaim:                  {403, "insufficient_scope", "the token lacks a required claim", ""},
+	ErrNoCredentials:              {status: http.StatusUnauthorized, description: "no credentials"},
+	ErrUnsupportedScheme:          {status: http.StatusUnauthorized, description: "authentication scheme not supported"},
+	ErrMalformedAuthorization:     {400, "invalid_request", "malformed Authorization field", ""},
+	ErrSeveralTokens:              {400, "invalid_request", "more than one Authorization field", ""},
+	ErrQueryToken:                 {400, "invalid_request", "access token in the query", "middleware.IgnoreQueryToken ignores the one in the query"},
+	ErrStrayProof:                 {400, "invalid_request", "DPoP proof beside a token that is not DPoP-bound", "without middleware.RefuseStrayProofs the proof is ignored"},
+	ErrTooEarly:                   {status: http.StatusTooEarly, description: "request in TLS early data"},
+	ErrUnbound:                    {401, "invalid_token", "token is not sender-constrained", "middleware.AllowUnbound accepts bearer tokens; better, have the issuer bind them"},
+	ErrBindingNotConfigured:       {401, "invalid_token", "token is bound by a means not accepted here", "the token's cnf names jkt or x5t#S256: add middleware.WithDPoP or middleware.WithMTLS"},
+	ErrDowngrade:                  {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", ""},
+	ErrNotForDPoP:                 {401, "invalid_token", "token is not bound to a DPoP key", "the issuer did not bind the token: is DPoP enabled for this client at the issuer?"},
+	ErrNotBound:                   {401, "invalid_token", "token is not sender-constrained", ""},
+	ErrNotDPoPBound:               {401, "invalid_token", "token is not bound to a DPoP key", ""},
+	ErrNotCertificateBound:        {401, "invalid_token", "token is not bound to a certificate", ""},
+	ErrInsufficientScope:          {403, "insufficient_scope", "the token lacks a required scope", ""},
+	ErrClaim:                      {403, "insufficient_scope", "the token lacks a required claim", ""},
+	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 
 // Error returns "middleware: " and the description.

@@ -45,6 +45,7 @@ type config struct {
 	quiet           bool
 
 	realm    string
+	resource *ProtectedResource
 	deny     func(http.ResponseWriter, *http.Request, Denial)
 	observer func(context.Context, Outcome)
 

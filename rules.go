@@ -95,12 +95,17 @@ func (s *scopesRule) validate() error {
 	}
 	var problems []error
 	for _, scope := range s.all {
-		// RFC 6749, section 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ).
-		if scope == "" || strings.ContainsFunc(scope, func(c rune) bool { return c < '!' || c == '"' || c == '\\' || c > '~' }) {
+		if !isScopeToken(scope) {
 			problems = append(problems, fmt.Errorf("middleware: Scopes: %q is not a scope", scope))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// isScopeToken reports whether s can be a scope (RFC 6749, section 3.3:
+// 1*( %x21 / %x23-5B / %x5D-7E )).
+func isScopeToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c < '!' || c == '"' || c == '\\' || c > '~' })
 }
 
 func (s *scopesRule) admits(shape) bool { return true }
