@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
-		"net/http"
+	"net/http"
 	"slices"
 	"time"
 
