@@ -73,16 +73,13 @@ func parseKeySet(raw []byte, maxKeys int) (*keySet, error) {
 // add files key under every name that a token may use for it, and returns what
 // distinguishes it from others.
 func (s *keySet) add(key jose.Key) (entry string, err error) {
-	if key.Use != "" && key.Use != "sig" {
-		return "", fmt.Errorf("use %q", key.Use) // RFC 7517, section 4.2.
-	}
 	d, err := digestOf(key.Public)
 	if err != nil {
 		return "", err
 	}
 	algs := fitting(key)
 	if len(algs) == 0 {
-		return "", fmt.Errorf("no algorithm for it (alg %q)", key.Algorithm)
+		return "", errKeyType
 	}
 	for _, alg := range algs {
 		s.file(name{alg, ""}, key.Public)
@@ -133,21 +130,7 @@ func (s *keySet) known(key crypto.PublicKey) bool {
 
 // fitting returns the algorithms that key may verify.
 func fitting(key jose.Key) []string {
-	var algs []string
-	for _, alg := range jose.Algorithms() {
-		if permits(key.Algorithm, alg) && jose.CheckKey(alg, key.Public) == nil {
-			algs = append(algs, alg)
-		}
-	}
-	return algs
-}
-
-// permits reports whether a key whose alg member is stated may verify alg.
-// EdDSA is what an Ed25519 key was called before RFC 9864; tokens and sets of
-// one issuer do not always change over at the same time.
-func permits(stated, alg string) bool {
-	edwards := func(alg string) bool { return alg == "EdDSA" || alg == "Ed25519" }
-	return stated == "" || stated == alg || edwards(stated) && edwards(alg)
+	return slices.DeleteFunc(jose.Algorithms(), func(alg string) bool { return key.Usable(alg) != nil })
 }
 
 // A digest stands for a public key.
