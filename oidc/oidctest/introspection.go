@@ -40,7 +40,7 @@ func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	if edit != nil {
 		edit(answer)
 	}
-	header := map[string]any{"typ": introspectionJWT, "alg": i.settings.algorithm, "kid": i.signer().KeyID}
+	header := map[string]any{"typ": introspectionJWT, "alg": i.signer().Algorithm, "kid": i.signer().KeyID}
 	claims := map[string]any{
 		"iss": i.URL, "aud": caller, "iat": time.Now().Unix(), "token_introspection": answer,
 	}

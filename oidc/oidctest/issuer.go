@@ -1,6 +1,7 @@
 package oidctest
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -256,13 +257,24 @@ func (i *Issuer) Requests(e Endpoint) []Request {
 // Rotate makes a new key, publishes it beside the older ones, and signs with it
 // from now on.
 func (i *Issuer) Rotate() {
-	key := josetest.NewKey(i.settings.algorithm)
+	i.publish(josetest.NewKey(i.settings.algorithm))
+}
+
+func (i *Issuer) publish(key *josetest.Key) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.serial++
 	key.KeyID = "key-" + strconv.Itoa(i.serial)
 	i.keys = append(i.keys, key)
 }
+
+// SignWith publishes the given key too and signs with it from now on, as alg.
+func (i *Issuer) SignWith(alg string, key crypto.Signer) {
+	i.publish(josetest.FromSigner(alg, key))
+}
+
+// PublicKey returns the key that verifies what is signed now.
+func (i *Issuer) PublicKey() crypto.PublicKey { return i.signer().Signer.Public() }
 
 // Retire publishes no key but the one that signs.
 func (i *Issuer) Retire() {

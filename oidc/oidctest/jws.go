@@ -18,9 +18,9 @@ import (
 // jws is what a client signed, read with the standard library only.
 type jws struct {
 	header struct {
-		Algorithm string            `json:"alg"`
-		Type      string            `json:"typ"`
-		JWK       map[string]string `json:"jwk"`
+		Algorithm string         `json:"alg"`
+		Type      string         `json:"typ"`
+		JWK       map[string]any `json:"jwk"`
 	}
 	payload   []byte
 	input     string
@@ -54,7 +54,7 @@ func (j *jws) verify(key crypto.PublicKey) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
 		half := len(j.signature) / 2
-		if j.header.Algorithm[:2] != "ES" || hash == 0 || half != (key.Curve.Params().BitSize+7)/8 {
+		if !strings.HasPrefix(j.header.Algorithm, "ES") || hash == 0 || half != (key.Curve.Params().BitSize+7)/8 {
 			return false
 		}
 		r, s := new(big.Int).SetBytes(j.signature[:half]), new(big.Int).SetBytes(j.signature[half:])
@@ -78,14 +78,16 @@ func suffix(alg string) string {
 }
 
 // publicKey reads the members of a JWK.
-func publicKey(jwk map[string]string) (crypto.PublicKey, error) {
+func publicKey(jwk map[string]any) (crypto.PublicKey, error) {
 	octets := func(name string) []byte {
-		b, _ := base64.RawURLEncoding.DecodeString(jwk[name])
+		text, _ := jwk[name].(string)
+		b, _ := base64.RawURLEncoding.DecodeString(text)
 		return b
 	}
 	switch jwk["kty"] {
 	case "EC":
-		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[jwk["crv"]]
+		crv, _ := jwk["crv"].(string)
+		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[crv]
 		if curve == nil {
 			return nil, errors.New("unknown curve")
 		}
@@ -104,11 +106,12 @@ func publicKey(jwk map[string]string) (crypto.PublicKey, error) {
 }
 
 // thumbprint is RFC 7638 with SHA-256: encoding/json sorts the members of a map.
-func thumbprint(jwk map[string]string) string {
-	required := make(map[string]string)
+func thumbprint(jwk map[string]any) string {
+	required := make(map[string]any)
+	kty, _ := jwk["kty"].(string)
 	for _, name := range map[string][]string{
 		"EC": {"crv", "kty", "x", "y"}, "RSA": {"e", "kty", "n"}, "OKP": {"crv", "kty", "x"},
-	}[jwk["kty"]] {
+	}[kty] {
 		required[name] = jwk[name]
 	}
 	raw, err := json.Marshal(required)

@@ -15,14 +15,23 @@ import (
 
 // Change makes a token differ from the issuer's usual one. Changes apply in the
 // order in which they are given.
-type Change func(*draft)
+type Change func(*Draft)
 
-// draft is a token that is not signed yet.
-type draft struct {
+// Draft is a token that is not signed yet.
+type Draft struct {
+	Header map[string]any
+	Claims map[string]any
+
 	issuer *Issuer
-	header map[string]any
-	claims map[string]any
 	key    *josetest.Key
+}
+
+// Rename moves a claim to another name.
+func (d *Draft) Rename(from, to string) {
+	if v, ok := d.Claims[from]; ok {
+		d.Claims[to] = v
+		delete(d.Claims, from)
+	}
 }
 
 // Token returns an access token as RFC 9068 has it, changed as told: signed with
@@ -30,8 +39,8 @@ type draft struct {
 // with the subject "user-1" and the client id "client".
 func (i *Issuer) Token(changes ...Change) string {
 	d := i.draft(changes)
-	token := d.key.Sign(d.header, d.claims)
-	i.remember(token, d.claims)
+	token := d.key.Sign(d.Header, d.Claims)
+	i.remember(token, d.Claims)
 	return token
 }
 
@@ -39,7 +48,7 @@ func (i *Issuer) Token(changes ...Change) string {
 // what the claims of [Issuer.Token] with the same changes would be.
 func (i *Issuer) OpaqueToken(changes ...Change) string {
 	token := rand.Text()
-	i.remember(token, i.draft(changes).claims)
+	i.remember(token, i.draft(changes).Claims)
 	return token
 }
 
@@ -56,12 +65,12 @@ func (i *Issuer) remember(token string, claims map[string]any) {
 	i.issued[token] = claims
 }
 
-func (i *Issuer) draft(changes []Change) *draft {
+func (i *Issuer) draft(changes []Change) *Draft {
 	now := time.Now()
-	d := &draft{
+	d := &Draft{
 		issuer: i,
-		header: map[string]any{"typ": "at+jwt"},
-		claims: map[string]any{
+		Header: map[string]any{"typ": "at+jwt"},
+		Claims: map[string]any{
 			"iss":       i.URL,
 			"aud":       i.settings.audience,
 			"sub":       "user-1",
@@ -75,27 +84,27 @@ func (i *Issuer) draft(changes []Change) *draft {
 	for _, change := range changes {
 		change(d)
 	}
-	maps.DeleteFunc(d.header, func(_ string, v any) bool { return v == nil })
+	maps.DeleteFunc(d.Header, func(_ string, v any) bool { return v == nil })
 	return d
 }
 
 // Claim sets a claim to anything that encoding/json can encode; nil is JSON null.
 func Claim(name string, value any) Change {
-	return func(d *draft) { d.claims[name] = value }
+	return func(d *Draft) { d.Claims[name] = value }
 }
 
 // Without leaves claims out.
 func Without(names ...string) Change {
-	return func(d *draft) {
+	return func(d *Draft) {
 		for _, name := range names {
-			delete(d.claims, name)
+			delete(d.Claims, name)
 		}
 	}
 }
 
 // Header sets a header member; nil leaves it out.
 func Header(name string, value any) Change {
-	return func(d *draft) { d.header[name] = value }
+	return func(d *Draft) { d.Header[name] = value }
 }
 
 // Scope sets scope.
@@ -103,7 +112,7 @@ func Scope(scopes ...string) Change { return Claim("scope", strings.Join(scopes,
 
 // ExpiresIn sets exp, counted from now. It may be negative.
 func ExpiresIn(d time.Duration) Change {
-	return func(t *draft) { t.claims["exp"] = time.Now().Add(d).Unix() }
+	return func(t *Draft) { t.Claims["exp"] = time.Now().Add(d).Unix() }
 }
 
 // BoundToKey sets cnf.jkt: the RFC 7638 thumbprint of a DPoP key (RFC 9449, section 6.1).
@@ -117,26 +126,26 @@ func BoundToCertificate(cert *x509.Certificate) Change {
 
 // confirm adds a member to cnf.
 func confirm(method, thumbprint string) Change {
-	return func(d *draft) {
+	return func(d *Draft) {
 		cnf := map[string]any{method: thumbprint}
-		if before, ok := d.claims["cnf"].(map[string]any); ok {
+		if before, ok := d.Claims["cnf"].(map[string]any); ok {
 			maps.Copy(cnf, before)
 			cnf[method] = thumbprint
 		}
-		d.claims["cnf"] = cnf
+		d.Claims["cnf"] = cnf
 	}
 }
 
 // ForClient makes it a token of the client credentials grant: the client speaks
 // for itself (RFC 9068, section 2.2).
 func ForClient(id string) Change {
-	return func(d *draft) { d.claims["client_id"], d.claims["sub"] = id, id }
+	return func(d *Draft) { d.Claims["client_id"], d.Claims["sub"] = id, id }
 }
 
 // SignedBy signs with another key than the issuer's. alg, and the kid of the
 // issuer's key, go into the header.
 func SignedBy(alg string, key crypto.Signer) Change {
-	return func(d *draft) {
+	return func(d *Draft) {
 		kid := d.key.KeyID
 		d.key = josetest.FromSigner(alg, key)
 		d.key.KeyID = kid
