@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -161,6 +160,7 @@ type claims struct {
 	Issuer   string          `json:"iss"`
 	Subject  string          `json:"sub"`
 	ID       string          `json:"jti"`
+	UTI      json.RawMessage `json:"uti"`
 	Audience audience        `json:"aud"`
 	Expiry   instant         `json:"exp"`
 	Begin    instant         `json:"nbf"`
@@ -176,16 +176,12 @@ type claims struct {
 	Roles    json.RawMessage `json:"roles"`
 
 	// What tells an access token from other tokens.
-	Typ           json.RawMessage `json:"typ"`
-	TokenUse      json.RawMessage `json:"token_use"`
-	Version       json.RawMessage `json:"ver"`
-	Nonce         json.RawMessage `json:"nonce"`
-	AtHash        json.RawMessage `json:"at_hash"`
-	CHash         json.RawMessage `json:"c_hash"`
-	SHash         json.RawMessage `json:"s_hash"`
-	Events        json.RawMessage `json:"events"`
-	HTM           json.RawMessage `json:"htm"`
-	Introspection json.RawMessage `json:"token_introspection"`
+	Typ      json.RawMessage `json:"typ"`
+	TokenUse json.RawMessage `json:"token_use"`
+	Nonce    json.RawMessage `json:"nonce"`
+	AtHash   json.RawMessage `json:"at_hash"`
+	CHash    json.RawMessage `json:"c_hash"`
+	SHash    json.RawMessage `json:"s_hash"`
 }
 
 // newToken is TokenFromClaims by the given profile; it keeps raw. ignored names
@@ -195,7 +191,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 	if err := jose.Unmarshal(raw, &c, maxTokenDepth); err != nil {
 		return nil, nil, ErrClaims
 	}
-	scopes, err := p.scopes(&c)
+	scopes, err := p.scope(&c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -206,8 +202,8 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 	return &Token{
 		Issuer:       c.Issuer,
 		Subject:      c.Subject,
-		ClientID:     p.clientID(&c),
-		ID:           c.ID,
+		ClientID:     p.client(&c),
+		ID:           p.id(&c),
 		Audience:     slices.Clip(c.Audience),
 		Scopes:       slices.Clip(scopes),
 		IssuedAt:     c.IssuedAt.Time(),
@@ -260,11 +256,19 @@ func jsonString(raw []byte) (s string, err error) {
 	return s, nil
 }
 
-// splitScope splits a scope string (RFC 6749, section 3.3).
-func splitScope(raw []byte) ([]string, error) {
-	s, err := jsonString(raw)
-	if err != nil {
-		return nil, ErrScope
+
+// optionalString is the string in raw, or "" if it holds none.
+func optionalString(raw json.RawMessage) string {
+	s, _ := jsonString(raw)
+	return s
+}
+
+// firstString is the first string in raws that is not empty.
+func firstString(raws ...json.RawMessage) string {
+	for _, raw := range raws {
+		if s := optionalString(raw); s != "" {
+			return s
+		}
 	}
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), nil
+	return ""
 }
