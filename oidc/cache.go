@@ -48,7 +48,7 @@ func newCache(size int, keys KeySource) *cache {
 	return c
 }
 
-// generation is the key source's, or 0 if it counts none.
+// generation is the key source's, or 0 if it counts none or has no keys.
 func (c *cache) generation() uint64 {
 	if c == nil || c.current == nil {
 		return 0
@@ -67,7 +67,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 		return nil, false
 	}
 	generation := c.generation()
-	if c.current != nil && e.generation.Load() == generation {
+	if generation != 0 && generation == e.generation.Load() {
 		return e, true
 	}
 	if !c.keys.Contains(e.key) {
@@ -82,4 +82,13 @@ func (c *cache) add(id [sha256.Size]byte, e *entry) {
 	if c != nil {
 		c.entries.Set(id, e)
 	}
+}
+
+func (c *cache) remove(id [sha256.Size]byte) { c.entries.Invalidate(id) }
+
+func (c *cache) len() int {
+	if c == nil {
+		return 0
+	}
+	return c.entries.EstimatedSize()
 }

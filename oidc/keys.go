@@ -3,6 +3,8 @@ package oidc
 import (
 	"context"
 	"crypto"
+
+	"github.com/keybound-go/middleware/jwks"
 )
 
 // KeySource is where a [Verifier] gets the keys of its issuer.
@@ -11,8 +13,8 @@ import (
 // Implementations are called concurrently. What they answer decides whose
 // tokens are accepted: a source must hold the keys of one issuer only.
 //
-// A source may also have a method Generation() uint64, whose result changes
-// whenever Contains could begin to answer false for a key. It spares the cache
+// A source may also have a method Generation() uint64: as long as it returns the
+// same value, and that is not 0, Contains answers the same. It spares the cache
 // of verified tokens a call of Contains for each request.
 type KeySource interface {
 	// Keys returns the keys that may have signed a token with these header members; kid is "" if
@@ -31,3 +33,19 @@ const maxKeys = 16
 
 // generations is the optional part of KeySource.
 type generations interface{ Generation() uint64 }
+
+var (
+	_ KeySource   = (*jwks.Source)(nil)
+	_ generations = (*jwks.Source)(nil)
+)
+
+// keyOptions are the settings of a key source that a Verifier makes for itself.
+func keyOptions(c *config) (opts []jwks.Option) {
+	if c.provider.client != nil {
+		opts = append(opts, jwks.WithHTTPClient(c.provider.client))
+	}
+	if c.provider.loopbackHTTP {
+		opts = append(opts, jwks.DangerouslyAllowLoopbackHTTP())
+	}
+	return opts
+}

@@ -157,15 +157,15 @@ func TokenFromClaims(claims []byte) (*Token, error) {
 // claims are the members of a claim set that this package acts on, those of all
 // profiles together.
 type claims struct {
-	Issuer   string          `json:"iss"`
-	Subject  string          `json:"sub"`
-	ID       string          `json:"jti"`
-	UTI      json.RawMessage `json:"uti"`
-	Audience audience        `json:"aud"`
-	Expiry   instant         `json:"exp"`
-	Begin    instant         `json:"nbf"`
-	IssuedAt instant         `json:"iat"`
-	Cnf      json.RawMessage `json:"cnf"`
+	Issuer   string           `json:"iss"`
+	Subject  string           `json:"sub"`
+	ID       string           `json:"jti"`
+	UTI      json.RawMessage  `json:"uti"`
+	Audience audience         `json:"aud"`
+	Expiry   jose.NumericDate `json:"exp"`
+	Begin    jose.NumericDate `json:"nbf"`
+	IssuedAt jose.NumericDate `json:"iat"`
+	Cnf      json.RawMessage  `json:"cnf"`
 
 	ClientID json.RawMessage `json:"client_id"`
 	AZP      json.RawMessage `json:"azp"`
@@ -255,7 +255,6 @@ func jsonString(raw []byte) (s string, err error) {
 	}
 	return s, nil
 }
-
 
 // optionalString is the string in raw, or "" if it holds none.
 func optionalString(raw json.RawMessage) string {

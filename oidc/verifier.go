@@ -126,6 +126,7 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 		return nil, nil, false
 	}
 	if err := checkTimes(e.token.Expiry, e.begin, e.token.IssuedAt, time.Now(), v.skew); err != nil {
+		v.cache.remove(id)
 		return nil, err, true
 	}
 	copied := e.token
