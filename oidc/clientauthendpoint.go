@@ -176,3 +176,28 @@ func withCertificate(own http.RoundTripper, certificate getCertificate) (http.Ro
 	transport.TLSClientConfig.GetClientCertificate = certificate
 	return transport, nil
 }
+
+// newEndpoint returns the endpoint that c names, or else the one that pick finds
+// in the discovery document; the second result of pick is its mTLS alias.
+func newEndpoint(c *clientConfig, name string, p *provider, certificate getCertificate,
+	pick func(*metadata) (plain, mtls string)) (*endpoint, error) {
+	client, err := endpointClient(c.provider.client, certificate)
+	if err != nil {
+		return nil, fmt.Errorf("oidc: %w", err)
+	}
+	e := &endpoint{name: name, issuer: c.issuer, client: client, loopback: c.provider.loopbackHTTP}
+	if c.endpoint != "" {
+		e.locate = func(context.Context) (string, error) { return c.endpoint, nil }
+		return e, nil
+	}
+	e.locate = func(ctx context.Context) (string, error) {
+		return p.endpoint(ctx, name+"_endpoint", func(m *metadata) string {
+			plain, mtls := pick(m)
+			if certificate != nil && mtls != "" {
+				return mtls // RFC 8705, section 5
+			}
+			return plain
+		})
+	}
+	return e, nil
+}
