@@ -150,7 +150,7 @@ func newClaimSet(raw []byte) *claimSet {
 // audience; which claims must be there is the caller's business too. It keeps no
 // reference to claims. Its errors are [TokenError] kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
-	t, _, err := newToken(bytes.Clone(claims), RFC9068.rules(), nil)
+	t, _, err := newToken(claims, RFC9068.rules(), nil)
 	return t, err
 }
 
@@ -184,8 +184,11 @@ type claims struct {
 	SHash    json.RawMessage `json:"s_hash"`
 }
 
-// newToken is TokenFromClaims by the given profile; it keeps raw. ignored names
-// the cnf members of DangerouslyIgnoreConfirmation.
+// newToken is TokenFromClaims by the given profile. ignored names the cnf members
+// of DangerouslyIgnoreConfirmation.
+//
+// Invariant: nothing in the result shares memory with raw, which lies next to
+// the very token in a parsed message: a cached Token must not keep that alive.
 func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error) {
 	var c claims
 	if err := jose.Unmarshal(raw, &c, maxTokenDepth); err != nil {
@@ -209,7 +212,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 		IssuedAt:     c.IssuedAt.Time(),
 		Expiry:       c.Expiry.Time(),
 		Confirmation: cnf,
-		claims:       newClaimSet(raw),
+		claims:       newClaimSet(bytes.Clone(raw)),
 	}, &c, nil
 }
 
