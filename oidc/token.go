@@ -236,10 +236,10 @@ func stringOrList(raw []byte) ([]string, error) {
 	return []string{s}, nil
 }
 
-// stringList is stricter than encoding/json, which decodes null as "".
+// stringList is stricter than encoding/json, which decodes null as "" and as no list.
 func stringList(raw []byte) ([]string, error) {
 	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
 		return nil, ErrClaims
 	}
 	list := make([]string, len(elements))
@@ -258,6 +258,9 @@ func jsonString(raw []byte) (s string, err error) {
 	}
 	return s, nil
 }
+
+// stated reports whether a claim is there and not null.
+func stated(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
 
 // optionalString is the string in raw, or "" if it holds none.
 func optionalString(raw json.RawMessage) string {
