@@ -102,6 +102,11 @@ func Without(names ...string) Change {
 	}
 }
 
+// Rename moves a claim, if it is there, to another name.
+func Rename(from, to string) Change {
+	return func(d *Draft) { d.Rename(from, to) }
+}
+
 // Header sets a header member; nil leaves it out.
 func Header(name string, value any) Change {
 	return func(d *Draft) { d.Header[name] = value }
