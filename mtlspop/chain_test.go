@@ -233,6 +233,9 @@ func (f checkerFunc) Check(ctx context.Context, chain []*x509.Certificate) error
 	return f(ctx, chain)
 }
 
+// ctxKey marks the context of a request.
+type ctxKey struct{}
+
 func TestRevocation(t *testing.T) {
 	root := mtlspoptest.NewCA(t, "Root")
 	lower := root.Intermediate("Intermediate")
