@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -188,12 +189,19 @@ func WithHosts(hosts ...string) Option {
 			c.mistake("WithHosts names no host")
 		}
 		for _, host := range hosts {
-			if host == "" || strings.ContainsAny(host, "/@?#[] ") {
-				c.mistake("WithHosts: %q is not a host", host)
+			if !isHost(host) {
+				c.mistake("WithHosts: %q is not a host without a port", host)
 			}
 			c.hosts = append(c.hosts, strings.ToLower(host))
 		}
 	}}
+}
+
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return s != "" && !strings.ContainsAny(s, ":/@?#[]* ")
 }
 
 // WithTransport sets what carries the requests, for a proxy for instance. Time-outs, sizes and [WithHosts] hold all the
