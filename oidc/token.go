@@ -31,3 +31,6 @@ func (t *Token) Claims(v any) error { panic("stub") }
 // TokenFromClaims builds a Token from a claim set that somebody else has
 // verified. It checks shapes (cnf above all), not times, issuer or audience.
 func TokenFromClaims(claims []byte) (*Token, error) { panic("stub") }
+
+// Claim returns the values of the claim at path. (CONTRACT STUB)
+func (t *Token) Claim(path ...string) (values []string, ok bool) { panic("stub") }
