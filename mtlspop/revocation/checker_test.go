@@ -389,7 +389,9 @@ func TestAnswersLiveNoLongerThanTheyMay(t *testing.T) {
 	}
 }
 
-func ocspName(kind int) string { return map[int]string{ocsp.Good: "good", ocsp.Revoked: "revoked"}[kind] }
+func ocspName(kind int) string {
+	return map[int]string{ocsp.Good: "good", ocsp.Revoked: "revoked"}[kind]
+}
 
 func TestADelegateSpeaksNoLongerThanItsCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
