@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/keybound-go/middleware/mtlspop"
 )
 
 // Checker tells whether certificates are revoked. It is safe for concurrent use. The zero Checker refuses everything; use
@@ -20,6 +22,8 @@ type Checker struct {
 	answers *memo[answerKey, answer]
 	lists   *memo[listKey, *crl]
 }
+
+var _ mtlspop.RevocationChecker = (*Checker)(nil)
 
 // answer is what a CA said about one certificate. Invariant: it was signed by the CA or its delegate.
 type answer struct {
@@ -39,7 +43,7 @@ var ErrNoSource = errors.New("revocation: the certificate names no OCSP responde
 const maxSources = 3
 
 // Check reports whether a certificate of chain is revoked: nil if none is, or if the mode tolerates not knowing;
-// mtlspop.ErrRevoked if one is, which is the client's fault; any other error means that the status could not be learned.
+// [mtlspop.ErrRevoked] if one is, which is the client's fault; any other error means that the status could not be learned.
 //
 // Precondition: chain is verified, leaf first and trust anchor last, as in [x509.Certificate.Verify]. The anchor is not
 // checked. Check asks the network at most once per certificate and cache life, and returns when ctx ends; an error of ctx
@@ -70,7 +74,7 @@ func (c *Checker) checkOne(ctx context.Context, cert, issuer *x509.Certificate) 
 	})
 	switch {
 	case err == nil && got.revoked:
-		return errRevoked
+		return mtlspop.ErrRevoked
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:

@@ -40,7 +40,7 @@ func check(c *revocation.Checker, ids ...*identity) error {
 func requireUnknown(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, revoked)
+	require.NotErrorIs(t, err, mtlspop.ErrRevoked)
 	var kind mtlspop.BindingError
 	require.False(t, errors.As(err, &kind), "an error of ours must not be a kind: %v", err)
 }
@@ -176,8 +176,8 @@ func TestOCSPAnswers(t *testing.T) {
 				require.NoError(t, strict)
 				require.NoError(t, bestEffort)
 			case isRevoked:
-				require.Equal(t, revoked, strict)
-				require.Equal(t, revoked, bestEffort)
+				require.Equal(t, mtlspop.ErrRevoked, strict)
+				require.Equal(t, mtlspop.ErrRevoked, bestEffort)
 			case isUnknown:
 				requireUnknown(t, strict)
 				require.NoError(t, bestEffort)
@@ -199,7 +199,7 @@ func TestTheResponderReadsTheRequest(t *testing.T) {
 	checker := newChecker(t, revocation.Strict)
 	for range 3 {
 		require.NoError(t, check(checker, issue(t, root, withOCSP(server.URL)), root))
-		require.Equal(t, revoked, check(checker, issue(t, root, func(c *x509.Certificate) {
+		require.Equal(t, mtlspop.ErrRevoked, check(checker, issue(t, root, func(c *x509.Certificate) {
 			c.SerialNumber, c.OCSPServer = bad, []string{server.URL}
 		}), root))
 	}
@@ -236,9 +236,9 @@ func TestEveryCertificateButTheAnchorIsChecked(t *testing.T) {
 	require.NoError(t, check(newChecker(t, revocation.Strict), client, sub, root))
 	require.EqualValues(t, 2, server.asked.Load())
 	serve(4711)
-	require.Equal(t, revoked, check(newChecker(t), client, sub, root))
+	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t), client, sub, root))
 	serve(5)
-	require.Equal(t, revoked, check(newChecker(t), client, sub, root), "the intermediate is revoked")
+	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t), client, sub, root), "the intermediate is revoked")
 	require.NoError(t, check(newChecker(t, revocation.Strict), client), "the leaf itself is the anchor")
 }
 
@@ -271,7 +271,7 @@ func TestAServerThatIsDown(t *testing.T) {
 					require.NoError(t, err)
 					require.Zero(t, server.asked.Load(), "Off asks nobody")
 				} else {
-					require.Equal(t, revoked, err)
+					require.Equal(t, mtlspop.ErrRevoked, err)
 				}
 			})
 		}
@@ -370,7 +370,7 @@ func TestAnswersLiveNoLongerThanTheyMay(t *testing.T) {
 						checker := newChecker(t, opts...)
 						see := func() {
 							if err := check(checker, client, root); kind == ocsp.Revoked {
-								require.Equal(t, revoked, err)
+								require.Equal(t, mtlspop.ErrRevoked, err)
 							} else {
 								require.NoError(t, err)
 							}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 )
 
@@ -202,7 +203,7 @@ func FuzzNoAnswerMakesARevokedCertificateGood(f *testing.F) {
 			func(*http.Request) ([]byte, error) { return sent, nil })))
 		require.NoError(t, err)
 		err = checker.Check(context.Background(), chain)
-		if err == nil || err != revoked && strings.Contains(err.Error(), "panic") {
+		if err == nil || err != mtlspop.ErrRevoked && strings.Contains(err.Error(), "panic") {
 			t.Fatalf("%x: %v", sent, err)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 )
 
@@ -126,8 +127,8 @@ func TestLists(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, bestEffort)
 			case isRevoked:
-				require.Equal(t, revoked, err)
-				require.Equal(t, revoked, bestEffort)
+				require.Equal(t, mtlspop.ErrRevoked, err)
+				require.Equal(t, mtlspop.ErrRevoked, bestEffort)
 			case isUnknown:
 				requireUnknown(t, err)
 				require.NoError(t, bestEffort)
@@ -189,7 +190,7 @@ func TestTheListsAreAskedWhenNoResponderAnswers(t *testing.T) {
 			})
 			err := check(newChecker(t), client, root)
 			if test.revoked {
-				require.Equal(t, revoked, err)
+				require.Equal(t, mtlspop.ErrRevoked, err)
 			} else {
 				require.NoError(t, err)
 			}
@@ -225,7 +226,7 @@ func TestOneListServesAllCertificatesOfItsCA(t *testing.T) {
 			c.SerialNumber, c.CRLDistributionPoints = big.NewInt(i+1), []string{server.URL}
 		})
 		if i+1 == 7 {
-			require.Equal(t, revoked, check(checker, client, root))
+			require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
 		} else {
 			require.NoError(t, check(checker, client, root))
 		}
@@ -252,11 +253,11 @@ func TestAnOlderListNeverReplacesANewerOne(t *testing.T) {
 		checker := newChecker(t, revocation.Strict,
 			revocation.WithTransport(transport(func(*http.Request) ([]byte, error) { return sends, nil })))
 		client := issue(t, root, withCRL("http://127.0.0.1/"))
-		require.Equal(t, revoked, check(checker, client, root))
+		require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
 		sends = older
 		for range 3 {
 			time.Sleep(2 * time.Minute)
-			require.Equal(t, revoked, check(checker, client, root), "a list that has not expired is sent again")
+			require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root), "a list that has not expired is sent again")
 		}
 		sends = numbered(9)
 		time.Sleep(2 * time.Minute)

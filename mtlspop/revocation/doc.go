@@ -1,14 +1,14 @@
 // Package revocation answers "has the CA taken this client certificate back?"
 //
 // It asks the OCSP responders (RFC 6960) that the certificate names, and if none of them gives a usable answer, the
-// certificate revocation lists (RFC 5280) that it names. Hand a [Checker] to the mtlspop Verifier that validates the
+// certificate revocation lists (RFC 5280) that it names. A [Checker] works for the [mtlspop.Verifier] that validates the
 // chain:
 //
 //	checker, err := revocation.New(revocation.Strict, revocation.WithHosts("pki.example"))
 //	if err != nil {
 //		log.Fatal(err)
 //	}
-//	err = checker.Check(ctx, chain) // leaf first, trust anchor last
+//	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(checker))
 //
 // # What the modes mean
 //
