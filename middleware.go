@@ -300,8 +300,9 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			g.refuse(w, r, v, err)
 			return
 		}
-		g.announce(w.Header(), r, v)
-		passed := g.pass(r, v)
+		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
+		g.announce(w.Header(), r, v, fromTerminator)
+		passed := g.pass(r, v, fromTerminator)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.
 		if r.MultipartForm == nil {
@@ -311,10 +312,10 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 }
 
 // announce sets the fields of a response to a request that passes.
-func (g *Guard) announce(h http.Header, r *http.Request, v *verified) {
+func (g *Guard) announce(h http.Header, r *http.Request, v *verified, fromTerminator bool) {
 	g.expose(h, r)
-	if v.by.mtls != nil && v.by.mtls.TrustsPeer(r) {
-		for _, name := range v.by.mtls.ForwardedHeaders() {
+	if v.by.mtls != nil && fromTerminator {
+		for _, name := range g.forwarded {
 			h.Add("Vary", name) // RFC 9440, section 2.4.
 		}
 	}
@@ -336,8 +337,9 @@ func (g *Guard) expose(h http.Header, r *http.Request) {
 }
 
 // pass returns the request that the handler sees: r with the credential in its
-// context, and without what it should not see.
-func (g *Guard) pass(r *http.Request, v *verified) *http.Request {
+// context, and without what it should not see: a forwarded certificate from
+// anybody but a terminator is somebody's claim.
+func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
 	hide := g.forwardBearer || g.hideCredentials
 	if hide {
@@ -348,8 +350,8 @@ func (g *Guard) pass(r *http.Request, v *verified) *http.Request {
 			passed.Header[headers.Authorization] = []string{"Bearer " + v.raw}
 		}
 	}
-	if g.mtls != nil && (hide || !g.mtls.TrustsPeer(r)) {
-		passed.Header = withoutForwarded(passed.Header, g.mtls.ForwardedHeaders())
+	if len(g.forwarded) > 0 && (hide || !fromTerminator) {
+		passed.Header = withoutForwarded(passed.Header, g.forwarded)
 	}
 	v.of, _ = identify(passed)
 	return passed
@@ -378,7 +380,7 @@ func (g *Guard) outcome(r *http.Request, v *verified, err error, total time.Dura
 		Err:              err,
 		Nested:           v.nested,
 		Scheme:           v.scheme.String(),
-		UntrustedForward: g.mtls != nil && !g.mtls.TrustsPeer(r) && hasAny(r.Header, g.mtls.ForwardedHeaders()),
+		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
 		TokenTime:        v.tokenTime,
 		BindingTime:      v.bindingTime,
 		Total:            total,

@@ -34,6 +34,8 @@ type config struct {
 	dpop   *dpop.Verifier
 	mtls   *mtlspop.Verifier
 
+	forwarded []string // the fields that mtls reads certificates from
+
 	allowUnbound      bool
 	ignoreQueryToken  bool
 	refuseStrayProofs bool
@@ -103,7 +105,7 @@ func WithDPoP(v *dpop.Verifier, err error) Option {
 // WithMTLS accepts tokens that are bound to a client certificate and requests
 // that come with it (RFC 8705). It takes what [mtlspop.New] returns.
 func WithMTLS(v *mtlspop.Verifier, err error) Option {
-	return part("WithMTLS", v == nil, err, func(c *config) { c.mtls = v })
+	return part("WithMTLS", v == nil, err, func(c *config) { c.mtls, c.forwarded = v, v.ForwardedHeaders() })
 }
 
 // WithRules sets what every request must satisfy. It may be given several
