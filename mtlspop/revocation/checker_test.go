@@ -59,6 +59,7 @@ func TestOCSPAnswers(t *testing.T) {
 	other := newCA(t, nil, "other")
 	namesake := newCA(t, nil, "root")
 	sub := newCA(t, root, "sub")
+	twin := renamed(t, root, "twin")
 	serial := big.NewInt(4711)
 	delegate := func(parent *identity, change func(*x509.Certificate)) *identity {
 		return issue(t, parent, func(c *x509.Certificate) {
@@ -141,6 +142,7 @@ func TestOCSPAnswers(t *testing.T) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 		}), ocsp.Good), isUnknown},
 		{"delegate of another CA", by(delegate(other, nil), ocsp.Good), isUnknown},
+		{"delegate of a CA with the same key and another name", by(delegate(twin, nil), ocsp.Good), isUnknown},
 		{"delegate of a namesake", by(delegate(namesake, nil), ocsp.Good), isUnknown},
 		{"delegate of a subordinate CA", by(delegate(sub, nil), ocsp.Good), isUnknown},
 		{"broken signature", flipped, isUnknown},
@@ -291,7 +293,7 @@ func TestNoSourceIsRefusedByStrictOnly(t *testing.T) {
 	root := newCA(t, nil, "root")
 	for name, change := range map[string]func(*x509.Certificate){
 		"none":           nil,
-		"LDAP":           withCRL("ldap:///CN=root?certificateRevocationList"),
+		"LDAP":           withCRL("ldap://127.0.0.1/CN=root?certificateRevocationList"),
 		"file":           withOCSP("file:///etc/passwd"),
 		"credentials":    withOCSP("http://user:secret@127.0.0.1/"),
 		"no host":        withOCSP("http:///ocsp"),
@@ -507,6 +509,15 @@ func TestAPanicInTheTransportIsOurError(t *testing.T) {
 	checker := newChecker(t, revocation.Strict,
 		revocation.WithTransport(transport(func(*http.Request) ([]byte, error) { panic("boom") })))
 	requireUnknown(t, check(checker, issue(t, root, withOCSP("http://127.0.0.1/")), root))
+}
+
+func TestAnAnswerOfOneIssuerIsNotAnothers(t *testing.T) {
+	root, namesake := newCA(t, nil, "root"), newCA(t, nil, "root")
+	server := newSite(t, responder(t, root, func(*big.Int) int { return ocsp.Good }))
+	client := issue(t, root, withOCSP(server.URL))
+	checker := newChecker(t, revocation.Strict)
+	require.NoError(t, check(checker, client, root))
+	requireUnknown(t, check(checker, client, namesake))
 }
 
 func TestMisuse(t *testing.T) {

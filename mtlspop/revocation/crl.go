@@ -97,9 +97,7 @@ func readList(der []byte, issuer *x509.Certificate, now time.Time) (*crl, error)
 	switch {
 	case parsed.ThisUpdate.After(now.Add(maxSkew)):
 		return nil, errors.New("list from the future")
-	case parsed.NextUpdate.IsZero():
-		return nil, errors.New("list without an end") // RFC 5280, section 5.1.2.5.
-	case !now.Before(parsed.NextUpdate):
+	case !now.Before(parsed.NextUpdate): // Or there is none, against RFC 5280, section 5.1.2.5.
 		return nil, errors.New("list has expired")
 	}
 	scope, err := scopeOf(parsed.Extensions)

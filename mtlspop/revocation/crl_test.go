@@ -91,7 +91,7 @@ func TestLists(t *testing.T) {
 		{"empty scope", clean(scoped()), isGood},
 
 		{"list of another distribution point", clean(scoped(point(server.URL + "/1"))), isUnknown},
-		{"distribution point that is not a URL", clean(scoped(named(0, 4, "0"))), isUnknown},
+		{"distribution point that is not a URL", clean(scoped(named(0, 2, server.URL))), isUnknown},
 		{"distribution point with a relative name", clean(scoped(named(1, 6, server.URL))), isUnknown},
 		{"list of CA certificates", clean(scoped(flag(2))), isUnknown},
 		{"list for some reasons", clean(scoped(flag(3))), isUnknown},
@@ -110,6 +110,7 @@ func TestLists(t *testing.T) {
 		}), isUnknown},
 		{"from the future", clean(func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(10 * time.Minute) }), isUnknown},
 		{"of another CA", newList(t, other, nil), isUnknown},
+		{"of a CA with the same key and another name", newList(t, renamed(t, root, "twin"), nil), isUnknown},
 		{"of a namesake", newList(t, namesake, nil), isUnknown},
 		{"revoked by a namesake", newList(t, namesake, nil, serial), isUnknown},
 		{"trailing data", append(newList(t, root, nil), 0), isUnknown},
@@ -268,15 +269,15 @@ func TestAnOlderListNeverReplacesANewerOne(t *testing.T) {
 func TestACAThatStartsItsNumbersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
-		number := int64(100)
+		number, serials := int64(100), []*big.Int(nil)
 		checker := newChecker(t, revocation.Strict,
 			revocation.WithTransport(transport(func(*http.Request) ([]byte, error) {
-				return newList(t, root, func(l *x509.RevocationList) { l.Number = big.NewInt(number) }), nil
+				return newList(t, root, func(l *x509.RevocationList) { l.Number = big.NewInt(number) }, serials...), nil
 			})))
 		client := issue(t, root, withCRL("http://127.0.0.1/"))
 		require.NoError(t, check(checker, client, root))
-		number = 1
+		number, serials = 1, []*big.Int{big.NewInt(4711)}
 		time.Sleep(2 * time.Hour) // Past the old list's end.
-		require.NoError(t, check(checker, client, root))
+		require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
 	})
 }

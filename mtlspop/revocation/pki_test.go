@@ -61,6 +61,18 @@ func newCA(t testing.TB, parent *identity, name string) *identity {
 	})
 }
 
+// renamed is a CA with ca's key and another name.
+func renamed(t testing.TB, ca *identity, name string) *identity {
+	t.Helper()
+	template := *ca.cert
+	template.Subject, template.RawSubject = pkix.Name{CommonName: name}, nil
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, ca.key.Public(), ca.key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return &identity{cert, ca.key}
+}
+
 // site serves one body on loopback and counts what it is asked.
 type site struct {
 	*httptest.Server
