@@ -14,7 +14,7 @@ const (
 	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a code:
 	// the answer is 431, not a challenge.
 	ErrTooLarge
-	// ErrMalformed: not a compact JWS, or one whose header or payload is not strict JSON.
+	// ErrMalformed: not a compact JWS, or one whose header is not strict JSON.
 	ErrMalformed
 	// ErrEncrypted: a JWE (five parts). Nothing here decrypts.
 	ErrEncrypted
@@ -32,7 +32,7 @@ const (
 	ErrNoKey
 	// ErrSignature: no key of the issuer made this signature.
 	ErrSignature
-	// ErrClaims: a claim has the wrong type.
+	// ErrClaims: the claims are not strict JSON (RFC 8725, section 3.7; no duplicate names), or one has the wrong type.
 	ErrClaims
 	// ErrIssuer: iss is missing, or is not the configured issuer, character for character.
 	ErrIssuer
