@@ -245,6 +245,7 @@ func TestLimits(t *testing.T) {
 		requireKeys(t, s, "ES256", "good", key)
 		requireNoKey(t, s, "ES256", "bad")
 		require.Len(t, s.Status().Skipped, 3)
+		require.Equal(t, []string{"good"}, s.Status().KeyIDs)
 		for _, reason := range s.Status().Skipped {
 			require.Contains(t, reason, "private or symmetric")
 			require.NotContains(t, reason, "q83v", "no key material")
@@ -278,6 +279,31 @@ func TestDocumentsThatAreNoKeySet(t *testing.T) {
 			require.Equal(t, 1, i.count(), "the wait holds for empty sets too")
 		})
 	}
+}
+
+// Whatever the issuer says, there is a set with keys, or an error that is not a panic.
+func FuzzKeySet(f *testing.F) {
+	f.Add(document())
+	f.Add(document(named(josetest.NewKey("ES256"), "1")))
+	for _, key := range useless("bad") {
+		f.Add(document(key))
+	}
+	f.Add(`{"keys":[null,{},[],1,"x",{"kty":null}]}`)
+	f.Add(`{"keys":[],"keys":[]}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		s, i := start(t, nil)
+		defer s.Close()
+		i.say(body)
+		err := s.Prefetch(t.Context())
+		if err != nil {
+			requireUnavailable(t, err)
+			require.NotContains(t, err.Error(), "panic")
+			require.Zero(t, s.Generation())
+			return
+		}
+		require.Positive(t, s.Status().Keys)
+		require.NotZero(t, s.Generation())
+	})
 }
 
 func TestContains(t *testing.T) {
