@@ -43,7 +43,7 @@ func (r *Resource[T]) startClock() {
 func (r *Resource[T]) refresh(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	f := r.flight
-	if f == nil && !r.closed && time.Until(r.pace.nextRefresh()) < tick {
+	if f == nil && !r.closed && time.Until(r.pace.nextRefresh()) <= 0 {
 		f = r.launch(false)
 	}
 	r.mu.Unlock()
