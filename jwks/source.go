@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
-	"maps"
+
 	"net/http"
 	"slices"
 	"time"
@@ -157,7 +157,6 @@ func (s *Source) Close() error {
 type Status struct {
 	URL         string    // last asked, without query; "" if not yet located
 	Keys        int       // in use
-	KeyIDs      []string  // their kids, sorted; a key without one is not here
 	Skipped     []string  // why keys of the set are not in use
 	FetchedAt   time.Time // of the set in use; zero if there is none
 	Stale       bool      // the set is older than the limit and not served any more
@@ -184,7 +183,6 @@ func (s *Source) Status() Status {
 	}
 	if set := s.set(); set != nil {
 		status.Keys = len(set.thumbprints)
-		status.KeyIDs = slices.Sorted(maps.Keys(set.kids))
 		status.Skipped = slices.Clone(set.skipped)
 	}
 	return status
