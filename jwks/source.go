@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"errors"
-
 	"net/http"
 	"slices"
 	"time"
