@@ -231,3 +231,9 @@ func withVerifier(f func() (*oidc.Token, error)) middleware.Option {
 	v := tokenVerifierFunc(f)
 	return middleware.WithTokens(&v, nil)
 }
+
+func newRecorderWith(name, value string) *httptest.ResponseRecorder {
+	rec := httptest.NewRecorder()
+	rec.Header()[name] = []string{value}
+	return rec
+}

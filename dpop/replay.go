@@ -10,8 +10,9 @@ import (
 // check.
 type ReplayCache interface {
 	// Add records id until the given time, and reports whether it was not
-	// there before. id identifies the key and the jti of a proof; jkt is the
-	// key's thumbprint, for a cache that shares its room between keys.
+	// there before. id alone identifies a proof: it is a SHA-256, of which an
+	// implementation may keep the first 16 octets only. jkt is the thumbprint of
+	// the proof's key, for one that shares its room between keys.
 	//
 	// Looking and recording must be one atomic step: if two callers add the same
 	// id at the same time, exactly one gets true. An implementation that first

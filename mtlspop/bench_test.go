@@ -15,7 +15,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 )
 
-// request is what one benchmark or allocation test verifies again and again.
+// verification is what one benchmark or allocation test verifies again and again.
 type verification struct {
 	name    string
 	options []mtlspop.Option
@@ -51,6 +51,9 @@ func large(c *x509.Certificate) {
 }
 
 func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	ca := mtlspoptest.NewCA(t, "Root")
 	alice, mallory := ca.Issue("alice", large), ca.Issue("mallory", large)
 	for _, c := range verifications(ca) {

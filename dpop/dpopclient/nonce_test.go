@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -151,27 +150,20 @@ func TestBodyOfTheRetry(t *testing.T) {
 	})
 }
 
-// TestOverTheWire uses a real server, whose connection can be used again only if the
-// refused response was read and closed.
 func TestOverTheWire(t *testing.T) {
-	connections := 0
-	srv := httptest.NewUnstartedServer(demanding(t, "n", challenge))
-	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
-		if s == http.StateNew {
-			connections++
-		}
-	}
-	srv.StartTLS()
+	srv := httptest.NewTLSServer(demanding(t, "n", challenge))
 	t.Cleanup(srv.Close)
-	t.Run("CLI-04 the refused response is drained and closed", func(t *testing.T) {
-		closed := false
+	t.Run("CLI-04 the refused response is drained and closed before the retry", func(t *testing.T) {
+		refused := &watchedBody{}
 		watched := roundTrip(func(r *http.Request) (*http.Response, error) {
+			if refused.ReadCloser != nil {
+				require.True(t, refused.drained, "or its connection is lost")
+				require.True(t, refused.closed)
+			}
 			resp, err := srv.Client().Transport.RoundTrip(r)
 			if err == nil && resp.StatusCode == 401 {
-				resp.Body = &watchedBody{ReadCloser: resp.Body, closed: &closed}
-			}
-			if err == nil && resp.StatusCode == 200 {
-				require.True(t, closed, "before the retry")
+				refused.ReadCloser = resp.Body
+				resp.Body = refused
 			}
 			return resp, err
 		})
@@ -181,16 +173,43 @@ func TestOverTheWire(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, 200, resp.StatusCode)
-		require.Equal(t, 1, connections)
+		require.NotNil(t, refused.ReadCloser)
+	})
+	t.Run("CLI-04 an endless refusal is not read to its end", func(t *testing.T) {
+		endless := &countingBody{}
+		tr, err := dpopclient.New(ecKey, dpopclient.WithOrigins(api), withToken(), dpopclient.WithBase(
+			roundTrip(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				challenge(w, "n")
+				resp := w.Result()
+				resp.Body = endless
+				return resp, nil
+			})))
+		require.NoError(t, err)
+		_, err = tr.RoundTrip(request(t, "GET", api, nil))
+		require.NoError(t, err)
+		require.Less(t, endless.read, 1<<20)
+		require.Equal(t, 1, endless.closed, "the second one is the caller's")
 	})
 }
 
 type watchedBody struct {
 	io.ReadCloser
-	closed *bool
+	drained, closed bool
 }
 
-func (w *watchedBody) Close() error { *w.closed = true; return w.ReadCloser.Close() }
+func (w *watchedBody) Read(b []byte) (int, error) {
+	n, err := w.ReadCloser.Read(b)
+	w.drained = w.drained || err == io.EOF
+	return n, err
+}
+
+func (w *watchedBody) Close() error { w.closed = true; return w.ReadCloser.Close() }
+
+type countingBody struct{ read, closed int }
+
+func (c *countingBody) Read(b []byte) (int, error) { c.read += len(b); return len(b), nil }
+func (c *countingBody) Close() error               { c.closed++; return nil }
 
 // failing is a device that makes some good signatures first.
 type failing struct {

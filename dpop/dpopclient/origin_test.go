@@ -389,11 +389,13 @@ func TestContractOfARoundTripper(t *testing.T) {
 		require.Len(t, seen, len(n.seen), "every proof is one of a kind")
 	})
 	t.Run("a cancelled request is neither signed nor sent", func(t *testing.T) {
-		tr, n := newTransport(t, ok, withToken())
+		n := &network{handler: ok}
+		tr, err := dpopclient.New(publicOnly{&ecKey.PublicKey}, dpopclient.WithOrigins(api), withToken(), dpopclient.WithBase(n))
+		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := tr.RoundTrip(request(t, "GET", api, nil).WithContext(ctx))
-		require.ErrorIs(t, err, context.Canceled)
+		_, err = tr.RoundTrip(request(t, "GET", api, nil).WithContext(ctx))
+		require.ErrorIs(t, err, context.Canceled, "the signer, which only fails, was not asked")
 		require.Empty(t, n.seen)
 	})
 	t.Run("a request cancelled during the challenge is not retried", func(t *testing.T) {

@@ -48,7 +48,7 @@ func (s *keySet) member(name, value []byte) Error {
 	if string(name) != "keys" {
 		return 0
 	}
-	if value[0] != '[' || jsonv2.Unmarshal(value, &s.keys) != nil {
+	if jsonv2.Unmarshal(value, &s.keys) != nil {
 		return ErrKeySet
 	}
 	return 0

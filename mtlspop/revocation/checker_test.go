@@ -146,6 +146,7 @@ func TestOCSPAnswers(t *testing.T) {
 		{"delegate of a namesake", by(delegate(namesake, nil), ocsp.Good), isUnknown},
 		{"delegate of a subordinate CA", by(delegate(sub, nil), ocsp.Good), isUnknown},
 		{"broken signature", flipped, isUnknown},
+		{"signed with SHA-1", plain(func(r *ocsp.Response) { r.SignatureAlgorithm = x509.ECDSAWithSHA1 }), isUnknown},
 		{"two statuses for the certificate", again(func(d *responseData) {
 			d.Responses = append(d.Responses, d.Responses[0])
 		}), isUnknown},
@@ -480,28 +481,54 @@ func TestFewFetchesRunAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		var running, most atomic.Int64
-		checker := newChecker(t, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+		hangs := revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		})))
-		var all sync.WaitGroup
-		for i := range int64(50) {
-			client := issue(t, root, func(c *x509.Certificate) {
-				c.SerialNumber, c.OCSPServer = big.NewInt(i+1), []string{"http://127.0.0.1/"}
-			})
-			all.Go(func() {
-				if err := check(checker, client, root); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+		}))
 		start := time.Now()
-		all.Wait()
+		checkMany(t, newChecker(t, hangs), root, withOCSP("http://127.0.0.1/"))
 		require.EqualValues(t, 8, most.Load())
 		require.Equal(t, 5*time.Second, time.Since(start), "the wait for a turn counts")
 	})
+}
+
+func TestAHostThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := newCA(t, nil, "root")
+		list := newList(t, root, nil)
+		checker, err := revocation.New(revocation.Strict, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+			if r.URL.Host == "crl.example" {
+				return list, nil
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})))
+		require.NoError(t, err)
+		start := time.Now()
+		checkMany(t, checker, root, func(c *x509.Certificate) {
+			c.OCSPServer, c.CRLDistributionPoints = []string{"http://ocsp.example/"}, []string{"http://crl.example/"}
+		})
+		require.Equal(t, 5*time.Second, time.Since(start))
+	})
+}
+
+// checkMany checks many certificates at a time, all of which must pass.
+func checkMany(t *testing.T, checker *revocation.Checker, root *identity, change func(*x509.Certificate)) {
+	var all sync.WaitGroup
+	for i := range int64(50) {
+		client := issue(t, root, func(c *x509.Certificate) {
+			change(c)
+			c.SerialNumber = big.NewInt(i + 1)
+		})
+		all.Go(func() {
+			if err := check(checker, client, root); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestAPanicInTheTransportIsOurError(t *testing.T) {

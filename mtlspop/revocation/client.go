@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,17 +16,13 @@ import (
 	"time"
 )
 
-// maxFetches is how many fetches run at a time. A list is the costliest thing that a fetch can bring, so this also bounds
-// the memory that parsing takes.
-const maxFetches = 8
-
 // client talks to the responders and distribution points that certificates name.
 type client struct {
 	http    *http.Client
 	hosts   []string // nil allows all
 	timeout time.Duration
 	maxList int64
-	slots   chan struct{}
+	slots   slots
 }
 
 func newClient(cfg *config) *client {
@@ -45,7 +40,7 @@ func newClient(cfg *config) *client {
 		hosts:   cfg.hosts,
 		timeout: cfg.timeout,
 		maxList: cfg.maxList,
-		slots:   make(chan struct{}, maxFetches),
+		slots:   slots{hosts: make(map[string]*queue)},
 	}
 }
 
@@ -111,23 +106,21 @@ func (c *client) get(ctx context.Context, url string) ([]byte, error) {
 	return c.fetch(ctx, http.MethodGet, url, http.Header{"Accept": {"application/pkix-crl"}}, nil, c.maxList)
 }
 
-// fetch waits for a slot and for the answer, together no longer than the time-out.
+// fetch waits for its turn and for the answer, together no longer than the time-out.
 func (c *client) fetch(
 	ctx context.Context, method, url string, header http.Header, body io.Reader, limit int64,
 ) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-	case <-ctx.Done():
-		return nil, errors.New("too many fetches under way")
-	}
-
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return nil, err
 	}
+	release, err := c.slots.take(ctx, req.URL.Host)
+	if err != nil {
+		return nil, fmt.Errorf("too many fetches under way: %w", err)
+	}
+	defer release()
 	req.Header = header
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -102,6 +102,7 @@ func TestLists(t *testing.T) {
 			l.ExtraExtensions = []pkix.Extension{{Id: idIssuingDistributionPoint, Critical: true, Value: []byte{4, 0}}}
 		}), isUnknown},
 		{"scope of universal types", clean(scoped(asn1.RawValue{Tag: 1, Bytes: []byte{0xff}})), isUnknown},
+		{"signed with SHA-1", clean(func(l *x509.RevocationList) { l.SignatureAlgorithm = x509.ECDSAWithSHA1 }), isUnknown},
 		{"delta list", clean(extended(idDeltaCRLIndicator, true)), isUnknown},
 		{"unknown critical extension", clean(extended(asn1.ObjectIdentifier{1, 2, 3}, true)), isUnknown},
 		{"entry of another CA", entry(idCertificateIssuer, true), isUnknown},

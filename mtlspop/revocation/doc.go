@@ -27,7 +27,7 @@
 //
 // Answers, good or revoked, are remembered for [WithCacheTTL] at most and never beyond the time that the answer names
 // for the next update. That nobody answered is never remembered: the next request asks again. Requests that need the same
-// answer at the same time share one fetch.
+// answer at the same time share one fetch, and a host is sent no more than eight at a time.
 //
 // Every certificate of the chain but the last is checked, intermediates too. The trust anchor is not: it is trusted because
 // the operator says so.

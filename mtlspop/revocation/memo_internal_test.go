@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"testing"
 	"time"
@@ -95,11 +94,28 @@ func TestAValueThatIsTooLargeIsNotKept(t *testing.T) {
 	m.invariants(t)
 }
 
-// strong is reached with SHA-1 only through CAs that still use it, which today's libraries cannot play.
-func TestWeakSignaturesAreRefused(t *testing.T) {
-	for _, weak := range []x509.SignatureAlgorithm{
-		x509.UnknownSignatureAlgorithm, x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1,
-	} {
-		require.False(t, strong(weak), weak)
+func TestHostsAreForgottenAfterTheLastFetch(t *testing.T) {
+	s := slots{hosts: make(map[string]*queue)}
+	var releases []func()
+	for range maxPerHost {
+		release, err := s.take(t.Context(), "a")
+		require.NoError(t, err)
+		releases = append(releases, release)
 	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.take(done, "a")
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.take(t.Context(), "b")
+	require.NoError(t, err)
+	releases[0]()
+	soon, cancelSoon := context.WithTimeout(t.Context(), time.Second)
+	defer cancelSoon()
+	releases[0], err = s.take(soon, "a")
+	require.NoError(t, err, "a turn that was given back")
+	for _, release := range releases {
+		release()
+	}
+	require.Len(t, s.hosts, 1)
+	require.Contains(t, s.hosts, "b")
 }
