@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ func newChallenges(c *config, rules []Rule) challenges {
 	if bearer {
 		ch.offered = append(ch.offered, schemeBearer)
 	}
+	if c.credentials != nil && (possible[unboundShape] || c.skipBinding) {
+		ch.offered = append(ch.offered, schemeBasic)
+	}
 	return ch
 }
 
@@ -79,10 +83,16 @@ func (c *config) challengeRealm() string {
 // challenge of the scheme that the client used (RFC 9449, section 7.2, figure
 // 18), or into every one where it concerns them all.
 func (c *challenges) lines(used scheme, err clientError, params string) []string {
-	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !c.offers(used)
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !c.offers(used) && used != noScheme
 	lines := make([]string, 0, len(c.offered))
 	for _, s := range c.offered {
 		line := s.String() + " " + c.realm
+		if s == schemeBasic {
+			if statusOf(err) == http.StatusUnauthorized {
+				lines = append(lines, line+`, charset="UTF-8"`) // RFC 7617, section 2: it has no error.
+			}
+			continue
+		}
 		switch {
 		case err.Code() != "" && (everywhere || s == used):
 			line += c.errorParams(err) + params
@@ -97,14 +107,7 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 	return lines
 }
 
-func (c *challenges) offers(s scheme) bool {
-	for _, offered := range c.offered {
-		if offered == s {
-			return true
-		}
-	}
-	return false
-}
+func (c *challenges) offers(s scheme) bool { return slices.Contains(c.offered, s) }
 
 func (c *challenges) errorParams(err clientError) string {
 	params := `, error="` + err.Code() + `"`

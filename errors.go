@@ -118,7 +118,7 @@ func (e RequestError) Hint() string {
 }
 
 // clientError is what a client is told of a refusal that it caused itself.
-// Exactly four types of this module implement it on purpose.
+// Exactly five types of this module are meant; asClientError lists them.
 type clientError interface {
 	error
 	Code() string
@@ -138,6 +138,8 @@ func asClientError(err error) (clientError, bool) {
 	case dpop.ProofError:
 		return e, true
 	case mtlspop.BindingError:
+		return e, true
+	case oidc.CredentialsError:
 		return e, true
 	}
 	if e, ok := errors.AsType[oidc.TokenError](err); ok {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // Guard decides whether a request may reach a handler. It is made by [New] or
@@ -45,6 +46,9 @@ func New(opts ...Option) (*Guard, error) {
 	g := &Guard{config: c}
 	if err := g.adopt(c.rules); err != nil {
 		return nil, err
+	}
+	if c.credentials != nil && !g.challenges.offers(schemeBasic) {
+		return nil, errors.New("middleware: WithClientCredentials: these tokens are bound to nobody and the guard demands a binding: AllowUnbound without binding rules, or DangerouslySkipBindingFor(ClientCredentials)")
 	}
 	return g, nil
 }
@@ -208,7 +212,7 @@ func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err e
 		v.scheme = outer.scheme
 	}
 	switch {
-	case v.scheme == schemeDPoP && g.dpop == nil, v.scheme == schemeBasic:
+	case v.scheme == schemeDPoP && g.dpop == nil, v.scheme == schemeBasic && g.credentials == nil:
 		return ErrUnsupportedScheme
 	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
 		return ErrQueryToken
@@ -221,7 +225,16 @@ func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err e
 // checkToken is step 2.
 func (g *Guard) checkToken(ctx context.Context, v *verified) error {
 	begin := g.now()
-	token, err := g.tokens.VerifyToken(ctx, v.raw)
+	var (
+		token *oidc.Token
+		err   error
+	)
+	if v.scheme == schemeBasic {
+		v.bindingSkipped = g.skipBinding
+		v.raw, token, err = g.exchange(ctx, v.raw)
+	} else {
+		token, err = g.tokens.VerifyToken(ctx, v.raw)
+	}
 	if !begin.IsZero() {
 		v.tokenTime = time.Since(begin)
 	}
@@ -342,13 +355,15 @@ func (g *Guard) expose(h http.Header, r *http.Request) {
 func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
 	hide := g.forwardBearer || g.hideCredentials
-	if hide {
+	if hide || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
-		delete(passed.Header, headers.DPoP)
-		if g.forwardBearer {
+		if !g.hideCredentials { // A secret is not for the handler either way.
 			passed.Header[headers.Authorization] = []string{"Bearer " + v.raw}
 		}
+	}
+	if hide {
+		delete(passed.Header, headers.DPoP)
 	}
 	if len(g.forwarded) > 0 && (hide || !fromTerminator) {
 		passed.Header = withoutForwarded(passed.Header, g.forwarded)

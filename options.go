@@ -34,6 +34,9 @@ type config struct {
 	dpop   *dpop.Verifier
 	mtls   *mtlspop.Verifier
 
+	credentials *oidc.ClientCredentials
+	skipBinding bool // of tokens by credentials
+
 	forwarded []string // the fields that mtls reads certificates from
 
 	allowUnbound      bool
