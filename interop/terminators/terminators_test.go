@@ -18,7 +18,10 @@ type cast struct {
 	roots *x509.CertPool
 	site  *identity
 
-	right, wrong, selfSigned, underSub, expired *identity
+	right, wrong, selfSigned, expired *identity
+
+	sub, underSub *identity // an intermediate, and a client that sends it
+	stranger      *identity // who has a chain to another root, and sends it
 }
 
 func newCast(t *testing.T) *cast {
@@ -26,16 +29,20 @@ func newCast(t *testing.T) *cast {
 	sub := issue(t, root, "sub", authority)
 	underSub := issue(t, sub, "client of sub", nil)
 	underSub.chain = [][]byte{sub.cert.Raw}
+	other := issue(t, nil, "root", authority)
+	stranger := issue(t, other, "stranger", nil)
+	stranger.chain = [][]byte{other.cert.Raw}
 	roots := x509.NewCertPool()
 	roots.AddCert(root.cert)
 	return &cast{
-		root:       root,
 		roots:      roots,
 		site:       issue(t, root, "server", func(c *x509.Certificate) { c.DNSNames = []string{"api.example"} }),
 		right:      issue(t, root, "right", nil),
 		wrong:      issue(t, root, "wrong", nil),
 		selfSigned: issue(t, nil, "self-signed", nil),
+		sub:        sub,
 		underSub:   underSub,
+		stranger:   stranger,
 		expired:    issue(t, root, "expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
 	}
 }
