@@ -44,3 +44,5 @@ func code(err error) string {
 	}
 	return ""
 }
+
+func claimCnf(cnf any) oidctest.Change { return oidctest.Claim("cnf", cnf) }

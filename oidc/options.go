@@ -112,7 +112,7 @@ func newConfig(u user, issuer string, opts []Option) *config {
 		o.apply(c)
 	}
 	if err := checkIssuer(issuer, c.provider.loopbackHTTP); err != nil {
-		c.problem("the issuer %w", err)
+		c.problem("the issuer: %w", err)
 	}
 	return c
 }
@@ -237,7 +237,7 @@ func WithKeys(k KeySource, err error) Option {
 		if err != nil {
 			return err
 		}
-		if k == nil {
+		if k == nil || isNilPointer(k) {
 			return errors.New("the key source is nil")
 		}
 		c.keys = k
