@@ -14,7 +14,6 @@ import (
 
 // cast are the certificates of one test run.
 type cast struct {
-	root  *identity
 	roots *x509.CertPool
 	site  *identity
 
