@@ -18,7 +18,7 @@ type table struct {
 }
 
 const (
-	pageSlots    = 30
+	pageSlots    = 60
 	maxPageDepth = 32
 )
 

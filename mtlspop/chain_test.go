@@ -1,11 +1,14 @@
 package mtlspop_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -162,7 +165,10 @@ func TestMalformedChainFields(t *testing.T) {
 	good := mtlspoptest.RFC9440Chain(alice)
 	forwarded := mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted)
 	needed, unneeded := newVerifier(t, forwarded, mtlspop.WithRoots(ca.Pool())), newVerifier(t, forwarded)
+	blob := base64.StdEncoding.EncodeToString(bytes.Repeat(alice.Chain[0].Raw, 11))
 	for name, chains := range map[string][]string{
+		"more in one blob":        {":" + blob + ":"},
+		"CC-X-02 an absurd size":  {good + strings.Repeat(" ", 96<<10) + "," + good},
 		"a trailing comma":        {good + ","},
 		"no colons":               {mtlspoptest.HAProxy(&mtlspoptest.Client{Certificate: alice.Chain[0]})},
 		"a parameter":             {good + ";a"},
