@@ -163,6 +163,7 @@ func forgeries(field, value string) []forgery {
 		lines("an empty field", true, field+":"),
 		lines("a field of nonsense", true, field+": nonsense"),
 		lines("a forged field with underscores", true, underscores+": "+value),
+		lines("a forged field with one underscore", true, field[:strings.LastIndex(field, "-")]+"_"+field[strings.LastIndex(field, "-")+1:]+": "+value),
 		lines("a forged chain", true, "Client-Cert-Chain: "+value),
 		lines("a forged field and a forged chain", true, line, "Client-Cert-Chain: "+value),
 		lines("a forged field with a space before the colon", false, field+" : "+value),
