@@ -159,6 +159,19 @@ var chainFormats = map[string]struct {
 	},
 }
 
+// TestEnvoysCertAndChain has the leaf twice, and the chain beside it.
+func TestEnvoysCertAndChain(t *testing.T) {
+	ca := mtlspoptest.NewCA(t, "Root")
+	alice := ca.Intermediate("Intermediate").Issue("alice")
+	v := newVerifier(t, mtlspop.WithRoots(ca.Pool()),
+		mtlspop.WithForwardedCertificate("X-Forwarded-Client-Cert", mtlspop.XFCC(1), trusted))
+	value := mtlspoptest.Envoy(alice) + `;Chain="` + mtlspoptest.ALBPassthrough(alice) + `"`
+	_, err := v.Verify(forwardedFrom(trustedPeer, "X-Forwarded-Client-Cert", value), alice.Thumbprint())
+	require.NoError(t, err)
+	cert, err := v.Verify(forwardedFrom(trustedPeer, "X-Forwarded-Client-Cert", value+"x"), alice.Thumbprint())
+	refused(t, mtlspop.ErrMalformed, cert, err)
+}
+
 func TestMalformedChainFields(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")
 	alice := ca.Intermediate("Intermediate").Issue("alice")
