@@ -69,8 +69,8 @@ func newSource(c *config) (*Source, error) {
 // alg is a candidate. The slice is the caller's; the keys are shared and must
 // not be modified.
 //
-// A kid that the set holds never causes a fetch, whether or not a key under it
-// fits alg. An unknown one causes a fetch that the caller waits for, no longer
+// A kid under which the set has a usable key never causes a fetch, whether or
+// not that key fits alg. An unknown one causes a fetch that the caller waits for, no longer
 // than ctx; while the cooldown holds there is none. No such key: [ErrNoKey]. No
 // set, or an unknown kid while the set cannot be refreshed, so that it may well
 // be the issuer's newest: an error that wraps [ErrUnavailable].
@@ -181,7 +181,7 @@ func (s *Source) Status() Status {
 		NextRefresh: st.NextRefresh,
 	}
 	if set := s.set(); set != nil {
-		status.Keys = len(set.members)
+		status.Keys = len(set.thumbprints)
 		status.Skipped = slices.Clone(set.skipped)
 	}
 	return status

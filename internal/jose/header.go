@@ -11,7 +11,7 @@ type Header struct {
 }
 
 func (h *Header) parse(raw []byte) Error {
-	if fault := members(raw, ErrHeader, h.member); fault != 0 {
+	if fault := readMembers(raw, ErrHeader, h); fault != 0 {
 		return fault
 	}
 	if h.Algorithm == "" {

@@ -1,6 +1,7 @@
 package jose
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -57,20 +58,26 @@ func nesting(raw []byte) int {
 	return deepest
 }
 
-// object hands the members of one JSON object to its function.
+// memberReader takes the members of one JSON object, in order: the name
+// unescaped, the value as it stands in the input, valid and without white space
+// around it.
+type memberReader interface {
+	member(name, value []byte) Error
+}
+
+// object walks one JSON object.
 type object struct {
 	raw    []byte
-	member func(name, value []byte) Error
-	fault  Error
+	reader memberReader
+	fault  Error // the first one of reader
 }
 
 var errStop = errors.New("jose: stop")
 
-// members calls member with every member of the JSON object raw, in order:
-// the name unescaped, the value as it stands in raw. It returns the first
-// Error of member, or malformed if raw is not a strict JSON object.
-func members(raw []byte, malformed Error, member func(name, value []byte) Error) Error {
-	o := object{raw: raw, member: member}
+// readMembers hands the members of the JSON object raw to reader. It returns
+// the reader's first fault, or malformed if raw is not a strict JSON object.
+func readMembers(raw []byte, malformed Error, reader memberReader) Error {
+	o := object{raw: raw, reader: reader}
 	if err := jsonv2.Unmarshal(raw, &o); err != nil {
 		if o.fault != 0 {
 			return o.fault
@@ -99,7 +106,7 @@ func (o *object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		if o.fault = o.member(name, value); o.fault != 0 {
+		if o.fault = o.reader.member(name, value); o.fault != 0 {
 			return errStop
 		}
 	}
@@ -122,11 +129,9 @@ func unquoted(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return nil, false
 	}
-	for _, c := range value {
-		if c == '\\' {
-			text, err := jsontext.AppendUnquote(nil, value)
-			return text, err == nil
-		}
+	if bytes.IndexByte(value, '\\') >= 0 {
+		text, err := jsontext.AppendUnquote(nil, value)
+		return text, err == nil
 	}
 	return value[1 : len(value)-1], true
 }

@@ -19,15 +19,24 @@ type Key struct {
 }
 
 // Usable reports whether the key may verify a signature made with alg: the
-// key's own alg, if it has one, names the same operation, and [CheckKey] is
-// content (RFC 8725, section 3.1). EdDSA and Ed25519 are the same operation.
+// key's own alg, if it has one, names the same operation, and its kind, curve
+// and size fit (RFC 8725, section 3.1). EdDSA and Ed25519 are the same
+// operation. It is for keys that [ParseKey] or [ParseKeySet] returned: their
+// points are known to be on the curve, which [CheckKey] would find out again.
 //
 // The error is ErrAlgorithm, ErrKeyMismatch, ErrKey or ErrWeakKey.
 func (k Key) Usable(alg string) error {
+	a := lookup(alg)
+	if a.family == 0 {
+		return ErrAlgorithm
+	}
 	if k.Algorithm != "" && !sameAlgorithm(k.Algorithm, alg) {
 		return ErrKeyMismatch
 	}
-	return CheckKey(alg, k.Public)
+	if fault := a.check(k.Public); fault != 0 {
+		return fault
+	}
+	return nil
 }
 
 // ParseKey parses the jwk of a proof's header, a JSON object. It refuses any
@@ -38,13 +47,12 @@ func (k Key) Usable(alg string) error {
 // thumbprint is RFC 7638's with SHA-256, in base64url without padding, over the
 // members as received.
 //
-// The error is ErrKey, ErrKeyType, ErrPrivateKey, ErrWeakKey or ErrTooDeep.
+// Precondition: raw is [Header].JWK, whose depth Parse has bounded.
+//
+// The error is ErrKey, ErrKeyType, ErrPrivateKey or ErrWeakKey.
 func ParseKey(raw []byte) (key Key, thumbprint string, err error) {
-	if nesting(raw) > maxHeaderDepth {
-		return Key{}, "", ErrTooDeep
-	}
 	var j jwk
-	if fault := members(raw, ErrKey, j.member); fault != 0 {
+	if fault := readMembers(raw, ErrKey, &j); fault != 0 {
 		return Key{}, "", fault
 	}
 	public, fault := j.public()

@@ -22,24 +22,15 @@ func ParseKeySet(raw []byte) (keys []Key, skipped []error, err error) {
 	if nesting(raw) > maxKeySetDepth {
 		return nil, nil, ErrTooDeep
 	}
-	var set []jsontext.Value
-	fault := members(raw, ErrKeySet, func(name, value []byte) Error {
-		if string(name) != "keys" {
-			return 0
-		}
-		if value[0] != '[' || jsonv2.Unmarshal(value, &set) != nil {
-			return ErrKeySet
-		}
-		return 0
-	})
-	if fault != 0 {
+	var set keySet
+	if fault := readMembers(raw, ErrKeySet, &set); fault != 0 {
 		return nil, nil, fault
 	}
-	if set == nil {
+	if set.keys == nil {
 		return nil, nil, ErrKeySet
 	}
-	for i, member := range set {
-		key, fault := parseSetKey(member)
+	for i, raw := range set.keys {
+		key, fault := parseSetKey(raw)
 		if fault != 0 {
 			skipped = append(skipped, fmt.Errorf("jose: key %d of the set, kid %.64q: %w", i, key.KeyID, fault))
 			continue
@@ -49,10 +40,24 @@ func ParseKeySet(raw []byte) (keys []Key, skipped []error, err error) {
 	return keys, skipped, nil
 }
 
+type keySet struct {
+	keys []jsontext.Value // nil if absent
+}
+
+func (s *keySet) member(name, value []byte) Error {
+	if string(name) != "keys" {
+		return 0
+	}
+	if jsonv2.Unmarshal(value, &s.keys) != nil {
+		return ErrKeySet
+	}
+	return 0
+}
+
 // parseSetKey returns one key of a set; on a fault, what describes it.
 func parseSetKey(raw []byte) (Key, Error) {
 	var j jwk
-	fault := members(raw, ErrKey, j.member)
+	fault := readMembers(raw, ErrKey, &j)
 	var key Key
 	if kid, ok := unquoted(j.kid); ok {
 		key.KeyID = string(kid)
@@ -67,11 +72,21 @@ func parseSetKey(raw []byte) (Key, Error) {
 	}
 	use, _ := unquoted(j.use)
 	key.Use, key.Algorithm = string(use), string(j.alg)
+	j.trimModulus()
 	key.Public, fault = j.public()
 	if fault == 0 && key.Algorithm != "" && key.Usable(key.Algorithm) != nil {
 		fault = ErrKeyMismatch
 	}
 	return key, fault
+}
+
+// trimModulus drops the leading zero octet that some issuers write, as ASN.1
+// would. A proof has no such excuse: it would have several thumbprints.
+func (j *jwk) trimModulus() {
+	n, ok := appendDecoded(nil, j.n)
+	if ok && len(n) > 1 && n[0] == 0 {
+		j.n = encoded(n[1:])
+	}
 }
 
 // checkUse is RFC 7517, sections 4.2 and 4.3: a key without use and key_ops is

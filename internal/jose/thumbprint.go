@@ -69,7 +69,7 @@ func encoded(octets []byte) []byte {
 func (j *jwk) thumbprint() string {
 	var buf [1024]byte
 	sum := sha256.Sum256(j.appendRequired(buf[:0]))
-	return base64url.EncodeToString(sum[:])
+	return string(base64url.AppendEncode(buf[:0], sum[:]))
 }
 
 // appendRequired appends the required members and no others, in lexicographic
