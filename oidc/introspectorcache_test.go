@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,7 +95,7 @@ func TestIntrospectionMemory(t *testing.T) {
 			time.Sleep(10*time.Second - 1)
 			_, err := i.VerifyToken(t.Context(), "opaque")
 			require.Equal(t, oidc.ErrInactive, err)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			accept(t, i, "opaque")
 		})
 	})
@@ -352,7 +353,7 @@ func TestFlood(t *testing.T) {
 	t.Parallel()
 	tokens := 1_000_000
 	if testing.Short() || raceDetector {
-		tokens = 100_000
+		tokens = 50_000
 	}
 	f := new(flood)
 	i, err := oidc.NewIntrospector(fakeIssuer, fakeAudience, oidc.PublicClient("api"), oidc.WithCacheSize(1000), oidc.WithAnswerLifetime(time.Hour),
@@ -383,6 +384,54 @@ func TestFlood(t *testing.T) {
 	require.LessOrEqual(t, refused, 1000)
 	require.EqualValues(t, tokens+1, f.asked.Load(), "INTRO-4-03 the good token was asked about once")
 	require.Less(t, heap(), before+8<<20)
+}
+
+func TestFloodOfGoodTokens(t *testing.T) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as, oidc.WithCacheSize(100))
+	for n := range 2000 {
+		accept(t, i, fmt.Sprint(n))
+	}
+	active, _ := oidc.Remembered(i)
+	require.LessOrEqual(t, active, 100)
+}
+
+func TestRememberedAnswerCostsOneToken(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as)
+	token := strings.Repeat("t", 900)
+	accept(t, i, token)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), token) }), 1.0)
+	as.introspect = saying(map[string]any{"active": false})
+	_, _ = i.VerifyToken(t.Context(), "refused")
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), "refused") }))
+}
+
+func BenchmarkRememberedAnswer(b *testing.B) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(b, as, oidc.WithAnswerLifetime(time.Hour))
+	token := strings.Repeat("t", 900)
+	accept(b, i, token)
+	b.Run("baseline SHA-256 of the token", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sha256.Sum256([]byte(token))
+		}
+	})
+	b.Run("VerifyToken", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := i.VerifyToken(context.Background(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 func heap() uint64 {
