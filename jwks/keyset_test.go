@@ -280,6 +280,31 @@ func TestDocumentsThatAreNoKeySet(t *testing.T) {
 	}
 }
 
+// Whatever the issuer says, there is a set with keys, or an error that is not a panic.
+func FuzzKeySet(f *testing.F) {
+	f.Add(document())
+	f.Add(document(named(josetest.NewKey("ES256"), "1")))
+	for _, key := range useless("bad") {
+		f.Add(document(key))
+	}
+	f.Add(`{"keys":[null,{},[],1,"x",{"kty":null}]}`)
+	f.Add(`{"keys":[],"keys":[]}`)
+	f.Fuzz(func(t *testing.T, body string) {
+		s, i := start(t, nil)
+		defer s.Close()
+		i.say(body)
+		err := s.Prefetch(t.Context())
+		if err != nil {
+			requireUnavailable(t, err)
+			require.NotContains(t, err.Error(), "panic")
+			require.Zero(t, s.Generation())
+			return
+		}
+		require.Positive(t, s.Status().Keys)
+		require.NotZero(t, s.Generation())
+	})
+}
+
 func TestContains(t *testing.T) {
 	ec, edwards, gone := josetest.NewKey("ES256"), josetest.NewKey("Ed25519"), josetest.NewKey("ES384")
 	s, i := start(t, []map[string]any{named(ec, "1"), named(edwards, "2"), named(rsaKey(), "3"), named(gone, "4")})

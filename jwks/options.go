@@ -68,7 +68,8 @@ func positive(name string, set func(*config), ds ...time.Duration) Option {
 // WithHTTPClient sets the client that fetches, for private roots or a proxy.
 // TLS versions and the server check are then the client's. A copy of it is
 // used, which follows redirects only within the same origin. The default client
-// speaks TLS 1.2 or later, with time-outs.
+// speaks TLS 1.2 or later, with time-outs. An attempt ends after 10 seconds in
+// any case.
 func WithHTTPClient(client *http.Client) Option {
 	return option{"WithHTTPClient", func(c *config) {
 		if client == nil {

@@ -2,7 +2,6 @@ package mtlspop
 
 import (
 	"crypto/sha256"
-	"encoding/asn1"
 	"fmt"
 	"strings"
 )
@@ -270,10 +269,7 @@ func (f Format) parseChain(value string) ([][]byte, bool) {
 }
 
 func presentOne(leaf []byte, ok bool) (presented, bool) {
-	if !ok || !isSequences(leaf, 1) {
-		return presented{}, false
-	}
-	return presented{sum: sha256.Sum256(leaf), leaf: leaf}, true
+	return presented{sum: sha256.Sum256(leaf), leaf: leaf}, ok
 }
 
 func presentChain(ders [][]byte, ok bool) (presented, bool) {
@@ -281,7 +277,7 @@ func presentChain(ders [][]byte, ok bool) (presented, bool) {
 		return presented{}, false
 	}
 	for _, der := range ders {
-		if !isSequences(der, 1) {
+		if !isSequence(der) {
 			return presented{}, false
 		}
 	}
@@ -292,18 +288,27 @@ func presentThumbprint(sum thumbprint, ok bool) (presented, bool) {
 	return presented{sum: sum}, ok
 }
 
-// isSequences reports whether der is made of up to limit ASN.1 sequences with
-// nothing behind them: the outline of certificates, cheap to see.
-func isSequences(der []byte, limit int) bool {
-	for n := 0; len(der) > 0; n++ {
-		var v asn1.RawValue
-		rest, err := asn1.Unmarshal(der, &v)
-		if err != nil || n == limit || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence || !v.IsCompound {
+// isSequence reports whether der has the outline of one certificate: a DER
+// sequence with nothing behind it. It is cheap, and says nothing about what is
+// inside.
+func isSequence(der []byte) bool {
+	const sequence, long = 0x30, 0x80
+	if len(der) < 2 || der[0] != sequence {
+		return false
+	}
+	length, body := int(der[1]), der[2:]
+	if length >= long {
+		n := length - long // octets of the length
+		if n < 1 || n > 3 || n > len(body) {
 			return false
 		}
-		der = rest
+		length = 0
+		for _, octet := range body[:n] {
+			length = length<<8 | int(octet)
+		}
+		body = body[n:]
 	}
-	return true
+	return length == len(body)
 }
 
 // trimSpace removes what RFC 9110, section 5.5, does not count to a value.

@@ -77,14 +77,19 @@ func nextPEM(text string) (der []byte, rest string, ok bool) {
 	if !ok {
 		return nil, "", false
 	}
-	compact := make([]byte, 0, len(body))
-	for line := range strings.FieldsFuncSeq(body, isPEMSpace) {
-		compact = append(compact, line...)
-	}
-	der, ok = decodeBase64(compact)
+	der, ok = decodeBase64(withoutSpace(body))
 	return der, strings.TrimLeft(rest, pemSpace), ok
 }
 
-func isPEMSpace(r rune) bool {
-	return strings.ContainsRune(pemSpace, r)
+// withoutSpace returns body without spaces and line ends.
+func withoutSpace(body string) []byte {
+	compact := make([]byte, 0, len(body))
+	for {
+		end := strings.IndexAny(body, pemSpace)
+		if end < 0 {
+			return append(compact, body...)
+		}
+		compact = append(compact, body[:end]...)
+		body = body[end+1:]
+	}
 }

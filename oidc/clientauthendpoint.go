@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -26,9 +27,7 @@ type endpoint struct {
 	name   string // for errors
 	issuer string
 	client *http.Client
-	locate func(context.Context) (string, error)
-	// loopback permits http to this machine.
-	loopback bool
+	locate func(context.Context) (*url.URL, error) // the URL has been checked
 }
 
 // reply is an answer of an endpoint, whatever its status.
@@ -50,11 +49,7 @@ func (e *endpoint) post(ctx context.Context, auth ClientAuth, accept string, for
 }
 
 func (e *endpoint) tryPost(ctx context.Context, auth ClientAuth, accept string, form url.Values) (*reply, error) {
-	raw, err := e.locate(ctx)
-	if err != nil {
-		return nil, err
-	}
-	target, err := remote.CheckURL(raw, e.loopback)
+	target, err := e.locate(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,24 +61,26 @@ func (e *endpoint) tryPost(ctx context.Context, auth ClientAuth, accept string, 
 	if err := auth.authenticate(ctx, e.issuer, h, form); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, err
+	body := form.Encode()
+	req := &http.Request{
+		Method:        http.MethodPost,
+		URL:           target,
+		Header:        h,
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+		// No GetBody: an assertion is good for one request, so the transport must not repeat it on its own.
 	}
-	// An assertion or nonce is good for one request, so the transport must not repeat it on its own.
-	req.GetBody = nil
-	req.Header = h
-	res, err := e.client.Do(req)
+	res, err := e.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, withoutURL(err)
 	}
 	defer res.Body.Close()
-	body, err := remote.ReadBody(res.Body, maxAnswerSize)
+	answer, err := remote.ReadBody(res.Body, maxAnswerSize)
 	if err != nil {
 		return nil, err
 	}
 	mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // "" is no type that anybody wants
-	return &reply{res.StatusCode, mediaType, body, retryAfter(res.Header)}, nil
+	return &reply{res.StatusCode, mediaType, answer, retryAfter(res.Header)}, nil
 }
 
 // withoutURL drops the URL from an error of net/http: its query can hold what an operator would not log.
@@ -124,11 +121,6 @@ func (e *endpoint) outage(after time.Duration, cause error) error {
 		after = wait.RetryAfter()
 	}
 	return &outage{e.name + " endpoint of " + e.issuer, after, cause}
-}
-
-// status is the outage that an answer with an unexpected status is.
-func (e *endpoint) status(r *reply, hint string) error {
-	return e.outage(r.retryAfter, fmt.Errorf("status %d%s", r.status, hint))
 }
 
 func (o *outage) Error() string { return "oidc: " + o.what + ": " + o.cause.Error() }
@@ -179,25 +171,32 @@ func withCertificate(own http.RoundTripper, certificate getCertificate) (http.Ro
 
 // newEndpoint returns the endpoint that c names, or else the one that pick finds
 // in the discovery document; the second result of pick is its mTLS alias.
+//
+// Precondition: newClientConfig has found nothing wrong with the URL in c.
 func newEndpoint(c *clientConfig, name string, p *provider, certificate getCertificate,
 	pick func(*metadata) (plain, mtls string)) (*endpoint, error) {
 	client, err := endpointClient(c.provider.client, certificate)
 	if err != nil {
 		return nil, fmt.Errorf("oidc: %w", err)
 	}
-	e := &endpoint{name: name, issuer: c.issuer, client: client, loopback: c.provider.loopbackHTTP}
+	e := &endpoint{name: name, issuer: c.issuer, client: client}
 	if c.endpoint != "" {
-		e.locate = func(context.Context) (string, error) { return c.endpoint, nil }
-		return e, nil
+		given, err := url.Parse(c.endpoint)
+		e.locate = func(context.Context) (*url.URL, error) { return given, nil }
+		return e, err
 	}
-	e.locate = func(ctx context.Context) (string, error) {
-		return p.endpoint(ctx, name+"_endpoint", func(m *metadata) string {
+	e.locate = func(ctx context.Context) (*url.URL, error) {
+		found, err := p.endpoint(ctx, name+"_endpoint", func(m *metadata) string {
 			plain, mtls := pick(m)
 			if certificate != nil && mtls != "" {
 				return mtls // RFC 8705, section 5
 			}
 			return plain
 		})
+		if err != nil {
+			return nil, err
+		}
+		return url.Parse(found)
 	}
 	return e, nil
 }

@@ -29,15 +29,6 @@ type providerConfig struct {
 	loopbackHTTP bool
 }
 
-// httpClient is the client for calls other than those of internal/remote:
-// redirects are not followed to another origin, whoever made it.
-func (c *providerConfig) httpClient() *http.Client {
-	if c.client == nil {
-		return remote.NewClient(nil)
-	}
-	return remote.Harden(c.client)
-}
-
 // metadata is what this package reads of a discovery document (RFC 8414,
 // section 2; RFC 8705, section 5). It is shared and must not be modified. The
 // URLs are as the issuer wrote them: who calls one checks it first.
@@ -70,7 +61,7 @@ type provider struct {
 func newProvider(issuer string, c providerConfig) (*provider, error) {
 	urls := metadataURLs(issuer)
 	if c.metadataURL != "" {
-		if _, err := remote.CheckURL(c.metadataURL, c.loopbackHTTP); err != nil {
+		if err := checkURL(c.metadataURL, c.loopbackHTTP); err != nil {
 			return nil, fmt.Errorf("oidc: WithMetadataURL: %w", err)
 		}
 		urls = []string{c.metadataURL}
@@ -116,7 +107,7 @@ func (p *provider) endpoint(ctx context.Context, name string, pick func(*metadat
 	if raw == "" {
 		return "", fmt.Errorf("oidc: the discovery document of %s has no %s", p.issuer, name)
 	}
-	if _, err := remote.CheckURL(raw, p.loopback); err != nil {
+	if err := checkURL(raw, p.loopback); err != nil {
 		return "", fmt.Errorf("oidc: %s of %s: %w", name, p.issuer, err)
 	}
 	return raw, nil
@@ -154,14 +145,22 @@ func metadataURLs(issuer string) []string {
 
 // checkIssuer is RFC 8414, section 2: an https URL without query or fragment.
 func checkIssuer(issuer string, loopbackHTTP bool) error {
-	if _, err := remote.CheckURL(issuer, loopbackHTTP); err != nil {
+	if err := checkURL(issuer, loopbackHTTP); err != nil {
 		return err
 	}
 	if strings.Contains(issuer, "?") {
-		return errors.New("has a query")
+		return errors.New("it has a query")
 	}
 	if strings.Contains(issuer, "/.well-known/") {
-		return errors.New("is the URL of a discovery document; give the issuer that it names, and WithMetadataURL if need be")
+		return errors.New("it is the URL of a discovery document; give the issuer that it names, and WithMetadataURL if need be")
+	}
+	return nil
+}
+
+// checkURL is remote.CheckURL with an error that names no room.
+func checkURL(raw string, loopbackHTTP bool) error {
+	if _, err := remote.CheckURL(raw, loopbackHTTP); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"crypto"
+	"reflect"
 
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -48,4 +49,10 @@ func keyOptions(c *config) (opts []jwks.Option) {
 		opts = append(opts, jwks.DangerouslyAllowLoopbackHTTP())
 	}
 	return opts
+}
+
+// isNilPointer finds what a comparison with nil does not: a nil *jwks.Source in a KeySource.
+func isNilPointer(k KeySource) bool {
+	v := reflect.ValueOf(k)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }

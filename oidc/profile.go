@@ -181,7 +181,7 @@ func auth0Access(t *Token, c *claims, typed bool) error {
 		return ErrNotAccessToken
 	case typed:
 		return nil
-	case c.AZP == nil || slices.Contains(t.Audience, t.ClientID):
+	case !stated(c.AZP) || slices.Contains(t.Audience, t.ClientID):
 		return ErrNotAccessToken
 	default:
 		return nil
@@ -194,7 +194,7 @@ func oktaAccess(t *Token, c *claims, typed bool) error {
 		return ErrNotAccessToken
 	case typed:
 		return nil
-	case c.CID == nil || c.SCP == nil || slices.Contains(t.Audience, t.ClientID):
+	case !stated(c.CID) || !stated(c.SCP) || slices.Contains(t.Audience, t.ClientID):
 		return ErrNotAccessToken
 	default:
 		return nil
@@ -204,7 +204,7 @@ func oktaAccess(t *Token, c *claims, typed bool) error {
 // entraAccess does not compare the client with aud: an application may call the
 // API of its own registration. ID tokens have roles, but neither azp, appid nor scp.
 func entraAccess(_ *Token, c *claims, _ bool) error {
-	if c.hasIDTokenClaims() || c.AZP == nil && c.AppID == nil || c.SCP == nil && c.Roles == nil {
+	if c.hasIDTokenClaims() || !stated(c.AZP) && !stated(c.AppID) || !stated(c.SCP) && !stated(c.Roles) {
 		return ErrNotAccessToken
 	}
 	return nil

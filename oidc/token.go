@@ -150,7 +150,7 @@ func newClaimSet(raw []byte) *claimSet {
 // audience; which claims must be there is the caller's business too. It keeps no
 // reference to claims. Its errors are [TokenError] kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
-	t, _, err := newToken(bytes.Clone(claims), RFC9068.rules(), nil)
+	t, _, err := newToken(claims, RFC9068.rules(), nil)
 	return t, err
 }
 
@@ -184,8 +184,11 @@ type claims struct {
 	SHash    json.RawMessage `json:"s_hash"`
 }
 
-// newToken is TokenFromClaims by the given profile; it keeps raw. ignored names
-// the cnf members of DangerouslyIgnoreConfirmation.
+// newToken is TokenFromClaims by the given profile. ignored names the cnf members
+// of DangerouslyIgnoreConfirmation.
+//
+// Invariant: nothing in the result shares memory with raw, which lies next to
+// the very token in a parsed message: a cached Token must not keep that alive.
 func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error) {
 	var c claims
 	if err := jose.Unmarshal(raw, &c, maxTokenDepth); err != nil {
@@ -209,7 +212,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 		IssuedAt:     c.IssuedAt.Time(),
 		Expiry:       c.Expiry.Time(),
 		Confirmation: cnf,
-		claims:       newClaimSet(raw),
+		claims:       newClaimSet(bytes.Clone(raw)),
 	}, &c, nil
 }
 
@@ -233,10 +236,10 @@ func stringOrList(raw []byte) ([]string, error) {
 	return []string{s}, nil
 }
 
-// stringList is stricter than encoding/json, which decodes null as "".
+// stringList is stricter than encoding/json, which decodes null as "" and as no list.
 func stringList(raw []byte) ([]string, error) {
 	var elements []json.RawMessage
-	if err := json.Unmarshal(raw, &elements); err != nil {
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
 		return nil, ErrClaims
 	}
 	list := make([]string, len(elements))
@@ -255,6 +258,9 @@ func jsonString(raw []byte) (s string, err error) {
 	}
 	return s, nil
 }
+
+// stated reports whether a claim is there and not null.
+func stated(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
 
 // optionalString is the string in raw, or "" if it holds none.
 func optionalString(raw json.RawMessage) string {

@@ -80,7 +80,9 @@ func (v *Verifier) findKeys(c *config) (err error) {
 		v.keys = c.keys
 		return nil
 	case c.provider.jwksURI != "":
-		v.source, err = jwks.New(c.provider.jwksURI, keyOptions(c)...)
+		if v.source, err = jwks.New(c.provider.jwksURI, keyOptions(c)...); err != nil {
+			return fmt.Errorf("oidc: WithJWKSURI: %w", err)
+		}
 	default:
 		if v.provider, err = newProvider(c.issuer, c.provider); err != nil {
 			return err

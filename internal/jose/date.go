@@ -41,15 +41,13 @@ func (d NumericDate) Time() time.Time {
 // UnmarshalJSON decodes one JSON number. The error is [ErrDate].
 // Precondition, as for any such method: number is valid JSON.
 func (d *NumericDate) UnmarshalJSON(number []byte) error {
-	if jsontext.Value(number).Kind() != '0' { // the kind of every number
-		return ErrDate
-	}
+	// For valid JSON, strconv takes numbers and nothing else.
 	if seconds, err := strconv.ParseInt(string(number), 10, 64); err == nil {
 		return d.set(seconds, 0)
 	}
 	// A float64 holds every second of these years, and its microseconds.
 	f, err := strconv.ParseFloat(string(number), 64)
-	if err != nil || f < firstSecond || f > lastSecond+1 {
+	if err != nil || !(firstSecond <= f && f < lastSecond+1) {
 		return ErrDate
 	}
 	seconds := math.Floor(f)

@@ -58,7 +58,7 @@ func TestUnmarshalIsStrict(t *testing.T) {
 		{"JSON-04 depth 9", deep(depth + 1), jose.ErrTooDeep},
 		{"JSON-04 depth 9 of arrays", `{"x":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `}`, jose.ErrTooDeep},
 		{"JSON-04 wide is not deep", `{"x":[` + strings.Repeat("{},", 100) + `[]]}`, nil},
-		{"JSON-04 brackets in strings are text", `{"text":"[[[[[[[[[[\"[[[[[\\"}`, nil},
+		{"JSON-04 brackets in strings are text", `{"text":"[[[[[[[[[[\"[[[[[[[[[[\\"}`, nil},
 		{"JSON-04 a nesting bomb", `{"x":` + strings.Repeat("[", 1<<20), jose.ErrTooDeep},
 		{"JSON-05 a date", `{"date":1}`, nil},
 		{"JSON-05 a date as text", `{"date":"1"}`, jose.ErrPayload},

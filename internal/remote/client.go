@@ -63,11 +63,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
 	case first.Method != http.MethodGet && first.Method != http.MethodHead:
-		return errors.New("remote: redirect refused: a " + first.Method + " is not repeated")
+		return errors.New("redirect refused: a " + first.Method + " is not repeated")
 	case origin(req.URL) != origin(first.URL):
-		return fmt.Errorf("remote: redirect refused: from %s to another origin, %s", origin(first.URL), origin(req.URL))
+		return fmt.Errorf("redirect refused: from %s to another origin, %s", origin(first.URL), origin(req.URL))
 	case len(via) > maxRedirects:
-		return fmt.Errorf("remote: redirect refused: more than %d", maxRedirects)
+		return fmt.Errorf("redirect refused: more than %d", maxRedirects)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,11 @@ func TestRedirects(t *testing.T) {
 	mux.Handle("/plain", http.RedirectHandler(plain.URL, http.StatusFound))
 	mux.Handle("/other", http.RedirectHandler(other.URL, http.StatusFound))
 	mux.Handle("/twice", http.RedirectHandler("/other", http.StatusTemporaryRedirect))
-	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+	var rounds atomic.Int32
+	mux.HandleFunc("/loop", func(w http.ResponseWriter, r *http.Request) {
+		rounds.Add(1)
+		http.Redirect(w, r, "/loop", http.StatusFound)
+	})
 	srv := httptest.NewTLSServer(mux)
 	defer srv.Close()
 
@@ -71,6 +76,7 @@ func TestRedirects(t *testing.T) {
 			}
 		})
 	}
+	require.EqualValues(t, 2*4, rounds.Load(), "one request and three redirects for each client")
 	t.Run("DISC-09 a POST is never repeated", func(t *testing.T) {
 		_, err := trusting(srv).Post(srv.URL+"/here", "text/plain", strings.NewReader("secret"))
 		require.ErrorContains(t, err, "a POST is not repeated")
@@ -116,6 +122,12 @@ func TestTLS(t *testing.T) {
 		_, err := visit(t, srv.URL, nil)
 		require.ErrorContains(t, err, "certificate")
 	})
+}
+
+func TestPlainHTTPNeedsTheOption(t *testing.T) {
+	r, s := start(t, func(c *remote.Config[string]) { c.Locate = remote.At("http://127.0.0.1/doc") })
+	require.ErrorContains(t, r.Prefetch(t.Context()), "https is required")
+	require.Zero(t, s.count())
 }
 
 func TestABodyThatUnpacksToTooMuch(t *testing.T) {

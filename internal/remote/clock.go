@@ -19,6 +19,10 @@ const tick = time.Second
 // waits behind a refresh in flight, and its Refresh adds a poll that never
 // ends. It is given no URL either, since ours may move.
 //
+// Its goroutines end with r.ctx. (If that happens in the very instant between the
+// end of a poll and the wait for the next, httprc misses the wake-up, and one
+// idle goroutine of it remains.)
+//
 // The one httprc.Get here only puts the entry on the schedule, which Register
 // does not do. It makes no request: the answer has just been fetched.
 func (r *Resource[T]) startClock() {
@@ -39,7 +43,7 @@ func (r *Resource[T]) startClock() {
 func (r *Resource[T]) refresh(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	f := r.flight
-	if f == nil && !r.closed && time.Until(r.pace.nextRefresh()) < tick {
+	if f == nil && !r.closed && time.Until(r.pace.nextRefresh()) <= 0 {
 		f = r.launch(false)
 	}
 	r.mu.Unlock()

@@ -25,7 +25,8 @@ type pace struct {
 	cooldown, failure time.Duration
 
 	failures  int       // in a row
-	renewals  int       // in a row that brought something new
+	renewals  int       // in a row: each brought something new, within a cooldown of the one before
+	renewedAt time.Time // end of the last renewal
 	retryAt   time.Time // no attempt at all before this
 	renewAt   time.Time // no renewal before this
 	refreshAt time.Time // the answer's lifetime ends
@@ -38,6 +39,10 @@ func (p *pace) succeeded(now time.Time, lifetime time.Duration) {
 
 // renewed starts the cooldown, unless the renewal was worth it.
 func (p *pace) renewed(now time.Time, news bool) {
+	if now.Sub(p.renewedAt) >= p.cooldown {
+		p.renewals = 0
+	}
+	p.renewedAt = now
 	if p.renewals++; news && p.renewals < renewalsInARow {
 		return
 	}

@@ -62,6 +62,22 @@ func TestRenew(t *testing.T) {
 			require.Equal(t, 9, s.count())
 		})
 	})
+	t.Run("changes that are far apart do not add up", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, s := start(t, nil)
+			get(t, r)
+			for k := range 3 {
+				time.Sleep(cooldown)
+				s.set(says(fmt.Sprint("apart ", k)))
+				renew(t, r)
+			}
+			time.Sleep(cooldown)
+			for k := range 4 {
+				s.set(says(fmt.Sprint("in a row ", k)))
+				require.Equal(t, fmt.Sprint("in a row ", k), renew(t, r).Value)
+			}
+		})
+	})
 	t.Run("what means the same is nothing new, and the older value stays", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, s := start(t, func(c *remote.Config[string]) { c.Same = strings.EqualFold })

@@ -3,9 +3,7 @@ package remote_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -87,47 +85,6 @@ func TestARenewalDoesNotAddAPoll(t *testing.T) {
 		time.Sleep(10 * time.Hour)
 		require.InDelta(t, 13, s.count(), 1)
 	})
-}
-
-// JWKS-07: the lifetime that the server states, within the bounds.
-func TestLifetime(t *testing.T) {
-	date := "Sat, 01 Jan 2000 00:00:00 GMT" // synctest's epoch
-	for _, tt := range []struct {
-		name   string
-		header []string
-		want   time.Duration
-	}{
-		{"JWKS-07 max-age is honoured", []string{"Cache-Control", "public, max-age=1200, must-revalidate"}, 20 * time.Minute},
-		{"JWKS-07 max-age under the least interval", []string{"Cache-Control", "max-age=1"}, 5 * time.Minute},
-		{"JWKS-07 max-age over the most interval", []string{"Cache-Control", "max-age=86400"}, time.Hour},
-		{"JWKS-07 max-age beyond any number", []string{"Cache-Control", "max-age=99999999999999999999999"}, time.Hour},
-		{"JWKS-07 negative max-age is none", []string{"Cache-Control", "max-age=-5"}, 15 * time.Minute},
-		{"JWKS-07 name in capitals, value quoted", []string{"Cache-Control", `Max-Age="1200"`}, 20 * time.Minute},
-		{"JWKS-07 no-store asks as often as allowed", []string{"Cache-Control", "no-store, max-age=1200"}, 5 * time.Minute},
-		{"JWKS-07 no-cache in a second field", []string{"Cache-Control", "max-age=1200", "Cache-Control", "no-cache"}, 5 * time.Minute},
-		{"JWKS-07 the first max-age counts", []string{"Cache-Control", "max-age=1200, max-age=2400"}, 20 * time.Minute},
-		{"JWKS-07 Age is subtracted", []string{"Cache-Control", "max-age=1800", "Age", "600"}, 20 * time.Minute},
-		{"JWKS-07 Expires less Date", []string{"Date", "Mon, 05 May 2025 10:00:00 GMT", "Expires", "Mon, 05 May 2025 10:25:00 GMT"}, 25 * time.Minute},
-		{"JWKS-07 Expires without Date", []string{"Expires", "Sat, 01 Jan 2000 00:30:00 GMT"}, 30 * time.Minute},
-		{"JWKS-07 Expires in the past", []string{"Date", date, "Expires", "Fri, 31 Dec 1999 00:30:00 GMT"}, 5 * time.Minute},
-		{"JWKS-07 Expires 0 is no date", []string{"Expires", "0"}, 15 * time.Minute},
-		{"JWKS-07 max-age goes before Expires", []string{"Cache-Control", "max-age=1200", "Expires", "Sat, 01 Jan 2000 00:30:00 GMT"}, 20 * time.Minute},
-		{"JWKS-07 nothing stated", nil, 15 * time.Minute},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r, s := start(t, nil)
-				s.set(says("one", tt.header...))
-				get(t, r)
-				st := r.Status()
-				require.Equal(t, tt.want, st.NextRefresh.Sub(st.FetchedAt))
-				time.Sleep(tt.want - grain)
-				require.Equal(t, 1, s.count())
-				time.Sleep(2 * grain)
-				require.Equal(t, 2, s.count())
-			})
-		})
-	}
 }
 
 func TestABadAnswerNeverReplacesAGoodOne(t *testing.T) {
@@ -305,107 +262,6 @@ func TestASlowRefreshDelaysNobodyWhoHasData(t *testing.T) {
 	})
 }
 
-func TestADocumentThatMoves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var where atomic.Value
-		where.Store("https://issuer.example/old")
-		r, s := start(t, func(c *remote.Config[string]) {
-			c.Locate = func(context.Context) ([]string, error) { return []string{where.Load().(string)}, nil }
-		})
-		s.set(func(r *http.Request) (*http.Response, error) { return says(r.URL.Path)(r) })
-		require.Equal(t, "/old", get(t, r))
-		where.Store("https://other.example/new")
-		time.Sleep(15*time.Minute + grain)
-		require.Equal(t, "/new", get(t, r))
-		require.Equal(t, "https://other.example/new", r.Status().URL)
-		where.Store("http://other.example/plain")
-		time.Sleep(15*time.Minute + 2*grain)
-		require.Equal(t, "/new", get(t, r))
-		require.Contains(t, r.Status().LastError, "https is required")
-	})
-}
-
-func TestTheNextURLIsForADocumentThatIsNotThere(t *testing.T) {
-	for _, tt := range []struct {
-		code int
-		ok   bool
-	}{{404, true}, {403, true}, {410, true}, {400, true}, {408, false}, {429, false}, {500, false}, {503, false}, {204, false}} {
-		t.Run(http.StatusText(tt.code), func(t *testing.T) {
-			r, s := start(t, func(c *remote.Config[string]) {
-				c.Locate = remote.At("https://issuer.example/first", "https://issuer.example/second")
-			})
-			s.set(func(r *http.Request) (*http.Response, error) {
-				if r.URL.Path == "/first" {
-					return status(tt.code, "no")(r)
-				}
-				return says("second")(r)
-			})
-			snapshot, err := r.Get(t.Context())
-			if !tt.ok {
-				require.Error(t, err)
-				require.Equal(t, 1, s.count())
-				return
-			}
-			require.NoError(t, err)
-			require.Equal(t, "second", snapshot.Value)
-			require.Equal(t, "https://issuer.example/second", snapshot.URL)
-		})
-	}
-	t.Run("all of them", func(t *testing.T) {
-		r, s := start(t, func(c *remote.Config[string]) {
-			c.Locate = remote.At("https://issuer.example/first", "https://issuer.example/second")
-		})
-		s.set(status(404, ""))
-		_, err := r.Get(t.Context())
-		require.ErrorContains(t, err, "https://issuer.example/second: status 404")
-	})
-}
-
-type later struct{ after time.Duration }
-
-func (later) Error() string               { return "discovery is down" }
-func (l later) RetryAfter() time.Duration { return l.after }
-
-func TestLocatingMayFail(t *testing.T) {
-	t.Run("its own wait is followed", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			r, _ := start(t, func(c *remote.Config[string]) {
-				c.Locate = func(context.Context) ([]string, error) { return nil, later{1700 * time.Millisecond} }
-			})
-			_, err := r.Get(t.Context())
-			require.Equal(t, 1700*time.Millisecond, requireUnavailable(t, err).RetryAfter())
-			require.ErrorContains(t, err, "discovery is down")
-		})
-	})
-	t.Run("but not without end", func(t *testing.T) {
-		r, _ := start(t, func(c *remote.Config[string]) {
-			c.Locate = func(context.Context) ([]string, error) { return nil, later{time.Hour} }
-		})
-		_, err := r.Get(t.Context())
-		require.Equal(t, 30*time.Second, requireUnavailable(t, err).RetryAfter())
-	})
-	t.Run("with nothing", func(t *testing.T) {
-		r, _ := start(t, func(c *remote.Config[string]) { c.Locate = remote.At() })
-		require.ErrorContains(t, r.Prefetch(t.Context()), "located nowhere")
-	})
-	t.Run("with a panic", func(t *testing.T) {
-		r, _ := start(t, func(c *remote.Config[string]) {
-			c.Locate = func(context.Context) ([]string, error) { panic("lost") }
-		})
-		require.ErrorContains(t, r.Prefetch(t.Context()), "panic: lost")
-	})
-	t.Run("by taking too long", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			r, _ := start(t, func(c *remote.Config[string]) {
-				c.Locate = func(ctx context.Context) ([]string, error) { <-ctx.Done(); return nil, ctx.Err() }
-			})
-			began := time.Now()
-			require.ErrorIs(t, r.Prefetch(t.Context()), context.DeadlineExceeded)
-			require.Equal(t, 10*time.Second, time.Since(began))
-		})
-	})
-}
-
 func TestStatusTellsNoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := start(t, nil)
@@ -424,77 +280,6 @@ func TestStatusTellsNoSecret(t *testing.T) {
 		require.Equal(t, time.Now(), st.LastAttempt)
 		require.Equal(t, "remote: https://issuer.example/doc: connection refused", st.LastError)
 		require.True(t, st.NextAttempt.After(time.Now()))
-	})
-}
-
-func TestClose(t *testing.T) {
-	t.Run("ends the background, and the last answer serves on", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { // fails if a goroutine of the bubble remains
-			r, s := start(t, nil)
-			get(t, r)
-			synctest.Wait()
-			require.NoError(t, r.Close())
-			require.NoError(t, r.Close())
-			s.set(says("two"))
-			time.Sleep(23 * time.Hour)
-			require.Equal(t, "one", get(t, r))
-			require.Equal(t, 1, s.count())
-			_, err := r.Renew(t.Context(), r.Peek())
-			require.ErrorContains(t, err, "closed")
-			require.Zero(t, r.Status().NextRefresh)
-			time.Sleep(2 * time.Hour)
-			_, err = r.Get(t.Context())
-			requireUnavailable(t, err)
-			require.ErrorContains(t, err, "closed")
-			require.Equal(t, 1, s.count())
-		})
-	})
-	t.Run("before the first use", func(t *testing.T) {
-		r, s := start(t, nil)
-		require.NoError(t, r.Close())
-		require.ErrorContains(t, r.Prefetch(t.Context()), "closed")
-		require.Zero(t, s.count())
-	})
-	t.Run("during a flight", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			r, s := start(t, nil)
-			s.set(slowly(9*time.Second, says("one")))
-			result := make(chan error)
-			go func() { result <- r.Prefetch(context.Background()) }()
-			synctest.Wait()
-			began := time.Now()
-			require.NoError(t, r.Close())
-			require.ErrorIs(t, <-result, context.Canceled)
-			require.Zero(t, time.Since(began))
-		})
-	})
-	t.Run("during a refresh in the background", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			r, s := start(t, nil)
-			get(t, r)
-			s.set(slowly(9*time.Second, says("two")))
-			time.Sleep(15*time.Minute + grain)
-			require.Equal(t, 2, s.count())
-			require.NoError(t, r.Close())
-			require.Equal(t, "one", get(t, r))
-		})
-	})
-	t.Run("leaves no goroutine of a real client", func(t *testing.T) {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "one") }))
-		defer srv.Close()
-		before := runtime.NumGoroutine()
-		r, err := remote.New(remote.Config[string]{Locate: remote.At(srv.URL), Decode: text, AllowLoopbackHTTP: true})
-		require.NoError(t, err)
-		require.NoError(t, r.Prefetch(t.Context()))
-		require.Greater(t, runtime.NumGoroutine(), before)
-		require.NoError(t, r.Close())
-		for range 500 {
-			if runtime.NumGoroutine() <= before {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 	})
 }
 

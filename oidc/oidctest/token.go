@@ -59,6 +59,13 @@ func (i *Issuer) Revoke(token string) {
 	delete(i.issued, token)
 }
 
+// Forget makes every token inactive for introspection, and keeps none of them.
+func (i *Issuer) Forget() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.issued)
+}
+
 func (i *Issuer) remember(token string, claims map[string]any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -100,6 +107,11 @@ func Without(names ...string) Change {
 			delete(d.Claims, name)
 		}
 	}
+}
+
+// Rename moves a claim, if it is there, to another name.
+func Rename(from, to string) Change {
+	return func(d *Draft) { d.Rename(from, to) }
 }
 
 // Header sets a header member; nil leaves it out.

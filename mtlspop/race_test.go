@@ -1,0 +1,5 @@
+//go:build race
+
+package mtlspop_test
+
+const raceEnabled = true
