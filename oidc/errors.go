@@ -1,24 +1,134 @@
 package oidc
 
-// TokenError says why a token is not accepted. (CONTRACT STUB; the owner names the kinds.)
+// TokenError says why a token is not accepted: the client's fault, or the
+// issuer's, but not that of this service. It is a small integer, comparable
+// with ==, and costs nothing to return. Errors of the other family (the issuer
+// cannot be reached, its answer makes no sense) are not TokenErrors.
+//
+// The zero TokenError is not an error kind; its Code is "".
 type TokenError uint8
 
 const (
 	_ TokenError = iota
-	// ErrTooLarge: the token exceeds the size limit. Code is "", status is 431.
+
+	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a code:
+	// the answer is 431, not a challenge.
 	ErrTooLarge
-	// ErrMalformed ...
+	// ErrMalformed: not a compact JWS, or one whose header is not strict JSON.
 	ErrMalformed
+	// ErrEncrypted: a JWE (five parts). Nothing here decrypts.
+	ErrEncrypted
+	// ErrCritical: the header has crit (RFC 7515, section 4.1.11) or b64; no extension is understood.
+	ErrCritical
+	// ErrType: typ says that this is some other kind of token: a proof, a logout token, an introspection response.
+	ErrType
+	// ErrTypeJWT: typ is "JWT" or missing, which the profile does not take for an access token.
+	ErrTypeJWT
+	// ErrNotAccessToken: what the profile goes by says that this is not an access token, or does not say that it is.
+	ErrNotAccessToken
+	// ErrAlgorithm: alg is not in the list of [WithAlgorithms], or is not an asymmetric signature at all.
+	ErrAlgorithm
+	// ErrNoKey: the issuer publishes no key that fits the token's kid and alg.
+	ErrNoKey
+	// ErrSignature: no key of the issuer made this signature.
+	ErrSignature
+	// ErrClaims: the claims are not strict JSON (RFC 8725, section 3.7; no duplicate names), or one has the wrong type.
+	ErrClaims
+	// ErrIssuer: iss is missing, or is not the configured issuer, character for character.
+	ErrIssuer
+	// ErrAudience: aud is missing, or does not contain the configured audience.
+	ErrAudience
+	// ErrExpired: the time of exp has come.
+	ErrExpired
+	// ErrNotYetValid: the time of nbf has not come.
+	ErrNotYetValid
+	// ErrIssuedInFuture: iat is later than now.
+	ErrIssuedInFuture
+	// ErrNoExpiry: no exp.
+	ErrNoExpiry
+	// ErrNoSubject: no sub.
+	ErrNoSubject
+	// ErrNoClientID: no client_id, or what the profile reads in its place.
+	ErrNoClientID
+	// ErrNoIssuedAt: no iat.
+	ErrNoIssuedAt
+	// ErrNoID: no jti.
+	ErrNoID
+	// ErrScope: scope is not a string of words separated by spaces.
+	ErrScope
+	// ErrConfirmation: cnf is there, but is malformed or names only methods that are not known here.
+	ErrConfirmation
+	// ErrInactive: the introspection endpoint says that the token is not active.
+	ErrInactive
+	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
+	ErrTokenType
+
+	tokenErrors // the number of kinds
 )
 
-// Error is "oidc: " + Description.
-func (e TokenError) Error() string { panic("stub") }
+// invalidToken is RFC 6750, section 3.1; RFC 9068, section 4 asks for it on every failure.
+const invalidToken = "invalid_token"
 
-// Code is the RFC 6750 error code: "invalid_token", or "" for ErrTooLarge and for a value that is not a kind.
-func (e TokenError) Code() string { panic("stub") }
+// Invariant: descriptions hold only what RFC 6750, section 3 allows in
+// error_description, and nothing of the token.
+var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
+	ErrTooLarge:  {"The access token is too large", "oidc.WithMaxTokenSize sets the limit"},
+	ErrMalformed: {"The access token is not a well-formed JWT", "if the issuer's tokens are opaque, use oidc.NewIntrospector"},
+	ErrEncrypted: {"Encrypted access tokens are not supported",
+		"let the issuer sign without encrypting, or use oidc.NewIntrospector"},
+	ErrCritical: {"The access token has a critical header parameter that is not understood", ""},
+	ErrType:     {"The token is not an access token", ""},
+	ErrTypeJWT: {"The token is not marked as an access token",
+		"typ JWT refused; for Keycloak use oidc.WithProfile(oidc.Keycloak), for other issuers see oidc.Profile"},
+	ErrNotAccessToken: {"The token is not an access token", "the client may have sent its ID token; see oidc.Profile"},
+	ErrAlgorithm:      {"The signing algorithm of the access token is not accepted", "oidc.WithAlgorithms sets the list"},
+	ErrNoKey:          {"The signing key of the access token is not known", ""},
+	ErrSignature:      {"The signature of the access token is not valid", ""},
+	ErrClaims:         {"A claim of the access token is malformed", ""},
+	ErrIssuer: {"The access token is from another issuer",
+		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
+	ErrAudience: {"The access token is for another audience",
+		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
+	ErrExpired:        {"The access token expired", ""},
+	ErrNotYetValid:    {"The access token is not valid yet", "if the clocks differ, oidc.WithSkew"},
+	ErrIssuedInFuture: {"The access token was issued in the future", "if the clocks differ, oidc.WithSkew"},
+	ErrNoExpiry:       {"The access token has no expiry", ""},
+	ErrNoSubject:      {"The access token has no subject", "oidc.WithProfile names issuers that leave out sub"},
+	ErrNoClientID:     {"The access token has no client_id", "oidc.WithProfile names issuers that put it into another claim"},
+	ErrNoIssuedAt:     {"The access token has no time of issue", ""},
+	ErrNoID:           {"The access token has no jti", "oidc.WithProfile names issuers that leave it out"},
+	ErrScope:          {"The scope of the access token is malformed", "oidc.WithProfile names issuers that send a list"},
+	ErrConfirmation: {"The confirmation of the access token is malformed or not supported",
+		"oidc.DangerouslyIgnoreConfirmation can name cnf members to overlook"},
+	ErrInactive:  {"The access token is not active", ""},
+	ErrTokenType: {"The access token is a DPoP token that names no key", ""},
+}
 
-// Description is a fixed, safe text for error_description.
-func (e TokenError) Description() string { panic("stub") }
+// Error is "oidc: " and the description.
+func (e TokenError) Error() string { return "oidc: " + e.Description() }
 
-// Hint names, for the operator, the setting that would have helped, or "".
-func (e TokenError) Hint() string { panic("stub") }
+// Code is the error code of RFC 6750, section 3.1: "invalid_token", or "" for
+// [ErrTooLarge] and for a value that is not a kind.
+func (e TokenError) Code() string {
+	if e == 0 || e == ErrTooLarge || e >= tokenErrors {
+		return ""
+	}
+	return invalidToken
+}
+
+// Description is a fixed text, safe for error_description: it holds nothing of the token.
+func (e TokenError) Description() string {
+	if e == 0 || e >= tokenErrors {
+		return "unknown error"
+	}
+	return tokenErrorTexts[e].description
+}
+
+// Hint names, for the operator, the setting that would have helped, or is "".
+// It is not meant for the client.
+func (e TokenError) Hint() string {
+	if e >= tokenErrors {
+		return ""
+	}
+	return tokenErrorTexts[e].hint
+}

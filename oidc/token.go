@@ -1,33 +1,279 @@
 package oidc
 
-import "time"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
 
-// Token is a verified access token.
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+// maxTokenDepth limits how deep the objects and lists of a claim set are nested.
+const maxTokenDepth = 32
+
+// Token is a verified access token. Who holds one may rely on its having been
+// checked, with one exception: [TokenFromClaims].
+//
+// Verifiers cache tokens. Each call returns a Token of its own, but its slices
+// are shared with other requests: read them, do not write to them. The methods
+// may be called concurrently. The zero Token has no claims.
 type Token struct {
 	Issuer       string
-	Subject      string
+	Subject      string // of client credentials tokens, the client; see SubjectIsClient
 	ClientID     string
 	ID           string // jti
 	Audience     []string
 	Scopes       []string
-	IssuedAt     time.Time
-	Expiry       time.Time
+	IssuedAt     time.Time // zero if the token does not say
+	Expiry       time.Time // zero if the token does not say, which only an introspected token may
 	Confirmation Confirmation
 
-	claims []byte // the claim set as JSON
+	claims *claimSet
 }
 
-// Confirmation is the cnf claim (RFC 7800): what a token is bound to. The
-// zero Confirmation is an unbound token. A token whose cnf is malformed, or
-// names no method known here, is not a Token at all.
+// Confirmation is the cnf claim (RFC 7800): what a token is bound to. The zero
+// Confirmation is an unbound token. A token whose cnf is malformed, or names no
+// method that is known here, is not a Token at all.
+//
+// The values are canonical whatever the token's spelling was, so that comparing
+// strings compares octets.
 type Confirmation struct {
 	JKT string // jkt: SHA-256 thumbprint of the DPoP key, canonical base64url (RFC 9449, section 6.1)
 	X5T string // x5t#S256: SHA-256 of the certificate, canonical base64url (RFC 8705, section 3.1)
 }
 
-// Claims decodes the token's claim set into v, a pointer, by encoding/json rules.
-func (t *Token) Claims(v any) error { panic("stub") }
+// Bound reports whether the token is bound to anything.
+func (c Confirmation) Bound() bool { return c != Confirmation{} }
 
-// TokenFromClaims builds a Token from a claim set that somebody else has
-// verified. It checks shapes (cnf above all), not times, issuer or audience.
-func TokenFromClaims(claims []byte) (*Token, error) { panic("stub") }
+// SubjectIsClient reports whether the token speaks for the client itself, as
+// those of the client credentials grant do, and not for a user. Issuers that let
+// a client choose its own id can give it the sub of a user (RFC 9068, section
+// 5): a service that looks up users by Subject asks this first.
+func (t *Token) SubjectIsClient() bool { return t.Subject != "" && t.Subject == t.ClientID }
+
+// Claims decodes the token's claim set into v, a pointer, by the rules of
+// encoding/json: those of a struct match names regardless of case, those of a
+// map do not.
+func (t *Token) Claims(v any) error {
+	if t.claims == nil {
+		return errors.New("oidc: the token has no claims")
+	}
+	return json.Unmarshal(t.claims.raw, v)
+}
+
+// Claim returns the values of one claim as text. Each element of path is the
+// name of one member, exactly: Claim("realm_access", "roles") is roles within
+// realm_access, and a name may hold dots. A string is one value, a list is its
+// strings, numbers and booleans, a number or boolean is its JSON text. ok is
+// false if there is no such claim, or it is null or an object.
+//
+// The first call decodes the whole claim set; later ones, also through other
+// copies of a cached token, only look it up.
+func (t *Token) Claim(path ...string) (values []string, ok bool) {
+	if t.claims == nil || len(path) == 0 {
+		return nil, false
+	}
+	var at any = t.claims.tree()
+	for _, name := range path {
+		members, isObject := at.(map[string]any)
+		if !isObject {
+			return nil, false
+		}
+		if at, ok = members[name]; !ok {
+			return nil, false
+		}
+	}
+	return claimValues(at)
+}
+
+func claimValues(v any) (values []string, ok bool) {
+	list, isList := v.([]any)
+	if !isList {
+		text, ok := claimText(v)
+		if !ok {
+			return nil, false
+		}
+		return []string{text}, true
+	}
+	values = make([]string, 0, len(list))
+	for _, e := range list {
+		if text, ok := claimText(e); ok {
+			values = append(values, text)
+		}
+	}
+	return values, true
+}
+
+func claimText(v any) (string, bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	case bool:
+		if v {
+			return "true", true
+		}
+		return "false", true
+	default:
+		return "", false
+	}
+}
+
+// claimSet is the JSON of a token's claims, decoded once when somebody asks.
+//
+// Invariant: raw is a single strict JSON object, so that encoding/json cannot
+// read it in more than one way.
+type claimSet struct {
+	raw  []byte
+	tree func() map[string]any
+}
+
+func newClaimSet(raw []byte) *claimSet {
+	return &claimSet{raw: raw, tree: sync.OnceValue(func() map[string]any {
+		var tree map[string]any
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.UseNumber()
+		if err := d.Decode(&tree); err != nil {
+			return nil
+		}
+		return tree
+	})}
+}
+
+// TokenFromClaims builds a Token from a claim set (a JSON object) that somebody
+// else has verified: it is for those who implement a token verifier of their
+// own. It checks shapes, cnf above all, and neither times nor issuer nor
+// audience; which claims must be there is the caller's business too. It keeps no
+// reference to claims. Its errors are [TokenError] kinds.
+func TokenFromClaims(claims []byte) (*Token, error) {
+	t, _, err := newToken(claims, RFC9068.rules(), nil)
+	return t, err
+}
+
+// claims are the members of a claim set that this package acts on, those of all
+// profiles together.
+type claims struct {
+	Issuer   string           `json:"iss"`
+	Subject  string           `json:"sub"`
+	ID       string           `json:"jti"`
+	UTI      json.RawMessage  `json:"uti"`
+	Audience audience         `json:"aud"`
+	Expiry   jose.NumericDate `json:"exp"`
+	Begin    jose.NumericDate `json:"nbf"`
+	IssuedAt jose.NumericDate `json:"iat"`
+	Cnf      json.RawMessage  `json:"cnf"`
+
+	ClientID json.RawMessage `json:"client_id"`
+	AZP      json.RawMessage `json:"azp"`
+	AppID    json.RawMessage `json:"appid"`
+	CID      json.RawMessage `json:"cid"`
+	Scope    json.RawMessage `json:"scope"`
+	SCP      json.RawMessage `json:"scp"`
+	Roles    json.RawMessage `json:"roles"`
+
+	// What tells an access token from other tokens.
+	Typ      json.RawMessage `json:"typ"`
+	TokenUse json.RawMessage `json:"token_use"`
+	Nonce    json.RawMessage `json:"nonce"`
+	AtHash   json.RawMessage `json:"at_hash"`
+	CHash    json.RawMessage `json:"c_hash"`
+	SHash    json.RawMessage `json:"s_hash"`
+}
+
+// newToken is TokenFromClaims by the given profile. ignored names the cnf members
+// of DangerouslyIgnoreConfirmation.
+//
+// Invariant: nothing in the result shares memory with raw, which lies next to
+// the very token in a parsed message: a cached Token must not keep that alive.
+func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error) {
+	var c claims
+	if err := jose.Unmarshal(raw, &c, maxTokenDepth); err != nil {
+		return nil, nil, ErrClaims
+	}
+	scopes, err := p.scope(&c)
+	if err != nil {
+		return nil, nil, err
+	}
+	cnf, err := parseConfirmation(c.Cnf, ignored)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Token{
+		Issuer:       c.Issuer,
+		Subject:      c.Subject,
+		ClientID:     p.client(&c),
+		ID:           p.id(&c),
+		Audience:     slices.Clip(c.Audience),
+		Scopes:       slices.Clip(scopes),
+		IssuedAt:     c.IssuedAt.Time(),
+		Expiry:       c.Expiry.Time(),
+		Confirmation: cnf,
+		claims:       newClaimSet(bytes.Clone(raw)),
+	}, &c, nil
+}
+
+// audience is aud: one string, or a list of them (RFC 7519, section 4.1.3).
+type audience []string
+
+func (a *audience) UnmarshalJSON(raw []byte) error {
+	list, err := stringOrList(raw)
+	*a = list
+	return err
+}
+
+func stringOrList(raw []byte) ([]string, error) {
+	if len(raw) > 0 && raw[0] == '[' {
+		return stringList(raw)
+	}
+	s, err := jsonString(raw)
+	if err != nil {
+		return nil, err
+	}
+	return []string{s}, nil
+}
+
+// stringList is stricter than encoding/json, which decodes null as "" and as no list.
+func stringList(raw []byte) ([]string, error) {
+	var elements []json.RawMessage
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
+		return nil, ErrClaims
+	}
+	list := make([]string, len(elements))
+	for i, e := range elements {
+		var err error
+		if list[i], err = jsonString(e); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func jsonString(raw []byte) (s string, err error) {
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", ErrClaims
+	}
+	return s, nil
+}
+
+// stated reports whether a claim is there and not null.
+func stated(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
+
+// optionalString is the string in raw, or "" if it holds none.
+func optionalString(raw json.RawMessage) string {
+	s, _ := jsonString(raw)
+	return s
+}
+
+// firstString is the first string in raws that is not empty.
+func firstString(raws ...json.RawMessage) string {
+	for _, raw := range raws {
+		if s := optionalString(raw); s != "" {
+			return s
+		}
+	}
+	return ""
+}

@@ -1,0 +1,195 @@
+package middleware_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/importer"
+	"go/token"
+	"go/types"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/keybound-go/middleware"
+
+// rooms is the import table of the house: for each package of this module, what
+// it may import from this module, and which modules of others. The standard
+// library is not listed. A new edge, or a new room, is a decision to take here.
+var rooms = map[string]struct{ own, others []string }{
+	"":                    {own: []string{"dpop", "mtlspop", "oidc", "internal/headers", "internal/credctx"}},
+	"internal/headers":    {},
+	"internal/credctx":    {},
+	"internal/jose":       {others: []string{"github.com/lestrrat-go/jwx/v2", "github.com/go-json-experiment/json"}},
+	"internal/josetest":   {},
+	"internal/remote":     {others: []string{"github.com/lestrrat-go/httprc"}},
+	"jwks":                {own: []string{"internal/jose", "internal/remote"}},
+	"oidc":                {own: []string{"jwks", "internal/jose", "internal/remote"}, others: []string{"github.com/maypok86/otter/v2"}},
+	"dpop":                {own: []string{"internal/jose", "internal/headers"}},
+	"mtlspop":             {own: []string{"internal/headers"}},
+	"mtlspop/revocation":  {own: []string{"mtlspop"}, others: []string{"golang.org/x/crypto"}},
+	"dpop/dpopclient":     {},
+	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
+	"mtlspop/mtlspoptest": {},
+	"oidc/oidctest":       {own: []string{"internal/josetest"}},
+	"middlewaretest":      {own: []string{"", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
+	"examples/quickstart": {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
+}
+
+type listedPackage struct {
+	ImportPath string
+	Imports    []string
+	Export     string
+	Standard   bool
+}
+
+// list runs go list over the packages of this module.
+func list(t *testing.T, args ...string) []listedPackage {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Export,Standard"}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var packages []listedPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listedPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else {
+			require.NoError(t, err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+func room(importPath string) (name string, ok bool) {
+	rest, ok := strings.CutPrefix(importPath, module)
+	return strings.TrimPrefix(rest, "/"), ok
+}
+
+func isStandard(importPath string) bool {
+	first, _, _ := strings.Cut(importPath, "/")
+	return !strings.Contains(first, ".")
+}
+
+func TestEveryRoomImportsOnlyWhatTheTableAllows(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, p := range list(t, "./...") {
+		name, _ := room(p.ImportPath)
+		seen[name] = true
+		allowed, listed := rooms[name]
+		if !listed {
+			t.Errorf("room %q is not in the table", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if own, ok := room(imported); ok {
+				if !slices.Contains(allowed.own, own) {
+					t.Errorf("%q must not import %q", name, own)
+				}
+			} else if !isStandard(imported) && !slices.ContainsFunc(allowed.others, func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
+				t.Errorf("%q must not import %q", name, imported)
+			}
+		}
+	}
+	for name := range maps.Keys(rooms) {
+		if !seen[name] {
+			t.Errorf("room %q is in the table and not in the tree", name)
+		}
+	}
+}
+
+func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
+	exports := make(map[string]string)
+	var own []string
+	for _, p := range list(t, "-export", "-deps", "./...") {
+		exports[p.ImportPath] = p.Export
+		if _, ok := room(p.ImportPath); ok && !strings.Contains(p.ImportPath, "/internal/") && !strings.Contains(p.ImportPath, "/examples/") {
+			own = append(own, p.ImportPath)
+		}
+	}
+	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	for _, path := range own {
+		pkg, err := imp.Import(path)
+		require.NoError(t, err)
+		for _, name := range pkg.Scope().Names() {
+			if obj := pkg.Scope().Lookup(name); obj.Exported() {
+				(&signatureWalk{t: t, at: path + "." + name, seen: make(map[types.Type]bool)}).visit(obj.Type())
+			}
+		}
+	}
+}
+
+// signatureWalk visits every type that a user of an exported name gets to see.
+type signatureWalk struct {
+	t    *testing.T
+	at   string
+	seen map[types.Type]bool
+}
+
+func (w *signatureWalk) visit(typ types.Type) {
+	if w.seen[typ] {
+		return
+	}
+	w.seen[typ] = true
+	switch typ := typ.(type) {
+	case *types.Named:
+		w.named(typ)
+	case *types.Alias:
+		w.visit(types.Unalias(typ))
+	case *types.Signature:
+		w.visit(typ.Params())
+		w.visit(typ.Results())
+	case *types.Tuple:
+		for v := range typ.Variables() {
+			w.visit(v.Type())
+		}
+	case *types.Struct:
+		for f := range typ.Fields() {
+			if f.Exported() || f.Embedded() {
+				w.visit(f.Type())
+			}
+		}
+	case *types.Interface:
+		for m := range typ.Methods() {
+			if m.Exported() {
+				w.visit(m.Type())
+			}
+		}
+	case *types.Map:
+		w.visit(typ.Key())
+		w.visit(typ.Elem())
+	case interface{ Elem() types.Type }: // pointer, slice, array, channel
+		w.visit(typ.Elem())
+	}
+}
+
+func (w *signatureWalk) named(typ *types.Named) {
+	pkg := typ.Obj().Pkg()
+	if pkg == nil {
+		return
+	}
+	for _, engine := range []string{"lestrrat-go/jwx", "lestrrat-go/httprc", "stretchr/testify", "go-json-experiment", "maypok86/otter"} {
+		if strings.Contains(pkg.Path(), engine) {
+			w.t.Errorf("%s: %s in an exported signature", w.at, typ)
+		}
+	}
+	if _, ok := room(pkg.Path()); !ok {
+		return
+	}
+	if strings.Contains(pkg.Path(), "/internal/") {
+		w.t.Errorf("%s: internal type %s in an exported signature", w.at, typ)
+	}
+	w.visit(typ.Underlying())
+	for m := range typ.Methods() {
+		if m.Exported() {
+			w.visit(m.Type())
+		}
+	}
+}

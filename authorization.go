@@ -1,0 +1,115 @@
+package middleware
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/keybound-go/middleware/internal/headers"
+)
+
+// scheme is an authentication scheme that a Guard can accept.
+type scheme uint8
+
+const (
+	noScheme scheme = iota
+	schemeDPoP
+	schemeBearer
+	schemeBasic
+)
+
+func (s scheme) String() string {
+	return [...]string{"", "DPoP", "Bearer", "Basic"}[s]
+}
+
+// readAuthorization takes the credentials from the Authorization field, the
+// only place where they are ever looked for (RFC 9449, section 7.1). The scheme
+// is returned with an error too, as far as it was recognised: it decides which
+// challenge carries the error.
+func readAuthorization(h http.Header) (s scheme, credentials string, err error) {
+	value, n := headers.Single(h, headers.Authorization)
+	switch {
+	case n > 1:
+		return noScheme, "", ErrSeveralTokens
+	case value == "":
+		return noScheme, "", ErrNoCredentials
+	}
+	// RFC 9110, section 11.4: credentials = auth-scheme [ 1*SP ( token68 / ... ) ].
+	name := value
+	if end := strings.IndexFunc(value, notTokenChar); end >= 0 {
+		name = value[:end]
+	}
+	switch {
+	case strings.EqualFold(name, "DPoP"):
+		s = schemeDPoP
+	case strings.EqualFold(name, "Bearer"):
+		s = schemeBearer
+	case strings.EqualFold(name, "Basic"):
+		s = schemeBasic
+	default:
+		return noScheme, "", ErrUnsupportedScheme
+	}
+	credentials = strings.TrimLeft(value[len(name):], " ")
+	if len(credentials) == len(value)-len(name) || !isToken68(credentials) {
+		return s, "", ErrMalformedAuthorization
+	}
+	return s, credentials, nil
+}
+
+// notTokenChar reports whether c cannot be part of a scheme name (RFC 9110, section 5.6.2).
+func notTokenChar(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return false
+	}
+	return !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+}
+
+// isToken68 reports whether s is a token68 (RFC 9110, section 11.2), which is
+// also what RFC 6750, section 2.1, calls b64token.
+func isToken68(s string) bool {
+	body := strings.TrimRight(s, "=")
+	for i := range len(body) {
+		switch c := body[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return body != ""
+}
+
+// hasQueryToken reports whether the query has an access_token parameter, under
+// any spelling that a form decoder would take for it.
+func hasQueryToken(rawQuery string) bool {
+	for rawQuery != "" {
+		var pair string
+		pair, rawQuery, _ = strings.Cut(rawQuery, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		if name == "access_token" {
+			return true
+		}
+		if strings.IndexByte(name, '%') < 0 {
+			continue
+		}
+		if name, err := url.QueryUnescape(name); err == nil && name == "access_token" {
+			return true
+		}
+	}
+	return false
+}
+
+// isEarlyData reports whether the request may have come as TLS early data: on a
+// handshake that is not finished, or marked by a terminator in front. Any
+// Early-Data field counts as "1", from anybody: the worst that a client can
+// reach by lying is to be asked to try again (RFC 8470, sections 3 and 5.1).
+func isEarlyData(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header[headers.EarlyData]) > 0
+}
+
+// isPreflight reports whether r is a CORS preflight as the Fetch standard makes it.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions &&
+		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1
+}

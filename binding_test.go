@@ -1,0 +1,329 @@
+package middleware_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/josetest"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
+	"github.com/keybound-go/middleware/oidc/oidctest"
+)
+
+func TestBindingPolicy(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard()
+	lax := w.guard(both(middleware.AllowUnbound())...)
+
+	t.Run("DPOP-7.1-02 an unbound token under the DPoP scheme", func(t *testing.T) {
+		for _, g := range []*middleware.Guard{g, lax} {
+			r := get("/r")
+			token := w.issuer.Token()
+			r.Header.Set("Authorization", "DPoP "+token)
+			r.Header.Set("DPoP", w.proof("GET", origin+"/r", token))
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+		}
+	})
+	t.Run("DPOP-7.1-03 the DPoP scheme without a DPoP field", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Del("DPoP")
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("DPOP-4.1-01 the field name is case-insensitive on the wire and canonical in net/http", func(t *testing.T) {
+		require.Equal(t, "Dpop", http.CanonicalHeaderKey("DPOP"))
+		require.Equal(t, "Dpop", http.CanonicalHeaderKey("dpop"))
+	})
+	t.Run("DPOP-4.3-01 two DPoP fields", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Add("DPoP", r.Header.Get("DPoP"))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("DPOP-4.3-12b a proof by another key than the token's", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		other := *w
+		other.key = josetest.NewKey("ES256")
+		r.Header.Set("DPoP", other.proof("GET", origin+"/r", strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+	})
+	t.Run("DPOP-7.2-01 a DPoP-bound token as Bearer, with and without its proof", func(t *testing.T) {
+		for _, g := range []*middleware.Guard{g, lax} {
+			r := w.dpopRequest("/r")
+			r.Header.Set("Authorization", "Bearer"+strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP"))
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer:invalid_token")
+			r.Header.Del("DPoP")
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer:invalid_token")
+		}
+	})
+	t.Run("DPOP-7.2-02 an unbound Bearer token where DPoP is required", func(t *testing.T) {
+		serve(w.guard(withDPoP()), w.bearerRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_token")
+	})
+	t.Run("DPOP-7.2-03 a stray proof beside an unbound token is ignored, or refused where the operator says so", func(t *testing.T) {
+		stray := func() *http.Request {
+			r := w.bearerRequest("/r")
+			r.Header.Set("DPoP", "not a proof")
+			return r
+		}
+		serve(lax, stray()).accepted(t)
+		serve(w.guard(both(middleware.AllowUnbound(), middleware.RefuseStrayProofs())...), stray()).
+			refused(t, 400).challenged(t, "DPoP", "Bearer:invalid_request")
+	})
+	t.Run("DPOP-7-01 a proof made for another token", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", w.dpopToken(oidctest.Scope("other"))))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("MTLS-3-01 MTLS-3-02 MTLS-3-03 the right certificate, another one, none", func(t *testing.T) {
+		serve(g, w.certRequest("/r")).accepted(t)
+		r := w.certRequest("/r")
+		r.TLS.PeerCertificates[0] = mtlspoptest.SelfSigned(t, "other").Certificate
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		r = w.certRequest("/r")
+		r.TLS.PeerCertificates = nil
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	})
+	t.Run("MTLS-3-04 a certificate beside an unbound token proves nothing", func(t *testing.T) {
+		r := w.certRequest("/r")
+		r.Header.Set("Authorization", "Bearer "+w.issuer.Token())
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		serve(lax, r).accepted(t)
+	})
+	t.Run("MTLS-X-01 a token that is bound both ways must prove both, under DPoP", func(t *testing.T) {
+		request := func() *http.Request {
+			r := w.dpopRequest("/r", oidctest.Claim("cnf", map[string]any{"jkt": w.key.Thumbprint(), "x5t#S256": w.cert.Thumbprint()}))
+			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, w.cert.Certificate)
+			return r
+		}
+		a := serve(g, request()).accepted(t)
+		c, ok := middleware.FromContext(a.seen.Context())
+		require.True(t, ok)
+		require.NotNil(t, c.Proof)
+		require.NotNil(t, c.Certificate)
+
+		r := request() // good proof, bad certificate
+		r.TLS.PeerCertificates[0] = mtlspoptest.SelfSigned(t, "other").Certificate
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+		r = request() // bad proof, good certificate
+		r.Method = "PUT"
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		r = request()
+		r.Header.Set("Authorization", "Bearer"+strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP"))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer:invalid_token")
+	})
+	t.Run("MTLS-X-02 a cnf that names nothing known is never an unbound token", func(t *testing.T) {
+		for _, cnf := range []any{map[string]any{}, map[string]any{"kid": "k"}, map[string]any{"jwk": map[string]any{}}, "x", nil, []any{}, map[string]any{"JKT": w.key.Thumbprint()}} {
+			r := w.bearerRequest("/r", oidctest.Claim("cnf", cnf))
+			serve(lax, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		}
+	})
+	t.Run("MTLS-X-03 a certificate-bound token under the DPoP scheme", func(t *testing.T) {
+		r := w.certRequest("/r")
+		r.Header.Set("Authorization", "DPoP"+strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer"))
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", "t"))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+	})
+	t.Run("AMB-34 a token bound by a means that the guard has no part for is refused, also where unbound ones pass", func(t *testing.T) {
+		onlyDPoP := w.guard(withDPoP(), middleware.AllowUnbound())
+		serve(onlyDPoP, w.certRequest("/r")).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		onlyMTLS := w.guard(withMTLS(), middleware.AllowUnbound())
+		serve(onlyMTLS, w.dpopRequest("/r")).refused(t, 401).challenged(t, "Bearer")
+		r := w.dpopRequest("/r")
+		r.Header.Set("Authorization", "Bearer"+strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP"))
+		serve(onlyMTLS, r).refused(t, 401).challenged(t, "Bearer:invalid_token")
+		plain := w.guard(middleware.AllowUnbound())
+		serve(plain, r).refused(t, 401).challenged(t, "Bearer:invalid_token")
+		serve(plain, w.certRequest("/r")).refused(t, 401).challenged(t, "Bearer:invalid_token")
+	})
+	t.Run("DPOP-6-01 unbound tokens pass only where they are allowed", func(t *testing.T) {
+		serve(g, w.bearerRequest("/r")).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		serve(lax, w.bearerRequest("/r")).accepted(t)
+		serve(lax.Require(middleware.Bound()), w.bearerRequest("/r")).refused(t, 401)
+	})
+	t.Run("DPOP-6.1-01 a malformed jkt makes the token invalid", func(t *testing.T) {
+		for _, jkt := range []any{w.key.Thumbprint() + "=", w.key.Thumbprint()[:42], 7, nil, ""} {
+			r := w.dpopRequest("/r", oidctest.Claim("cnf", map[string]any{"jkt": jkt}))
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+		}
+	})
+}
+
+func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard()
+	t.Run("DPOP-11.1-03 the same proof twice", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		serve(g, r).accepted(t)
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("DPOP-11.1-05 DPOP-4.3-13 a proof that fails another check does not use up its jti", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		claims := proofClaims("GET", origin+"/r", strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP "))
+		sign := func() string {
+			return w.key.Sign(map[string]any{"typ": "dpop+jwt", "jwk": w.key.JWK()}, claims)
+		}
+		ath := claims["ath"]
+		claims["ath"] = "wrong"
+		r.Header.Set("DPoP", sign())
+		serve(g, r).refused(t, 401)
+		claims["ath"] = ath
+		r.Header.Set("DPoP", sign())
+		serve(g, r).accepted(t)
+	})
+	t.Run("DPOP-11.1-07 of 100 at the same time exactly one passes", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		var passed atomic.Int32
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if _, err := g.Check(r.Clone(r.Context())); err == nil {
+					passed.Add(1)
+				} else if err != dpop.ErrReplayed {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, passed.Load())
+	})
+	t.Run("DPOP-11.1-08 a store that fails is a refusal without a challenge", func(t *testing.T) {
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(brokenStore{}))))
+		a := serve(g, w.dpopRequest("/r")).refused(t, 503)
+		require.Empty(t, a.Header()["Www-Authenticate"])
+	})
+}
+
+type brokenStore struct{}
+
+func (brokenStore) Add(context.Context, string, [32]byte, time.Time) (bool, error) {
+	return true, errors.New("store down")
+}
+
+func TestNonces(t *testing.T) {
+	w := newWorld(t)
+	key := bytes.Repeat([]byte{1}, 32)
+	g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(key)))), withMTLS())
+	withNonce := func(nonce string, edits ...func(map[string]any)) *http.Request {
+		r := w.dpopRequest("/r")
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+		edits = append(edits, func(c map[string]any) { c["nonce"] = nonce })
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", token, edits...))
+		return r
+	}
+	t.Run("DPOP-9-01 a good proof without a nonce gets one, and the retry passes", func(t *testing.T) {
+		a := serve(g, w.dpopRequest("/r")).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce", "Bearer")
+		require.Regexp(t, `^DPoP .*error="use_dpop_nonce"`, a.Header().Get("WWW-Authenticate"), "some clients match just this")
+		require.Len(t, a.Header()["Dpop-Nonce"], 1)
+		ok := serve(g, withNonce(a.Header().Get("DPoP-Nonce"))).accepted(t)
+		require.Empty(t, ok.Header()["Dpop-Nonce"], "a young nonce is not renewed")
+	})
+	t.Run("DPOP-9-03 one nonce serves many proofs", func(t *testing.T) {
+		nonce := serve(g, get("/r")).Header().Get("DPoP-Nonce")
+		serve(g, withNonce(nonce)).accepted(t)
+		serve(g, withNonce(nonce)).accepted(t)
+	})
+	t.Run("DPOP-8-03 DPOP-9-02 foreign, truncated and altered nonces get the same answer", func(t *testing.T) {
+		foreign, err := dpop.NewNonces(bytes.Repeat([]byte{2}, 32))
+		require.NoError(t, err)
+		other, err := foreign.Issue(t.Context())
+		require.NoError(t, err)
+		own := serve(g, get("/r")).Header().Get("DPoP-Nonce")
+		for _, nonce := range []string{other, own[:len(own)-1], own + "A", "", "x"} {
+			a := serve(g, withNonce(nonce)).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce", "Bearer")
+			require.NotEqual(t, nonce, a.Header().Get("DPoP-Nonce"), "AMB-36")
+		}
+	})
+	t.Run("DPOP-11.3-01 no proof passes without a nonce", func(t *testing.T) {
+		serve(g, w.dpopRequest("/r")).refused(t, 401)
+		serve(g, w.dpopRequest("/r")).refused(t, 401)
+	})
+	t.Run("DPOP-7.1-03 without a proof the nonce comes along, so that the next try succeeds", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Del("DPoP")
+		require.NotEmpty(t, serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer").Header().Get("DPoP-Nonce"))
+	})
+	t.Run("DPOP-8-04 one DPoP-Nonce, whatever an outer handler has set", func(t *testing.T) {
+		rec := newRecorderWith("Dpop-Nonce", "outer")
+		g.Wrap(http.NotFoundHandler()).ServeHTTP(rec, w.dpopRequest("/r"))
+		require.Len(t, rec.Header()["Dpop-Nonce"], 1)
+		require.NotEqual(t, "outer", rec.Header().Get("DPoP-Nonce"))
+	})
+	t.Run("AMB-32 a nonce is ignored where nonces are off", func(t *testing.T) {
+		serve(w.guard(), withNonce("whatever")).accepted(t)
+	})
+	t.Run("a nonce source that is down is ours", func(t *testing.T) {
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(brokenNonces{}, nil))))
+		serve(g, w.dpopRequest("/r")).refused(t, 503)
+		serve(g, withNonce("n")).refused(t, 503)
+		serve(g, get("/r")).refused(t, 401).challenged(t, "DPoP")
+	})
+}
+
+type brokenNonces struct{}
+
+func (brokenNonces) Issue(context.Context) (string, error) { return "", errors.New("down") }
+func (brokenNonces) IssuedAt(context.Context, string) (time.Time, bool, error) {
+	return time.Time{}, true, errors.New("down")
+}
+
+func TestForwardedCertificates(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard(withDPoP(), middleware.WithMTLS(mtlspop.New(
+		mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
+	forwarded := func(peer string) *http.Request {
+		r := w.certRequest("/r")
+		r.TLS.PeerCertificates = nil
+		r.RemoteAddr = peer
+		r.Header.Set("Client-Cert", mtlspoptest.RFC9440(w.cert))
+		return r
+	}
+	t.Run("CC-2.4-01 from the terminator: accepted, and the response varies with the field", func(t *testing.T) {
+		a := serve(g, forwarded("10.0.0.7:1234")).accepted(t)
+		require.Contains(t, a.Header()["Vary"], "Client-Cert")
+		require.NotEmpty(t, a.seen.Header.Get("Client-Cert"))
+	})
+	t.Run("CC-4-01 without the setting the field means nothing", func(t *testing.T) {
+		serve(w.guard(), forwarded("10.0.0.7:1234")).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	})
+	t.Run("CC-4-02 CC-4-03 from anybody else: ignored, removed, reported", func(t *testing.T) {
+		r := forwarded("10.0.1.7:1234")
+		r.Header.Set("X-Forwarded-For", "10.0.0.7")
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+
+		var seen middleware.Outcome
+		g := w.guard(withDPoP(), middleware.WithObserver(func(_ context.Context, o middleware.Outcome) { seen = o }),
+			middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("10.0.0.0/24")))))
+		r = w.dpopRequest("/r")
+		r.Header["X-Client-Cert"] = []string{"forged"}
+		r.Header["X_client_cert"] = []string{"forged"}
+		r.Header["X-Client_cert"] = []string{"forged"}
+		a := serve(g, r).accepted(t)
+		require.True(t, seen.UntrustedForward)
+		for name := range a.seen.Header {
+			require.NotContains(t, strings.ToLower(name), "client", "the handler never sees it, under any spelling")
+		}
+		require.NotEmpty(t, r.Header["X-Client-Cert"], "the caller's request is not changed")
+		require.Empty(t, a.Header()["Vary"])
+	})
+	t.Run("CC-2.2-03 CC-2.2-02 malformed from the terminator is 400", func(t *testing.T) {
+		r := forwarded("10.0.0.7:1234")
+		r.Header.Set("Client-Cert", "garbage")
+		serve(g, r).refused(t, 400).challenged(t, "DPoP", "Bearer:invalid_request")
+		r = forwarded("10.0.0.7:1234")
+		r.Header.Add("Client-Cert", r.Header.Get("Client-Cert"))
+		serve(g, r).refused(t, 400).challenged(t, "DPoP", "Bearer:invalid_request")
+	})
+	t.Run("CC-2.2-04 the field is never in a response", func(t *testing.T) {
+		require.Empty(t, serve(g, forwarded("10.0.0.7:1234")).Header()["Client-Cert"])
+	})
+}

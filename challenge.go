@@ -1,0 +1,218 @@
+package middleware
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/headers"
+)
+
+// challenges are the schemes that a guard offers, and what stands in each of
+// their challenges. They follow from the configuration and the rules, and never
+// from a request.
+type challenges struct {
+	offered  []scheme // DPoP first: some clients read the first field line only
+	realm    string   // `realm="..."`
+	algs     string   // `, algs="..."`
+	metadata string   // `, resource_metadata="..."`, or nothing
+	describe bool
+}
+
+// newChallenges offers the schemes with which some token could satisfy the rules.
+func newChallenges(c *config, rules []Rule) challenges {
+	var possible [numShapes]bool
+	for s := range numShapes {
+		possible[s] = c.accepts(s) && allOfRule(rules).admits(s)
+	}
+	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet}
+	if c.resource != nil {
+		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
+	}
+	bearer := possible[unboundShape] || possible[certificateShape]
+	// A token that is bound both ways comes under the DPoP scheme, but is not
+	// what a client should be sent for where a certificate is enough.
+	if possible[dpopShape] || possible[bothShape] && !bearer {
+		ch.offered = append(ch.offered, schemeDPoP)
+		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Algorithms(), " "))
+	}
+	if bearer {
+		ch.offered = append(ch.offered, schemeBearer)
+	}
+	if c.credentials != nil && (possible[unboundShape] || c.skipBinding) {
+		ch.offered = append(ch.offered, schemeBasic)
+	}
+	return ch
+}
+
+// any reports whether there is any scheme to offer.
+func (c *challenges) any() bool { return len(c.offered) > 0 }
+
+// accepts reports whether a token of that shape can pass the binding policy.
+func (c *config) accepts(s shape) bool {
+	switch s {
+	case dpopShape:
+		return c.dpop != nil
+	case certificateShape:
+		return c.mtls != nil
+	case bothShape:
+		return c.dpop != nil && c.mtls != nil
+	default:
+		return c.allowUnbound
+	}
+}
+
+func (c *config) challengeRealm() string {
+	if c.realm != "" {
+		return c.realm
+	}
+	if c.dpop != nil {
+		if u, err := url.Parse(c.dpop.Origins()[0]); err == nil {
+			return u.Host
+		}
+	}
+	return "api"
+}
+
+// lines returns one challenge for each field line. The error goes into the
+// challenge of the scheme that the client used (RFC 9449, section 7.2, figure
+// 18), or into every one where it concerns them all.
+func (c *challenges) lines(used scheme, err clientError, params string) []string {
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !c.offers(used) && used != noScheme
+	lines := make([]string, 0, len(c.offered))
+	for _, s := range c.offered {
+		line := s.String() + " " + c.realm
+		if s == schemeBasic {
+			if statusOf(err) == http.StatusUnauthorized {
+				lines = append(lines, line+`, charset="UTF-8"`) // RFC 7617, section 2: it has no error.
+			}
+			continue
+		}
+		switch {
+		case err.Code() != "" && (everywhere || s == used):
+			line += c.errorParams(err) + params
+		case statusOf(err) == http.StatusForbidden:
+			continue // Another scheme would not widen what the token may do.
+		}
+		if s == schemeDPoP {
+			line += c.algs
+		}
+		lines = append(lines, line+c.metadata)
+	}
+	return lines
+}
+
+func (c *challenges) offers(s scheme) bool { return slices.Contains(c.offered, s) }
+
+func (c *challenges) errorParams(err clientError) string {
+	params := `, error="` + err.Code() + `"`
+	if c.describe {
+		params += `, error_description="` + err.Description() + `"`
+	}
+	return params
+}
+
+// quote makes a quoted-string (RFC 9110, section 5.6.4).
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// denial says what the client is told of err.
+func (g *Guard) denial(err error) Denial {
+	e, ok := asClientError(err)
+	if !ok {
+		return Denial{Status: http.StatusServiceUnavailable}
+	}
+	d := Denial{Status: statusOf(e), Code: e.Code()}
+	if d.Code != "" && g.challenges.describe {
+		d.Description = e.Description()
+	}
+	return d
+}
+
+// refuse answers a request that may not pass.
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, v *verified, err error) {
+	if g.config == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	h, d := w.Header(), g.denial(err)
+	h.Set("Cache-Control", "no-store")
+	g.expose(h, r)
+	if e, ok := asClientError(err); ok && 400 <= d.Status && d.Status <= 403 {
+		if err := g.challenge(h, r, v, e); err != nil {
+			d = Denial{Status: http.StatusServiceUnavailable}
+		}
+	}
+	if d.Status == http.StatusServiceUnavailable {
+		setRetryAfter(h, err)
+	}
+	if g.deny != nil {
+		g.deny(w, r, d)
+		return
+	}
+	writeDenial(w, r, d)
+}
+
+// challenge adds the WWW-Authenticate lines, and a nonce where the client could
+// use one. The error is ours: a client that must have a nonce cannot be
+// challenged without one.
+func (g *Guard) challenge(h http.Header, r *http.Request, v *verified, e clientError) error {
+	if g.challenges.offers(schemeDPoP) && statusOf(e) == http.StatusUnauthorized {
+		nonce, err := g.dpop.NextNonce(r.Context(), nil)
+		if err != nil && e.Code() == "use_dpop_nonce" {
+			return err
+		}
+		if nonce != "" {
+			h[headers.DPoPNonce] = []string{nonce} // RFC 9449, section 8: not more than one.
+		}
+	}
+	var params string
+	if v.unmet != nil {
+		params = v.unmet.params
+	}
+	for _, line := range g.challenges.lines(v.scheme, e, params) {
+		h.Add(headers.WWWAuthenticate, line)
+	}
+	return nil
+}
+
+// setRetryAfter passes on what the cause of a 503 knows of its end.
+func setRetryAfter(h http.Header, err error) {
+	cause, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err)
+	if !ok {
+		return
+	}
+	if after := min(cause.RetryAfter(), time.Hour); after > 0 {
+		seconds := (after + time.Second - 1) / time.Second
+		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+}
+
+// writeDenial is the default deny handler.
+func writeDenial(w http.ResponseWriter, r *http.Request, d Denial) {
+	if d.Code == "" {
+		w.WriteHeader(d.Status)
+		return
+	}
+	body, err := json.Marshal(struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description,omitempty"`
+	}{d.Code, d.Description})
+	if err != nil { // two strings marshal
+		body = nil
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(d.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // The client may be gone.
+	}
+}

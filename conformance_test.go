@@ -1,0 +1,101 @@
+package middleware_test
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write the tests column of docs/conformance.md anew")
+
+const conformanceDoc = "docs/conformance.md"
+
+// rowPattern matches a row of a requirements table: its ID, three columns, and
+// the tests.
+var rowPattern = regexp.MustCompile(`(?m)^(\| ([A-Z0-9][A-Za-z0-9]*-[A-Za-z0-9.-]+) \|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|)(.*)\|$`)
+
+// TestConformanceRowsHaveTests holds docs/conformance.md against the tree: a row
+// is named by a test, or its last column says where the documentation explains
+// why it is not followed ("see ...").
+func TestConformanceRowsHaveTests(t *testing.T) {
+	doc, err := os.ReadFile(conformanceDoc)
+	require.NoError(t, err)
+	sources := testSources(t)
+	rows := 0
+	written := rowPattern.ReplaceAllFunc(doc, func(line []byte) []byte {
+		rows++
+		m := rowPattern.FindSubmatch(line)
+		id, tests := string(m[2]), strings.TrimSpace(string(m[3]))
+		var files []string
+		for name, text := range sources {
+			if namesRow(text, id) {
+				files = append(files, "`"+name+"`")
+			}
+		}
+		slices.Sort(files)
+		if len(files) == 0 {
+			if !strings.HasPrefix(tests, "see ") {
+				t.Errorf("%s: no test names this row, and nothing says why", id)
+			}
+			return line
+		}
+		found := strings.Join(files, ", ")
+		if !*update && tests != found {
+			t.Errorf("%s: tests are %s, the page says %s (go test -run Conformance -update .)", id, found, tests)
+		}
+		return []byte(string(m[1]) + " " + found + " |")
+	})
+	require.Greater(t, rows, 250, "rows recognised in %s", conformanceDoc)
+	if *update {
+		require.NoError(t, os.WriteFile(conformanceDoc, written, 0o644))
+	}
+}
+
+// testSources returns the text of every test of the tree, nested modules and
+// fakes included, by slash-separated path.
+func testSources(t *testing.T) map[string]string {
+	t.Helper()
+	sources := make(map[string]string)
+	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "conformance_test.go" || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		sources[filepath.ToSlash(path)] = string(text)
+		return err
+	}))
+	return sources
+}
+
+// namesRow reports whether text has id as a whole: DPOP-4.3-09 does not name
+// DPOP-4.3-09b, nor the other way round.
+func namesRow(text, id string) bool {
+	isPart := func(c byte) bool {
+		return c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+	}
+	for rest := text; ; {
+		i := strings.Index(rest, id)
+		if i < 0 {
+			return false
+		}
+		end := i + len(id)
+		if (i == 0 || !isPart(rest[i-1])) && (end == len(rest) || !isPart(rest[end])) {
+			return true
+		}
+		rest = rest[end:]
+	}
+}
+
+func TestNamesRowTellsRowsApart(t *testing.T) {
+	require.True(t, namesRow(`t.Run("DPOP-4.3-09 query"`, "DPOP-4.3-09"))
+	require.False(t, namesRow(`t.Run("DPOP-4.3-09b host"`, "DPOP-4.3-09"))
+	require.False(t, namesRow(`t.Run("DPOP-4.3-09 query"`, "DPOP-4.3-09b"))
+	require.False(t, namesRow(`t.Run("FAT-4-01"`, "AT-4-01"))
+}

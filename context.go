@@ -1,0 +1,120 @@
+package middleware
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"time"
+
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/credctx"
+	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// Credential is a verified token together with what proved its binding. It is
+// shared by everything that handles the request and must not be changed.
+type Credential struct {
+	// Token is never nil in a Credential that a Guard made.
+	Token *oidc.Token
+	// Proof is the proof of the key that the token is bound to, or nil.
+	Proof *dpop.Proof
+	// Certificate is the client certificate that the token is bound to, or nil.
+	// It is nil too where a terminator passes on the thumbprint alone;
+	// Token.Confirmation says in every case what the token is bound to.
+	Certificate *x509.Certificate
+}
+
+// FromContext returns the credential of the request that ctx belongs to. It
+// reports false if no Guard let the request pass.
+func FromContext(ctx context.Context) (*Credential, bool) {
+	switch c := credctx.From(ctx).(type) {
+	case *verified:
+		return &c.Credential, c != nil
+	case *Credential: // put there by middlewaretest
+		return c, c != nil
+	}
+	return nil, false
+}
+
+// verified is a Credential with who verified it and for which request: what a
+// nested Guard must know to rely on it.
+type verified struct {
+	Credential
+
+	by struct { // the parts that did it
+		tokens TokenVerifier
+		dpop   *dpop.Verifier
+		mtls   *mtlspop.Verifier
+	}
+	of requestIdentity
+
+	scheme         scheme // that the client used
+	raw            string // the token
+	bindingSkipped bool   // by a setting that says so
+	nested         bool   // an outer Guard has verified the token
+	unmet          *unmet // the rule that is not satisfied, if that is why
+
+	tokenTime, bindingTime time.Duration
+}
+
+// provedKeyTo reports whether v, which may be nil, holds a proof that verifier
+// has verified.
+func (v *verified) provedKeyTo(verifier *dpop.Verifier) bool {
+	return v != nil && verifier != nil && v.by.dpop == verifier && v.Proof != nil
+}
+
+// provedCertificateTo reports whether the certificate of v, which may be nil,
+// was verified by verifier.
+func (v *verified) provedCertificateTo(verifier *mtlspop.Verifier) bool {
+	return v != nil && verifier != nil && v.by.mtls == verifier
+}
+
+// shape says what the token is bound to. Once the binding policy has passed,
+// it also says what the request has proven.
+func (v *verified) shape() shape {
+	switch cnf := v.Token.Confirmation; {
+	case cnf.JKT != "" && cnf.X5T != "":
+		return bothShape
+	case cnf.JKT != "":
+		return dpopShape
+	case cnf.X5T != "":
+		return certificateShape
+	default:
+		return unboundShape
+	}
+}
+
+// requestIdentity tells the request that a credential was made for from every
+// other request that may carry the same context: handlers lend their context
+// to requests that they make in process, and those must bring a credential of
+// their own. It survives what routers and other middleware do to a request
+// (StripPrefix, WithContext, Clone).
+type requestIdentity struct {
+	method, target, host string
+	authorization, proof string
+	tls                  *tls.ConnectionState
+}
+
+// identify returns the identity of r. It reports false for a request that did
+// not come from a server: such a request has no RequestURI, and nothing else
+// that tells it from another.
+func identify(r *http.Request) (requestIdentity, bool) {
+	authorization, n := headers.Single(r.Header, headers.Authorization)
+	proof, _ := headers.Single(r.Header, headers.DPoP)
+	return requestIdentity{r.Method, r.RequestURI, r.Host, authorization, proof, r.TLS}, r.RequestURI != "" && n <= 1
+}
+
+// earlier returns what an outer Guard verified for this very request, or nil.
+func earlier(r *http.Request) *verified {
+	v, _ := credctx.From(r.Context()).(*verified)
+	if v == nil {
+		return nil
+	}
+	if id, ok := identify(r); !ok || id != v.of {
+		return nil
+	}
+	return v
+}

@@ -1,0 +1,80 @@
+// Package middleware answers "may this request reach its handler?" for HTTP
+// services whose access tokens are sender-constrained: bound to a key (DPoP,
+// RFC 9449) or to a client certificate (RFC 8705), so that a stolen token is
+// useless to whoever does not hold the key or the certificate as well.
+//
+//	guard, err := middleware.New(
+//		middleware.WithTokens(oidc.New("https://issuer.example/realms/main", "https://api.example")),
+//		middleware.WithDPoP(dpop.New("https://api.example")),
+//		middleware.WithMTLS(mtlspop.New()),
+//	)
+//	if err != nil {
+//		log.Fatal(err) // every mistake in every part, one per line
+//	}
+//	mux.Handle("GET /orders", guard.Wrap(orders))
+//	mux.Handle("POST /orders", guard.Require(middleware.Scopes("orders:write")).Wrap(create))
+//
+// A [Guard] puts four small packages into one order, which [Guard.Check] states:
+// oidc says what the access token means, dpop whether the proof is good for this
+// request and this token, mtlspop whether the request came over the right
+// certificate, and the rules of this package what else a route demands. Each of
+// them can be used alone.
+//
+// # What is decided, and how the client learns of it
+//
+// A token that is bound must prove its binding, whatever the rules say, by all
+// the means that its cnf claim names. A token that is bound by a means for which
+// the guard has no verifier is refused: it is never treated as a bearer token. A
+// token that is bound to nothing is refused unless [AllowUnbound] is set.
+//
+// Refusals that the client can do something about are 401, 403 or 400, with a
+// challenge for each scheme that could succeed (RFC 9110, section 11.6.1), DPoP
+// first, one field line each. Where no decision can be made, because the issuer
+// or the replay cache cannot be reached, the answer is 503 without a challenge:
+// a client that was told invalid_token would throw away a good token. A header
+// beyond the limits is 431. In every one of these cases, and after a panic in a
+// part, the handler is not called.
+//
+// Responses to refused requests carry Cache-Control: no-store. Responses to
+// accepted ones are left alone, except that a response that renews a DPoP nonce
+// is given no-store too, and one whose request was judged by a forwarded
+// certificate gets Vary.
+//
+// # Rules for deployers
+//
+// These are in the words of RFC 2119.
+//
+//   - The origin given to dpop.New MUST be the one that clients use, with the
+//     path prefix that a proxy in front strips, if it does. It is never taken
+//     from the request: a server that believes the Host of a request accepts
+//     proofs that were made for others.
+//   - A service with several replicas MUST give them one replay cache
+//     ([dpop.WithReplayCache]), or a proof can be used once at each. Nonces work
+//     across replicas that share the key.
+//   - Clocks of servers SHOULD be synchronised to within a few seconds.
+//   - The guard MUST be outside every handler and middleware that acts on the
+//     request, but inside the CORS middleware, so that preflights are answered
+//     and refusals carry CORS fields.
+//   - A reverse proxy behind the guard SHOULD remove DPoP-Nonce from the
+//     responses of its backends ([net/http/httputil.ReverseProxy] adds fields,
+//     it does not replace them), and use [WithBearerForwarding] or
+//     [HideCredentials].
+//   - A certificate MUST be taken from a header only from the proxy that writes
+//     it; mtlspop asks for its address and has no way to trust everybody.
+//   - A server that wants client certificates itself SHOULD ask for them with
+//     [mtlspop.RequestClientCert]: crypto/tls asks only at the handshake.
+//   - Handlers MUST NOT act on an OPTIONS request when [PassPreflights] is set.
+//
+// # Nested guards
+//
+// A Guard inside another relies on what the outer one verified for this very
+// request with the same part: the token, the proof and the certificate are
+// verified once, and each guard's rules apply. A handler that makes a request in
+// process with its own request's context does not lend it its credential.
+//
+// # What it does not do
+//
+// It reads no request bodies, so that a token in a form is not found (RFC 6750,
+// section 2.2), and no token in a query (section 2.3). It does not obtain tokens
+// for users, keep sessions, or wrap the ResponseWriter.
+package middleware

@@ -1,0 +1,286 @@
+package dpop
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+const (
+	// The header holds a jwk, the claims hold nothing that is nested.
+	maxDepth = 8
+	// RFC 9449, section 11.1: oversized jti values.
+	maxID = 512
+	// For sources that store nonces; our own have 43 octets.
+	maxNonce = 512
+)
+
+// inspection is one proof on its way through the checks. It starts with what the
+// proof is checked against; each check leaves what it has found.
+type inspection struct {
+	*Verifier
+	now    time.Time
+	req    Request
+	target target
+
+	message    *jose.Message
+	key        jose.Key
+	thumbprint string
+	claims     claims
+
+	// start is when the proof's lifetime begins: at iat or, with nonces, when
+	// its nonce was issued.
+	start time.Time
+}
+
+// claims are those of RFC 9449, section 4.2, and two of RFC 7519 that some
+// clients add. All others are ignored.
+type claims struct {
+	ID        string           `json:"jti"`
+	Method    string           `json:"htm"`
+	URI       string           `json:"htu"`
+	IssuedAt  jose.NumericDate `json:"iat"`
+	TokenHash string           `json:"ath"`
+	Nonce     string           `json:"nonce"`
+	Expiry    jose.NumericDate `json:"exp"`
+	NotBefore jose.NumericDate `json:"nbf"`
+}
+
+// verify makes the checks that the package documentation lists, in its order,
+// from the second on. Every one is made for every proof.
+func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
+	for _, check := range [...]func(*inspection) error{
+		(*inspection).checkForm,
+		(*inspection).checkType,
+		(*inspection).checkAlgorithm,
+		(*inspection).checkKey,
+		(*inspection).checkClaims,
+		(*inspection).checkMethod,
+		(*inspection).checkURI,
+		(*inspection).checkTime,
+		(*inspection).checkTokenHash,
+		(*inspection).checkBinding,
+		(*inspection).checkSignature,
+	} {
+		if err := check(&p); err != nil {
+			return nil, err
+		}
+	}
+	// The two that may ask a store come after everything that a stranger can fail.
+	if err := p.checkNonce(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.checkReplay(ctx); err != nil {
+		return nil, err
+	}
+	return p.proof(), nil
+}
+
+// Check 2: one well-formed JWT.
+func (p *inspection) checkForm() error {
+	m, err := jose.Parse(p.req.Proof, p.maxSize, maxDepth)
+	if err != nil {
+		return ErrMalformed
+	}
+	p.message = m
+	return nil
+}
+
+// Check 4: typ, as a media type (RFC 7515, section 4.1.9).
+func (p *inspection) checkType() error {
+	if !jose.IsType(p.message.Header.Type, "dpop+jwt") {
+		return ErrType
+	}
+	return nil
+}
+
+// Check 5: alg is one that the operator accepts. New has made sure that all of
+// those are asymmetric.
+func (p *inspection) checkAlgorithm() error {
+	if !slices.Contains(p.algorithms, p.message.Header.Algorithm) {
+		return ErrAlgorithm
+	}
+	return nil
+}
+
+// Check 7, and what RFC 8725, section 3.1, adds: the key is public, sound, and one
+// for this algorithm.
+func (p *inspection) checkKey() error {
+	if p.message.Header.JWK == nil {
+		return ErrKey
+	}
+	key, thumbprint, err := jose.ParseKey(p.message.Header.JWK)
+	switch err {
+	case nil:
+	case jose.ErrPrivateKey:
+		return ErrPrivateKey
+	default:
+		return ErrKey
+	}
+	if key.Usable(p.message.Header.Algorithm) != nil {
+		return ErrKey
+	}
+	p.key, p.thumbprint = key, thumbprint
+	return nil
+}
+
+// Check 3: the required claims. nonce and ath are those that a resource demands
+// (section 7); a missing nonce is check 10's to find.
+func (p *inspection) checkClaims() error {
+	if err := jose.Unmarshal(p.message.Payload, &p.claims, maxDepth); err != nil {
+		return ErrClaims
+	}
+	c := &p.claims
+	if c.ID == "" || c.Method == "" || c.URI == "" || c.TokenHash == "" || !c.IssuedAt.Present() {
+		return ErrClaims
+	}
+	if len(c.ID) > maxID {
+		return ErrClaims
+	}
+	return nil
+}
+
+// Check 8: methods are case-sensitive (RFC 9110, section 9.1).
+func (p *inspection) checkMethod() error {
+	if p.claims.Method != p.req.Method {
+		return ErrMethod
+	}
+	return nil
+}
+
+// Check 9.
+func (p *inspection) checkURI() error {
+	return p.checkTarget(&p.target, withoutQuery(p.claims.URI))
+}
+
+// Check 11: the skew is for clocks that are ahead only. With nonces, the age of
+// the nonce decides in the place of iat, in check 10.
+func (p *inspection) checkTime() error {
+	c := &p.claims
+	p.start = c.IssuedAt.Time()
+	if p.nonces == nil {
+		if p.start.After(p.now.Add(p.skew)) {
+			return ErrNotYetValid
+		}
+		if p.now.Sub(p.start) > p.lifetime {
+			return ErrExpired
+		}
+	}
+	// RFC 7519, sections 4.1.4 and 4.1.5. They can only shorten the window.
+	if c.Expiry.Present() && !p.now.Before(c.Expiry.Time().Add(p.skew)) {
+		return ErrExpired
+	}
+	if c.NotBefore.Present() && c.NotBefore.Time().After(p.now.Add(p.skew)) {
+		return ErrNotYetValid
+	}
+	return nil
+}
+
+// Check 12, first half: ath is the token's.
+func (p *inspection) checkTokenHash() error {
+	sum := sha256.Sum256([]byte(p.req.AccessToken))
+	var want [43]byte
+	base64.RawURLEncoding.Encode(want[:], sum[:])
+	if subtle.ConstantTimeCompare([]byte(p.claims.TokenHash), want[:]) != 1 {
+		return ErrTokenHash
+	}
+	return nil
+}
+
+// Check 12, second half: the token is bound to the proof's key.
+func (p *inspection) checkBinding() error {
+	if subtle.ConstantTimeCompare([]byte(p.thumbprint), []byte(p.req.Thumbprint)) != 1 {
+		return ErrKeyMismatch
+	}
+	return nil
+}
+
+// Check 6.
+func (p *inspection) checkSignature() error {
+	if p.message.Verify(p.key.Public) != nil {
+		return ErrSignature
+	}
+	return nil
+}
+
+// Check 10, and 11 with nonces. Without them a nonce is ignored: clients send
+// what they have got from the same origin earlier.
+func (p *inspection) checkNonce(ctx context.Context) error {
+	if p.nonces == nil {
+		return nil
+	}
+	if p.claims.Nonce == "" {
+		return ErrNonceMissing
+	}
+	if len(p.claims.Nonce) > maxNonce {
+		return ErrNonceUnknown
+	}
+	issued, ok, err := p.nonces.IssuedAt(ctx, p.claims.Nonce)
+	if err != nil {
+		return fmt.Errorf("dpop: nonce source: %w", err)
+	}
+	if !ok || issued.After(p.now.Add(p.skew)) {
+		return ErrNonceUnknown
+	}
+	if p.now.Sub(issued) > p.lifetime {
+		return ErrNonceExpired
+	}
+	p.start = issued
+	return nil
+}
+
+// Section 11.1: each proof once.
+func (p *inspection) checkReplay(ctx context.Context) error {
+	if p.replay == nil {
+		return nil
+	}
+	fresh, err := p.replay.Add(ctx, p.thumbprint, replayID(p.thumbprint, p.claims.ID), p.acceptableUntil())
+	switch {
+	case err == nil && fresh:
+		return nil
+	case err == nil:
+		return ErrReplayed
+	case p.failOpen != nil && ctx.Err() == nil:
+		// A client that hangs up must not be able to cause the error by that.
+		p.failOpen(err)
+		return nil
+	default:
+		return fmt.Errorf("dpop: replay cache: %w", err)
+	}
+}
+
+// acceptableUntil is when no replica accepts the proof any more, the clocks of
+// which differ by no more than the skew. The second is for the time that the
+// checks take.
+func (p *inspection) acceptableUntil() time.Time {
+	return p.start.Add(p.lifetime + max(p.skew, time.Second))
+}
+
+// replayID is SHA-256 of the key's thumbprint and the jti. The thumbprint has 43
+// octets always, so that no other pair gives the same input.
+func replayID(thumbprint, jti string) [sha256.Size]byte {
+	var buf [43 + maxID]byte
+	return sha256.Sum256(append(append(buf[:0], thumbprint...), jti...))
+}
+
+func (p *inspection) proof() *Proof {
+	proof := &Proof{
+		Thumbprint: p.thumbprint,
+		PublicKey:  p.key.Public,
+		Algorithm:  p.message.Header.Algorithm,
+		ID:         p.claims.ID,
+		Nonce:      p.claims.Nonce,
+		IssuedAt:   p.claims.IssuedAt.Time(),
+	}
+	if p.nonces != nil {
+		proof.nonceIssued = p.start
+	}
+	return proof
+}

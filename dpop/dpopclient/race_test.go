@@ -1,0 +1,5 @@
+//go:build race
+
+package dpopclient_test
+
+const raceEnabled = true

@@ -1,0 +1,75 @@
+package dpop
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+const (
+	maxExplainedURI    = 256
+	maxExplainedMethod = 32
+)
+
+// Explanation is what a proof claims, beside what was expected. Nothing in it is
+// verified. It is for the operator's logs: its texts are printable ASCII of
+// bounded length and hold no query, since that may hold secrets.
+type Explanation struct {
+	HTU         string // without query and fragment, cut after 256 octets
+	ExpectedHTU string // under the origin that the request was sent to, or the first one
+	HTM         string // cut after 32 octets
+	HasIssuedAt bool
+	Skew        time.Duration // iat minus now, if HasIssuedAt
+}
+
+// Explain reads the proof of a refused request again. What cannot be read is left
+// empty. It checks nothing and records nothing.
+func (v *Verifier) Explain(r *http.Request) Explanation {
+	e := Explanation{ExpectedHTU: v.expectedHTU(r)}
+	field, n := headers.Single(r.Header, headers.DPoP)
+	if n != 1 {
+		return e
+	}
+	m, err := jose.Parse(field, v.maxSize, maxDepth)
+	if err != nil {
+		return e
+	}
+	// One claim of the wrong type does not hide the others before it.
+	var c claims
+	_ = jose.Unmarshal(m.Payload, &c, maxDepth)
+	e.HTU = printable(withoutQuery(c.URI), maxExplainedURI)
+	e.HTM = printable(c.Method, maxExplainedMethod)
+	if c.IssuedAt.Present() {
+		e.HasIssuedAt, e.Skew = true, time.Until(c.IssuedAt.Time())
+	}
+	return e
+}
+
+func (v *Verifier) expectedHTU(r *http.Request) string {
+	t, ok := targetOf(r)
+	if !ok || len(v.origins) == 0 {
+		return ""
+	}
+	base := v.origins[0].base
+	for i := range v.origins {
+		if v.sentTo(&t, &v.origins[i]) {
+			base = v.origins[i].base
+			break
+		}
+	}
+	return printable(base+t.path, maxExplainedURI)
+}
+
+// printable cuts s, and puts a question mark in the place of everything that
+// could confuse a log or a terminal.
+func printable(s string, limit int) string {
+	b := []byte(s[:min(len(s), limit)])
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

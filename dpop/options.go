@@ -1,0 +1,279 @@
+package dpop
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+// Defaults and limits.
+const (
+	defaultLifetime = 60 * time.Second
+	defaultSkew     = 30 * time.Second
+	defaultMaxSize  = 8 << 10
+
+	// RFC 9449, section 11.1: "on the order of seconds or minutes".
+	maxLifetime = time.Hour
+	maxSkew     = 10 * time.Minute
+
+	// An RSA-4096 proof with a long URI takes 2 KiB.
+	minMaxSize = 1 << 10
+	maxMaxSize = 1 << 20
+)
+
+// Option configures a [Verifier]. Unless its documentation says that it takes a
+// list, giving an option twice is a mistake that [New] reports.
+type Option interface{ apply(*config) }
+
+// config collects what the options say, and what is wrong with it.
+type config struct {
+	origins       []string
+	internalHosts []string
+	algorithms    []string
+	lifetime      time.Duration
+	skew          time.Duration
+	maxSize       int
+	exactHTU      bool
+	plainHTTP     bool
+	allowReplay   bool
+	replay        ReplayCache
+	nonces        NonceSource
+	failOpen      func(error)
+
+	given    []string // names of the options seen
+	problems []error
+}
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// once wraps the setting that the option called name makes.
+func once(name string, set func(*config)) Option {
+	return optionFunc(func(c *config) {
+		if c.has(name) {
+			c.problem("%s given twice", name)
+			return
+		}
+		c.given = append(c.given, name)
+		set(c)
+	})
+}
+
+func (c *config) has(name string) bool { return slices.Contains(c.given, name) }
+
+func (c *config) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf("dpop: "+format, args...))
+}
+
+// WithOrigins adds external origins, for a service that is reached under several
+// names. They have the form of the one given to [New]. The request's Host
+// selects the origins that its proof may name. A list: it can be given several
+// times.
+func WithOrigins(more ...string) Option {
+	more = slices.Clone(more)
+	return optionFunc(func(c *config) {
+		if len(more) == 0 {
+			c.problem("WithOrigins: no origin given")
+		}
+		c.origins = append(c.origins, more...)
+	})
+}
+
+// WithInternalHosts names the Host values that a proxy in front writes in the
+// place of the client's, as nginx and Apache do unless told otherwise. Requests
+// with such a Host are taken as sent to any of the configured origins. Each is a
+// host with an optional port, as it stands in the Host field. A list: it can be
+// given several times.
+func WithInternalHosts(hosts ...string) Option {
+	hosts = slices.Clone(hosts)
+	return optionFunc(func(c *config) {
+		if len(hosts) == 0 {
+			c.problem("WithInternalHosts: no host given")
+		}
+		c.internalHosts = append(c.internalHosts, hosts...)
+	})
+}
+
+// WithAlgorithms sets the JWS algorithms that a proof may be signed with, in the
+// order in which challenges name them. The default is ES256 ES384 ES512 PS256
+// PS384 PS512 EdDSA Ed25519; RS256, RS384 and RS512 can be added here. Neither
+// "none" nor an HMAC can (RFC 9449, section 11.6).
+func WithAlgorithms(algs ...string) Option {
+	algs = slices.Clone(algs)
+	return once("WithAlgorithms", func(c *config) {
+		if len(algs) == 0 {
+			c.problem("WithAlgorithms: no algorithm given")
+		}
+		for i, alg := range algs {
+			if !slices.Contains(jose.Algorithms(), alg) {
+				c.problem("WithAlgorithms: %q is not an algorithm for proofs", alg)
+			}
+			if slices.Contains(algs[:i], alg) {
+				c.problem("WithAlgorithms: %s given twice", alg)
+			}
+		}
+		c.algorithms = algs
+	})
+}
+
+// WithLifetime sets how old a proof may be: by its iat or, with nonces, by its
+// nonce. The default is 60 s, the most is one hour.
+func WithLifetime(d time.Duration) Option {
+	return once("WithLifetime", func(c *config) {
+		if d <= 0 || d > maxLifetime {
+			c.problem("WithLifetime: %v is not between 0 and %v", d, maxLifetime)
+		}
+		c.lifetime = d
+	})
+}
+
+// WithSkew sets how far ahead of ours a client's clock may be; clocks that are
+// behind use up the lifetime instead. The clocks of replicas that share a
+// [ReplayCache] or the keys of [Nonces] may differ by as much. The default is
+// 30 s, the most is ten minutes; zero is allowed.
+func WithSkew(d time.Duration) Option {
+	return once("WithSkew", func(c *config) {
+		if d < 0 || d > maxSkew {
+			c.problem("WithSkew: %v is not between 0 and %v", d, maxSkew)
+		}
+		c.skew = d
+	})
+}
+
+// WithMaxSize sets how many octets the DPoP field may have. The default is 8 KiB.
+func WithMaxSize(octets int) Option {
+	return once("WithMaxSize", func(c *config) {
+		if octets < minMaxSize || octets > maxMaxSize {
+			c.problem("WithMaxSize: %d is not between %d and %d", octets, minMaxSize, maxMaxSize)
+		}
+		c.maxSize = octets
+	})
+}
+
+// WithReplayCache sets where used proofs are remembered. The default is a
+// [MemoryCache] of the Verifier's own, which is right for a service that runs as
+// one process. A cache may serve several Verifiers.
+func WithReplayCache(cache ReplayCache) Option {
+	return once("WithReplayCache", func(c *config) {
+		if isNil(cache) {
+			c.problem("WithReplayCache: nil")
+			return
+		}
+		c.replay = cache
+	})
+}
+
+// WithNonces requires every proof to carry a nonce that source has issued within
+// the proof lifetime. It takes what [NewNonces] returns:
+//
+//	dpop.WithNonces(dpop.NewNonces(key))
+//
+// There is no mode in which nonces are optional: RFC 9449, section 11.3, forbids
+// to accept a proof without nonce from a client that was given one, and a
+// stateless server cannot tell who was.
+func WithNonces(source NonceSource, err error) Option {
+	return once("WithNonces", func(c *config) {
+		switch {
+		case err != nil:
+			c.problems = append(c.problems, err)
+		case isNil(source):
+			c.problem("WithNonces: nil")
+		default:
+			c.nonces = source
+		}
+	})
+}
+
+// WithExactHTU compares htu octet by octet. The query and fragment are dropped
+// all the same, but "HTTPS://API.EXAMPLE:443/%7Ea" is no longer what
+// "https://api.example/~a" is. RFC 9449, section 4.3, recommends against it.
+func WithExactHTU() Option {
+	return once("WithExactHTU", func(c *config) { c.exactHTU = true })
+}
+
+// DangerouslyAllowPlainHTTP permits configured origins with the scheme http that
+// are not on the loopback interface. Whoever can read the traffic then reads the
+// access tokens, and can use the proofs that he keeps from arriving.
+func DangerouslyAllowPlainHTTP() Option {
+	return once("DangerouslyAllowPlainHTTP", func(c *config) { c.plainHTTP = true })
+}
+
+// DangerouslyAllowReplay keeps no record of used proofs: a proof that leaks can
+// be used again, with the token that it was made for, at the URI that it was
+// made for, until its lifetime ends.
+func DangerouslyAllowReplay() Option {
+	return once("DangerouslyAllowReplay", func(c *config) { c.allowReplay = true })
+}
+
+// DangerouslyFailOpen accepts proofs while the replay cache returns errors, and
+// calls report with each of them. Whoever can bring the cache down can replay
+// proofs. report is called on the goroutine of the request, by several at the
+// same time, and must not block.
+func DangerouslyFailOpen(report func(error)) Option {
+	return once("DangerouslyFailOpen", func(c *config) {
+		if report == nil {
+			c.problem("DangerouslyFailOpen: nil")
+		}
+		c.failOpen = report
+	})
+}
+
+// isNil also finds the nil pointer inside of an interface value.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	switch r.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+		return r.IsNil()
+	default:
+		return false
+	}
+}
+
+// parseOrigins also finds an origin that is given twice.
+func (c *config) parseOrigins() []origin {
+	var origins []origin
+	for _, s := range c.origins {
+		o, err := newOrigin(s, c.plainHTTP)
+		if err != nil {
+			c.problem("origin %q: %w", s, err)
+			continue
+		}
+		if slices.Contains(origins, o) {
+			c.problem("origin %q given twice", s)
+		}
+		origins = append(origins, o)
+	}
+	return origins
+}
+
+func (c *config) parseInternalHosts() []string {
+	var hosts []string
+	for _, s := range c.internalHosts {
+		normal, ok := appendAuthority(nil, "", s)
+		if !ok || !hasValidPort(string(normal)) {
+			c.problem("WithInternalHosts: %q is not a host", s)
+			continue
+		}
+		hosts = append(hosts, string(normal))
+	}
+	return hosts
+}
+
+// err checks what only makes sense together and joins all problems.
+func (c *config) err() error {
+	if c.allowReplay && c.has("WithReplayCache") {
+		c.problem("DangerouslyAllowReplay contradicts WithReplayCache")
+	}
+	if c.allowReplay && c.failOpen != nil {
+		c.problem("DangerouslyAllowReplay leaves nothing for DangerouslyFailOpen to do")
+	}
+	return errors.Join(c.problems...)
+}

@@ -1,0 +1,103 @@
+package dpop
+
+import (
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// origin is one of the external origins that a service is reached under, with
+// the path prefix that a proxy strips. All of it is in normal form.
+type origin struct {
+	scheme    string // https or http
+	authority string
+	root      string // scheme://authority
+	prefix    string // empty, or a path that starts with a slash and does not end with one
+	base      string // root and prefix
+}
+
+// newOrigin parses what the operator wrote.
+func newOrigin(s string, plainHTTP bool) (origin, error) {
+	scheme, authority, path, ok := splitURI(s)
+	if !ok {
+		return origin{}, errors.New("not of the form https://host")
+	}
+	if withoutQuery(s) != s {
+		return origin{}, errors.New("has a query or a fragment")
+	}
+	normal, ok := appendAuthority(nil, scheme, authority)
+	if !ok || !hasValidPort(string(normal)) {
+		return origin{}, errors.New("host or port is not valid (a name outside ASCII must be in its xn-- form)")
+	}
+	authority = string(normal)
+	if scheme == "http" && !plainHTTP && !isLoopback(authority) {
+		return origin{}, errors.New("not https (see DangerouslyAllowPlainHTTP)")
+	}
+	normal, ok = appendPath(nil, "", path, false)
+	if !ok {
+		return origin{}, errors.New("path is not valid")
+	}
+	prefix := strings.TrimSuffix(string(normal), "/")
+	root := scheme + "://" + authority
+	return origin{scheme, authority, root, prefix, root + prefix}, nil
+}
+
+// hostPort splits a normal authority.
+func hostPort(authority string) (host, port string) {
+	i := strings.LastIndexByte(authority, ':')
+	if i < 0 || strings.HasSuffix(authority, "]") {
+		return authority, ""
+	}
+	return authority[:i], authority[i+1:]
+}
+
+func hasValidPort(authority string) bool {
+	_, port := hostPort(authority)
+	if port == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0 && port[0] != '0'
+}
+
+func isLoopback(authority string) bool {
+	host, _ := hostPort(authority)
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLoopback()
+}
+
+// answers reports whether host, from a request, is the origin's.
+func (o *origin) answers(host string) bool {
+	if host == o.authority {
+		return true
+	}
+	var buf [256]byte
+	normal, ok := appendAuthority(buf[:0], o.scheme, host)
+	return ok && string(normal) == o.authority
+}
+
+// names reports whether htu, under the origin o, is the URI of a request with the
+// given raw path.
+func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
+	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path {
+		return validPath(path)
+	}
+	if exact {
+		return false
+	}
+	var a, b [512]byte
+	got, ok := appendURI(a[:0], htu, emptyPath)
+	if !ok {
+		return false
+	}
+	want, ok := appendPath(append(b[:0], o.root...), o.prefix, path, emptyPath)
+	if ok && string(got) == string(want) {
+		return true
+	}
+	// A proxy that strips the whole path leaves a slash, whether there was one or not.
+	return ok && path == "/" && o.prefix != "" && string(got) == o.base
+}

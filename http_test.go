@@ -1,0 +1,354 @@
+package middleware_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
+	"github.com/keybound-go/middleware/oidc/oidctest"
+)
+
+func preflight() *http.Request {
+	r := get("/r")
+	r.Method = "OPTIONS"
+	r.Header.Set("Origin", "https://app.example")
+	r.Header.Set("Access-Control-Request-Method", "POST")
+	return r
+}
+
+func TestCORS(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard(both(middleware.PassPreflights())...)
+	t.Run("HTTP-01 HTTP-02 preflights pass where the option is on, without a credential", func(t *testing.T) {
+		a := serve(g, preflight()).accepted(t)
+		_, ok := middleware.FromContext(a.seen.Context())
+		require.False(t, ok)
+		serve(w.guard(), preflight()).refused(t, 401)
+	})
+	t.Run("HTTP-02 a preflight in a context that was lent has no credential", func(t *testing.T) {
+		outer := serve(g, w.dpopRequest("/r")).accepted(t).seen.Context()
+		a := serve(g, preflight().WithContext(outer)).accepted(t)
+		_, ok := middleware.FromContext(a.seen.Context())
+		require.False(t, ok)
+	})
+	t.Run("HTTP-01 a plain OPTIONS request is no preflight", func(t *testing.T) {
+		for _, missing := range []string{"Origin", "Access-Control-Request-Method"} {
+			r := preflight()
+			r.Header.Del(missing)
+			serve(g, r).refused(t, 401)
+		}
+		r := preflight()
+		r.Method = "GET"
+		serve(g, r).refused(t, 401)
+	})
+	t.Run("HTTP-03 with the CORS middleware outside, refusals have its fields", func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		cors := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Access-Control-Allow-Origin", "https://app.example")
+				next.ServeHTTP(w, r)
+			})
+		}
+		cors(w.guard().Wrap(http.NotFoundHandler())).ServeHTTP(rec, get("/r"))
+		require.Equal(t, 401, rec.Code)
+		require.Equal(t, "https://app.example", rec.Header().Get("Access-Control-Allow-Origin"))
+	})
+	t.Run("HTTP-04 DPOP-11.3-02 the fields that a script needs are exposed beside the application's own", func(t *testing.T) {
+		g := w.guard(both(middleware.ExposeHeaders())...)
+		for _, r := range []*http.Request{get("/r"), w.dpopRequest("/r")} {
+			r.Header.Set("Origin", "https://app.example")
+			rec := newRecorderWith("Access-Control-Expose-Headers", "X-Total")
+			g.Wrap(http.NotFoundHandler()).ServeHTTP(rec, r)
+			require.Equal(t, "X-Total,DPoP-Nonce, WWW-Authenticate", strings.Join(rec.Header()["Access-Control-Expose-Headers"], ","))
+		}
+		require.Empty(t, serve(g, get("/r")).Header()["Access-Control-Expose-Headers"], "no Origin")
+	})
+}
+
+func TestHTTP(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard()
+	t.Run("HTTP-07 nothing is added to the caching of an accepted response", func(t *testing.T) {
+		h := serve(g, w.dpopRequest("/r")).accepted(t).Header()
+		require.Empty(t, h["Cache-Control"])
+		require.Empty(t, h["Vary"])
+	})
+	t.Run("HTTP-08 early data is refused before it touches the replay cache", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.TLS = &tls.ConnectionState{}
+		a := serve(g, r).refused(t, 425)
+		require.Empty(t, a.Header()["Www-Authenticate"])
+		r.TLS.HandshakeComplete = true
+		for _, value := range []string{"1", "0", ""} {
+			r.Header["Early-Data"] = []string{value}
+			serve(g, r).refused(t, 425)
+		}
+		delete(r.Header, "Early-Data")
+		serve(g, r).accepted(t)
+	})
+	t.Run("HTTP-09 a client that came over plain HTTP signs http, which is not the origin", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.TLS = nil
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+		r.Header.Set("DPoP", w.proof("GET", "http://api.example/r", token))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("HTTP-09 behind a terminator the connection is plain and the origin is https", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.TLS = nil
+		serve(g, r).accepted(t)
+	})
+	t.Run("HTTP-10 HTTP/1.0 without Host, and other authorities", func(t *testing.T) {
+		for _, host := range []string{"", "evil.example", "api.example#x", "api.example@evil.example", "api.example:8443"} {
+			r := w.dpopRequest("/r")
+			r.Host = host
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		}
+	})
+	t.Run("HTTP-11 LIM-01 oversized tokens and proofs are 431 without a challenge", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Set("DPoP", strings.Repeat("a", 8<<10+1))
+		require.Empty(t, serve(g, r).refused(t, 431).Header()["Www-Authenticate"])
+		r = w.certRequest("/r")
+		r.Header.Set("Authorization", "Bearer "+strings.Repeat("a", 16<<10+1))
+		require.Empty(t, serve(g, r).refused(t, 431).Header()["Www-Authenticate"])
+	})
+	t.Run("HTTP-13 by default the request is passed on as it came", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		a := serve(g, r).accepted(t)
+		require.Equal(t, r.Header, a.seen.Header)
+	})
+	t.Run("HTTP-13 HideCredentials removes what authenticates", func(t *testing.T) {
+		g := w.guard(withDPoP(), middleware.HideCredentials(), middleware.WithMTLS(mtlspop.New(
+			mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DER, netip.MustParsePrefix("192.0.2.1/32")))))
+		r := w.dpopRequest("/r")
+		r.Header.Set("X-Client-Cert", mtlspoptest.HAProxy(w.cert))
+		r.Header.Set("X-Other", "kept")
+		a := serve(g, r).accepted(t)
+		require.Equal(t, http.Header{"X-Other": {"kept"}}, a.seen.Header)
+		require.NotEmpty(t, r.Header["Authorization"], "the caller's request is not changed")
+	})
+	t.Run("HTTP-13 WithBearerForwarding makes it a Bearer request", func(t *testing.T) {
+		g := w.guard(both(middleware.WithBearerForwarding())...)
+		r := w.dpopRequest("/r")
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+		a := serve(g, r).accepted(t)
+		require.Equal(t, http.Header{"Authorization": {"Bearer " + token}}, a.seen.Header)
+	})
+	t.Run("HTTP-14 WebSocket: GET for HTTP/1, CONNECT for HTTP/2, the scheme stays https", func(t *testing.T) {
+		for _, method := range []string{"GET", "CONNECT"} {
+			r := w.dpopRequest("/r")
+			r.Method = method
+			token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+			r.Header.Set("DPoP", w.proof(method, "wss://api.example/r", token))
+			serve(g, r).refused(t, 401)
+			r.Header.Set("DPoP", w.proof(method, "https://api.example/r", token))
+			serve(g, r).accepted(t)
+		}
+	})
+	t.Run("URI-12 behind StripPrefix the proof is for what the client asked for", func(t *testing.T) {
+		called := false
+		h := http.StripPrefix("/v1", g.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { called = r.URL.Path == "/r" })))
+		h.ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/v1/r"))
+		require.True(t, called)
+	})
+	t.Run("URI-13 DPOP-4.3-09b absolute-form and Host do not choose the origin", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Host, r.RequestURI = "evil.example", "https://evil.example/r"
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+		r.Header.Set("DPoP", w.proof("GET", "https://evil.example/r", token))
+		r.Header.Set("X-Forwarded-Host", "evil.example")
+		r.Header.Set("Forwarded", "host=evil.example;proto=https")
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("DPOP-4.3-08 X-HTTP-Method-Override is ignored", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Method = "DELETE"
+		r.Header.Set("X-HTTP-Method-Override", "GET")
+		serve(g, r).refused(t, 401)
+	})
+}
+
+// TestRealServers sends requests over the wire: HTTP/1.1 and HTTP/2, a handler
+// that streams, a body in parts.
+func TestRealServers(t *testing.T) {
+	w := newWorld(t)
+	for _, h2 := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(nil)
+		server.EnableHTTP2 = h2
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		g := w.guard(middleware.WithDPoP(dpop.New(server.URL, dpop.WithNonces(dpop.NewNonces(bytes.Repeat([]byte{7}, 32))))), withMTLS())
+		var temporary string
+		server.Config.Handler = g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			if r.Method == "POST" {
+				if err := r.ParseMultipartForm(0); err != nil {
+					http.Error(w, err.Error(), 500)
+					return
+				}
+				f, err := r.MultipartForm.File["f"][0].Open()
+				if err != nil {
+					http.Error(w, err.Error(), 500)
+					return
+				}
+				temporary = f.(*os.File).Name()
+				f.Close()
+			}
+			fmt.Fprint(w, "first")
+			if err := rc.Flush(); err != nil {
+				t.Errorf("Flush: %v", err)
+			}
+		}))
+		do := func(method, path string, body *bytes.Buffer, contentType, nonce string) *http.Response {
+			r, err := http.NewRequest(method, server.URL+path, strings.NewReader(""))
+			require.NoError(t, err)
+			if body != nil {
+				r, err = http.NewRequest(method, server.URL+path, body)
+				require.NoError(t, err)
+				r.Header.Set("Content-Type", contentType)
+			}
+			token := w.dpopToken()
+			r.Header.Set("Authorization", "DPoP "+token)
+			r.Header.Set("DPoP", w.proof(method, server.URL+strings.SplitN(path, "?", 2)[0], token, func(c map[string]any) { c["nonce"] = nonce }))
+			resp, err := server.Client().Do(r)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			return resp
+		}
+		t.Run(fmt.Sprintf("HTTP-10 HTTP-15 DPOP-4.3-09 h2=%v", h2), func(t *testing.T) {
+			challenged := do("GET", "/r?q=1", nil, "", "")
+			require.Equal(t, 401, challenged.StatusCode)
+			require.Equal(t, h2, challenged.ProtoMajor == 2)
+			nonce := challenged.Header.Get("DPoP-Nonce")
+			require.Equal(t, 200, do("GET", "/r?q=1", nil, "", nonce).StatusCode)
+			require.Equal(t, 200, do("GET", "/a/%2F/%7e//b;c=1", nil, "", nonce).StatusCode)
+
+			var form bytes.Buffer
+			m := multipart.NewWriter(&form)
+			part, err := m.CreateFormFile("f", "f")
+			require.NoError(t, err)
+			part.Write(bytes.Repeat([]byte("x"), 1<<16))
+			require.NoError(t, m.Close())
+			require.Equal(t, 200, do("POST", "/upload", &form, m.FormDataContentType(), nonce).StatusCode)
+			require.NotEmpty(t, temporary)
+			require.Eventually(t, func() bool { _, err := os.Stat(temporary); return os.IsNotExist(err) }, 5e9, 1e7,
+				"the server removes the temporary file of a form that the handler parsed")
+		})
+	}
+}
+
+func TestNestedGuards(t *testing.T) {
+	w := newWorld(t)
+	// nest sends r through guards, the outermost first.
+	nest := func(r *http.Request, guards ...*middleware.Guard) (status int, called bool) {
+		var h http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true })
+		for i := len(guards) - 1; i >= 0; i-- {
+			h = guards[i].Wrap(h)
+		}
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec.Code, called
+	}
+	g := w.guard()
+	t.Run("a request is verified once", func(t *testing.T) {
+		_, called := nest(w.dpopRequest("/r"), g, g, g.Require(middleware.DPoPBound()))
+		require.True(t, called)
+		_, called = nest(w.certRequest("/r"), g, g.Require(middleware.CertificateBound()))
+		require.True(t, called)
+	})
+	t.Run("the rules of each guard apply", func(t *testing.T) {
+		status, called := nest(w.dpopRequest("/r"), g, g.Require(middleware.Scopes("admin")))
+		require.False(t, called)
+		require.Equal(t, 403, status)
+		status, called = nest(w.certRequest("/r"), g, g.Require(middleware.DPoPBound()))
+		require.False(t, called)
+		require.Equal(t, 401, status)
+	})
+	t.Run("a guard with other parts verifies by itself", func(t *testing.T) {
+		other := w.guard(withDPoP(), withMTLS()) // its own replay cache, its own token verifier
+		_, called := nest(w.dpopRequest("/r"), g, other)
+		require.True(t, called)
+		strict := w.guard(middleware.WithDPoP(dpop.New("https://other.example")))
+		status, called := nest(w.dpopRequest("/r"), g, strict)
+		require.False(t, called)
+		require.Equal(t, 401, status)
+	})
+	t.Run("a guard for another audience refuses what the outer one accepted", func(t *testing.T) {
+		v := newWorld(t)
+		v.issuer = oidctest.NewIssuer(t, oidctest.InMemory("https://second.example"))
+		second, err := middleware.New(both(v.tokens())...)
+		require.NoError(t, err)
+		status, called := nest(w.dpopRequest("/r"), g, second)
+		require.False(t, called)
+		require.NotEqual(t, 200, status)
+	})
+	t.Run("inside forwarding and hiding guards the same part still knows the request", func(t *testing.T) {
+		forwarding, hiding := middleware.WithBearerForwarding(), middleware.HideCredentials()
+		for _, opt := range []middleware.Option{forwarding, hiding} {
+			outer := w.guard(both(opt)...)
+			_, called := nest(w.dpopRequest("/r"), outer, outer.Require(middleware.DPoPBound()))
+			require.True(t, called)
+			status, called := nest(w.dpopRequest("/r"), outer, outer.Require(middleware.Scopes("x")))
+			require.False(t, called)
+			require.Equal(t, 403, status)
+		}
+	})
+	t.Run("a request made in process with the request's context must bring its own credential", func(t *testing.T) {
+		outer := serve(g, w.dpopRequest("/r")).accepted(t).seen
+		serve(g, get("/r").WithContext(outer.Context())).refused(t, 401).challenged(t, "DPoP", "Bearer")
+		for name, change := range map[string]func(*http.Request){
+			"method":        func(r *http.Request) { r.Method = "DELETE" },
+			"target":        func(r *http.Request) { r.RequestURI = "/admin" },
+			"host":          func(r *http.Request) { r.Host = "other.example" },
+			"connection":    func(r *http.Request) { r.TLS = &tls.ConnectionState{HandshakeComplete: true} },
+			"token":         func(r *http.Request) { r.Header.Set("Authorization", "DPoP x") },
+			"no token":      func(r *http.Request) { r.Header.Del("Authorization") },
+			"proof":         func(r *http.Request) { r.Header.Set("DPoP", "x") },
+			"second token":  func(r *http.Request) { r.Header.Add("Authorization", "DPoP x") },
+			"no RequestURI": func(r *http.Request) { r.RequestURI = "" },
+		} {
+			inner := outer.Clone(outer.Context())
+			change(inner)
+			a := serve(g, inner)
+			require.False(t, a.called, name)
+		}
+		serve(g, outer.Clone(outer.Context())).accepted(t) // the very request
+	})
+}
+
+func TestBitFlips(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard()
+	flip := func(value string, name string, r *http.Request, prefix string) {
+		for i := range len(value) * 8 {
+			b := []byte(value)
+			b[i/8] ^= 1 << (i % 8)
+			r.Header[name] = []string{prefix + string(b)}
+			if c, err := g.Check(r); err == nil || c != nil {
+				t.Fatalf("%s with bit %d flipped was accepted", name, i)
+			}
+		}
+	}
+	r := w.dpopRequest("/r")
+	token, proof := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP "), r.Header.Get("DPoP")
+	flip(proof, "Dpop", r, "")
+	r.Header["Dpop"] = []string{proof}
+	flip(token, "Authorization", r, "DPoP ")
+	r.Header["Authorization"] = []string{"DPoP " + token}
+	_, err := g.Check(r)
+	require.NoError(t, err, "what was flipped is good, and not one of the flipped ones used it up")
+}

@@ -1,0 +1,73 @@
+package jose
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// NumericDate is RFC 7519's date: the seconds since the epoch, as a JSON
+// number that may have a fraction or an exponent. A string, a boolean, null,
+// and a date outside the years 1 to 9999 are refused.
+//
+// The zero value is an absent date, which is not the date 0. Use NumericDate
+// itself as the type of a field: behind a pointer, null would count as absent.
+type NumericDate struct {
+	seconds int64
+	nanos   int32
+	present bool
+}
+
+// The first and the last second that RFC 3339 can write down.
+const (
+	firstSecond = -62135596800
+	lastSecond  = 253402300799
+)
+
+// Present reports whether there was a date.
+func (d NumericDate) Present() bool { return d.present }
+
+// Time returns the instant in UTC, to the microsecond; the zero Time if there
+// was no date.
+func (d NumericDate) Time() time.Time {
+	if !d.present {
+		return time.Time{}
+	}
+	return time.Unix(d.seconds, int64(d.nanos)).UTC()
+}
+
+// UnmarshalJSON decodes one JSON number. The error is [ErrDate].
+// Precondition, as for any such method: number is valid JSON.
+func (d *NumericDate) UnmarshalJSON(number []byte) error {
+	// For valid JSON, strconv takes numbers and nothing else.
+	if seconds, err := strconv.ParseInt(string(number), 10, 64); err == nil {
+		return d.set(seconds, 0)
+	}
+	// A float64 holds every second of these years, and its microseconds.
+	f, err := strconv.ParseFloat(string(number), 64)
+	if err != nil || !(firstSecond <= f && f < lastSecond+1) {
+		return ErrDate
+	}
+	seconds := math.Floor(f)
+	micros := min(int32((f-seconds)*1e6+0.5), 999_999)
+	return d.set(int64(seconds), micros*1000)
+}
+
+// UnmarshalJSONFrom is UnmarshalJSON without a copy of the number.
+func (d *NumericDate) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	value, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	return d.UnmarshalJSON(value)
+}
+
+func (d *NumericDate) set(seconds int64, nanos int32) error {
+	if seconds < firstSecond || seconds > lastSecond {
+		return ErrDate
+	}
+	*d = NumericDate{seconds: seconds, nanos: nanos, present: true}
+	return nil
+}

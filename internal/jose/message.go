@@ -1,0 +1,76 @@
+package jose
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Message is one compact JWS that is well formed, and whose signature nobody
+// has checked yet: see [Message.Verify]. It shares no memory with other
+// messages. Its fields are not to be changed.
+type Message struct {
+	Header Header
+
+	// Payload is the decoded payload, within the depth limit and otherwise
+	// unchecked. It is for [Unmarshal], which is where its JSON is judged.
+	Payload []byte
+
+	signed    []byte // the signing input: header.payload as received
+	signature []byte // decoded
+}
+
+// maxHeaderDepth bounds the header's JSON; a jwk in it has depth 2.
+const maxHeaderDepth = 8
+
+// Parse takes compact apart. It refuses what is longer than maxSize octets
+// before it looks at or allocates anything, and a payload that is nested
+// deeper than maxDepth. It does no cryptography.
+//
+// The error is an [Error]: ErrTooLarge, ErrForm, ErrEncrypted, ErrTooDeep,
+// ErrHeader or ErrCritical.
+func Parse(compact string, maxSize, maxDepth int) (*Message, error) {
+	if len(compact) > maxSize {
+		return nil, ErrTooLarge
+	}
+	switch strings.Count(compact, ".") {
+	case 2:
+	case 4:
+		return nil, ErrEncrypted
+	default:
+		return nil, ErrForm
+	}
+	m := new(Message)
+	header, ok := m.split(compact)
+	if !ok {
+		return nil, ErrForm
+	}
+	if nesting(header) > maxHeaderDepth || nesting(m.Payload) > maxDepth {
+		return nil, ErrTooDeep
+	}
+	if fault := m.Header.parse(header); fault != 0 {
+		return nil, fault
+	}
+	return m, nil
+}
+
+// split decodes the three parts. One buffer holds compact and all that is
+// decoded from it.
+func (m *Message) split(compact string) (header []byte, ok bool) {
+	buf := make([]byte, 0, len(compact)+base64url.DecodedLen(len(compact)))
+	buf = append(buf, compact...)
+	first := bytes.IndexByte(buf, '.')
+	second := bytes.LastIndexByte(buf, '.')
+	part := func(encoded []byte) []byte {
+		start := len(buf)
+		decoded, valid := appendDecoded(buf, encoded)
+		ok = ok && valid
+		buf = decoded
+		return buf[start:len(buf):len(buf)]
+	}
+	ok = true
+	header = part(buf[:first])
+	m.Payload = part(buf[first+1 : second])
+	m.signature = part(buf[second+1 : len(compact)])
+	m.signed = buf[:second:second]
+	return header, ok
+}

@@ -1,0 +1,129 @@
+package jwks
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/remote"
+)
+
+// Option is a setting of a [Source], made by one of this package's functions.
+// The same option twice is a mistake, which [New] reports.
+type Option interface{ apply(*config) }
+
+// config collects what the options say.
+type config struct {
+	remote   remote.Config[*keySet]
+	maxKeys  int
+	given    map[string]bool
+	problems []error
+}
+
+func (c *config) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Errorf("jwks: "+format, args...))
+}
+
+// option is one setting; name is that of the function that made it.
+type option struct {
+	name string
+	set  func(*config)
+}
+
+func (o option) apply(c *config) {
+	if c.given[o.name] {
+		c.problem("%s given twice", o.name)
+		return
+	}
+	c.given[o.name] = true
+	o.set(c)
+}
+
+// newConfig applies opts; what is wrong with them is in problems.
+func newConfig(opts []Option) *config {
+	c := &config{maxKeys: defaultMaxKeys, given: make(map[string]bool)}
+	for _, o := range opts {
+		if o == nil {
+			c.problem("nil Option")
+			continue
+		}
+		o.apply(c)
+	}
+	return c
+}
+
+// positive is an option that sets durations, which must be more than zero.
+func positive(name string, set func(*config), ds ...time.Duration) Option {
+	return option{name, func(c *config) {
+		for _, d := range ds {
+			if d <= 0 {
+				c.problem("%s: %v is not more than zero", name, d)
+				return
+			}
+		}
+		set(c)
+	}}
+}
+
+// WithHTTPClient sets the client that fetches, for private roots or a proxy.
+// TLS versions and the server check are then the client's. A copy of it is
+// used, which follows redirects only within the same origin. The default client
+// speaks TLS 1.2 or later, with time-outs. An attempt ends after 10 seconds in
+// any case.
+func WithHTTPClient(client *http.Client) Option {
+	return option{"WithHTTPClient", func(c *config) {
+		if client == nil {
+			c.problem("WithHTTPClient: nil client")
+		}
+		c.remote.Client = client
+	}}
+}
+
+// WithRefreshInterval bounds how long a set is used before the next background
+// refresh; within them the server's Cache-Control decides. Defaults: 5 minutes
+// and 1 hour; a server that says nothing is asked every 15 minutes. least is at
+// least a second.
+//
+// most is how long a key that the issuer withdraws may remain in use.
+func WithRefreshInterval(least, most time.Duration) Option {
+	return positive("WithRefreshInterval", func(c *config) {
+		c.remote.MinRefresh, c.remote.MaxRefresh = least, most
+	}, least, most)
+}
+
+// WithCooldown sets the least time between two fetches for unknown kids,
+// default 30 seconds, and the wait after a failed fetch, default 5 seconds,
+// which doubles with each further failure, up to d. Fetches that bring new
+// keys do not count, up to four in a row, so that two rotations in quick
+// succession are both found.
+func WithCooldown(d, afterFailure time.Duration) Option {
+	return positive("WithCooldown", func(c *config) {
+		c.remote.Cooldown, c.remote.FailureCooldown = d, afterFailure
+	}, d, afterFailure)
+}
+
+// WithMaxStale sets how long keys serve after they were last fetched while the
+// issuer cannot be reached; default 24 hours, at least the longest refresh
+// interval. It is also how long somebody who can cut the service off from its
+// issuer can keep a withdrawn key alive.
+func WithMaxStale(d time.Duration) Option {
+	return positive("WithMaxStale", func(c *config) { c.remote.MaxStale = d }, d)
+}
+
+// WithMaxKeys sets how many keys a set may have, default 100. A larger set is
+// refused as a whole. (The document is limited to 1 MiB in any case.)
+func WithMaxKeys(n int) Option {
+	return option{"WithMaxKeys", func(c *config) {
+		if n <= 0 {
+			c.problem("WithMaxKeys: %d is not more than zero", n)
+		}
+		c.maxKeys = n
+	}}
+}
+
+// DangerouslyAllowLoopbackHTTP permits an http URL if its host is localhost or
+// a loopback address: for tests, and for an issuer behind a sidecar. Whoever
+// can listen on that port can then issue tokens.
+func DangerouslyAllowLoopbackHTTP() Option {
+	return option{"DangerouslyAllowLoopbackHTTP", func(c *config) { c.remote.AllowLoopbackHTTP = true }}
+}

@@ -1,0 +1,421 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/credctx"
+	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// Guard decides whether a request may reach a handler. It is made by [New] or
+// [Guard.Require], never changes, and is safe for concurrent use. The zero
+// Guard rejects every request.
+type Guard struct {
+	*config
+	rules      []Rule
+	challenges challenges
+}
+
+// New returns a Guard with the given settings. It touches no network and
+// starts nothing. The error joins every problem of every part, one per line.
+//
+// WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
+// any of them no token could ever pass.
+func New(opts ...Option) (*Guard, error) {
+	c := &config{given: make(map[string]bool)}
+	for i, opt := range opts {
+		if opt == nil {
+			c.problem(fmt.Sprintf("middleware: option %d is nil", i+1))
+			continue
+		}
+		opt.apply(c)
+	}
+	c.validate()
+	if err := errors.Join(c.problems...); err != nil {
+		return nil, err
+	}
+	g := &Guard{config: c}
+	if err := g.adopt(c.rules); err != nil {
+		return nil, err
+	}
+	if c.credentials != nil && !g.challenges.offers(schemeBasic) {
+		return nil, errors.New("middleware: WithClientCredentials: these tokens are bound to nobody and the guard demands a binding: AllowUnbound without binding rules, or DangerouslySkipBindingFor(ClientCredentials)")
+	}
+	return g, nil
+}
+
+// validate reports what no single option can see.
+func (c *config) validate() {
+	if !c.given["WithTokens"] {
+		c.problem("middleware: WithTokens is missing: nobody to verify tokens")
+	} else if c.tokens != nil && !reflect.TypeOf(c.tokens).Comparable() {
+		c.problem(fmt.Sprintf("middleware: WithTokens: %T is not comparable; use a pointer", c.tokens))
+	}
+	if !c.given["WithDPoP"] && !c.given["WithMTLS"] && !c.allowUnbound {
+		c.problem("middleware: no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound")
+	}
+	if c.forwardBearer && c.hideCredentials {
+		c.problem("middleware: WithBearerForwarding and HideCredentials exclude each other")
+	}
+	for i, rule := range c.rules {
+		if rule == nil {
+			c.problem(fmt.Sprintf("middleware: WithRules: rule %d is nil", i+1))
+		} else if err := rule.validate(); err != nil {
+			c.problems = append(c.problems, err)
+		}
+	}
+}
+
+// adopt gives the guard its rules and the challenges that follow from them.
+//
+// Precondition: the rules are valid.
+func (g *Guard) adopt(rules []Rule) error {
+	g.rules = rules
+	if g.challenges = newChallenges(g.config, rules); !g.challenges.any() {
+		return errors.New("middleware: no token could satisfy the rules: they demand a binding that the guard is not configured for, or that excludes another")
+	}
+	return nil
+}
+
+// Require returns a Guard that also demands the given rules, for a route that
+// needs more than the others. The new Guard shares the parts of g: nested in g
+// or beside it, a request is verified once. Require panics if a rule is nil,
+// malformed, or can never be satisfied, as routes are made at start-up.
+func (g *Guard) Require(rules ...Rule) *Guard {
+	if g.config == nil {
+		return &Guard{}
+	}
+	stricter := &Guard{config: g.config}
+	err := validateRules("Require", rules)
+	if err == nil {
+		err = stricter.adopt(slices.Concat(g.rules, rules))
+	}
+	if err != nil {
+		panic(err.Error())
+	}
+	return stricter
+}
+
+// Check decides whether r may pass. It writes nothing, to nobody, and leaves r
+// as it is. The error is a [RequestError], an [oidc.TokenError], a
+// [dpop.ProofError] or a [mtlspop.BindingError] if the client is at fault;
+// every other error means that no decision could be made. Without an error,
+// and only then, the Credential is not nil.
+//
+// The order of checks:
+//
+//  1. The shape of the request, without crypto: not TLS early data; no token in
+//     the query; one Authorization field with one token; under the DPoP scheme
+//     one DPoP field, of a proof's form and size.
+//  2. The token: known from before, or parsed, its signature and claims checked.
+//  3. The binding policy: what cnf names must be configured here and fit the
+//     scheme, all of it. An unbound token passes only with AllowUnbound.
+//  4. The proof, if cnf names a key: the twelve checks of RFC 9449, section 4.3,
+//     as [dpop.Verifier.Verify] lists them, the replay cache last.
+//  5. The certificate, if cnf names one.
+//  6. The rules, in the order given, those of the whole guard first.
+//
+// What an outer Guard with the same part has verified for this very request is
+// not verified again.
+func (g *Guard) Check(r *http.Request) (*Credential, error) {
+	v, err := g.decide(r)
+	if err != nil {
+		return nil, err
+	}
+	return &v.Credential, nil
+}
+
+var (
+	errZeroGuard = errors.New("middleware: the zero Guard rejects every request")
+	errNoToken   = errors.New("middleware: the TokenVerifier returned neither a token nor an error")
+	errNoProof   = errors.New("middleware: the proof verifier returned neither a proof nor an error")
+)
+
+// decide is Check with what Wrap must know besides. On an error, v holds as much
+// as was found out, for the challenge and the observer; it is never nil.
+func (g *Guard) decide(r *http.Request) (v *verified, err error) {
+	v = new(verified)
+	if g.config == nil {
+		return v, errZeroGuard
+	}
+	begin := g.now()
+	err = g.verify(r, v)
+	if g.observer != nil {
+		g.observer(r.Context(), g.outcome(r, v, err, time.Since(begin)))
+	}
+	return v, err
+}
+
+// now is the current time if somebody wants durations.
+func (g *Guard) now() (t time.Time) {
+	if g.observer != nil {
+		t = time.Now()
+	}
+	return t
+}
+
+// verify takes the steps of Check in order and notes in v what they find. A
+// panic in any of them is a refusal.
+//
+// Invariant: it returns nil only past every step.
+func (g *Guard) verify(r *http.Request, v *verified) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("middleware: panic during verification: %v", p)
+		}
+	}()
+	outer := earlier(r)
+	if outer != nil && outer.by.tokens == g.tokens { // Steps 1 and 2 are done.
+		v.nested, v.scheme, v.raw, v.Token, v.bindingSkipped = true, outer.scheme, outer.raw, outer.Token, outer.bindingSkipped
+	} else {
+		if err := g.checkShape(r, v, outer); err != nil {
+			return err
+		}
+		if err := g.checkToken(r.Context(), v); err != nil {
+			return err
+		}
+	}
+	v.by.tokens = g.tokens
+	if err := g.checkPolicy(r, v); err != nil {
+		return err
+	}
+	if err := g.checkBinding(r, v, outer); err != nil {
+		return err
+	}
+	for _, rule := range g.rules {
+		if v.unmet = rule.check(v); v.unmet != nil {
+			return v.unmet.err
+		}
+	}
+	return nil
+}
+
+// checkShape is step 1. What an outer Guard passed on may have another scheme
+// than the client used, and no proof any more.
+func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err error) {
+	if isEarlyData(r) {
+		return ErrTooEarly
+	}
+	if v.scheme, v.raw, err = readAuthorization(r.Header); err != nil {
+		return err
+	}
+	if outer != nil {
+		v.scheme = outer.scheme
+	}
+	switch {
+	case v.scheme == schemeDPoP && g.dpop == nil, v.scheme == schemeBasic && g.credentials == nil:
+		return ErrUnsupportedScheme
+	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
+		return ErrQueryToken
+	case v.scheme == schemeDPoP && !outer.provedKeyTo(g.dpop):
+		return g.dpop.CheckField(r.Header)
+	}
+	return nil
+}
+
+// checkToken is step 2.
+func (g *Guard) checkToken(ctx context.Context, v *verified) error {
+	begin := g.now()
+	var (
+		token *oidc.Token
+		err   error
+	)
+	if v.scheme == schemeBasic {
+		v.bindingSkipped = g.skipBinding
+		v.raw, token, err = g.exchange(ctx, v.raw)
+	} else {
+		token, err = g.tokens.VerifyToken(ctx, v.raw)
+	}
+	if !begin.IsZero() {
+		v.tokenTime = time.Since(begin)
+	}
+	switch {
+	case err != nil:
+		return err
+	case token == nil:
+		return errNoToken
+	}
+	v.Token = token
+	return nil
+}
+
+// checkPolicy is step 3.
+func (g *Guard) checkPolicy(r *http.Request, v *verified) error {
+	cnf := v.Token.Confirmation
+	switch {
+	case cnf.JKT != "" && g.dpop == nil, cnf.X5T != "" && g.mtls == nil:
+		return ErrBindingNotConfigured
+	case cnf.JKT != "" && v.scheme != schemeDPoP:
+		return ErrDowngrade
+	case cnf.JKT == "" && v.scheme == schemeDPoP:
+		return ErrNotForDPoP
+	case v.shape() == unboundShape && !g.allowUnbound && !v.bindingSkipped:
+		return ErrUnbound
+	case cnf.JKT == "" && g.refuseStrayProofs && len(r.Header[headers.DPoP]) > 0:
+		return ErrStrayProof
+	}
+	return nil
+}
+
+// checkBinding is steps 4 and 5.
+//
+// Precondition: checkPolicy has passed, so that the part for each binding that
+// the token names is there.
+func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err error) {
+	cnf, begin := v.Token.Confirmation, g.now()
+	if cnf.JKT != "" {
+		if outer.provedKeyTo(g.dpop) && outer.Proof.Thumbprint == cnf.JKT {
+			v.Proof = outer.Proof
+		} else if v.Proof, err = g.dpop.Verify(r, v.raw, cnf.JKT); err != nil {
+			return err
+		} else if v.Proof == nil {
+			return errNoProof
+		}
+		v.by.dpop = g.dpop
+	}
+	if cnf.X5T != "" {
+		if outer.provedCertificateTo(g.mtls) && outer.Token.Confirmation.X5T == cnf.X5T {
+			v.Certificate = outer.Certificate
+		} else if v.Certificate, err = g.mtls.Verify(r, cnf.X5T); err != nil {
+			return err
+		}
+		v.by.mtls = g.mtls
+	}
+	if !begin.IsZero() {
+		v.bindingTime = time.Since(begin)
+	}
+	return nil
+}
+
+// Wrap returns a handler that passes to next the requests that [Guard.Check]
+// lets pass, with their Credential in the context, and answers the others
+// itself. It panics if next is nil.
+func (g *Guard) Wrap(next http.Handler) http.Handler {
+	if next == nil {
+		panic("middleware: Wrap: nil handler")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.config != nil && g.passPreflights && isPreflight(r) {
+			next.ServeHTTP(w, r.WithContext(credctx.With(r.Context(), nil)))
+			return
+		}
+		v, err := g.decide(r)
+		if err != nil {
+			g.refuse(w, r, v, err)
+			return
+		}
+		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
+		g.announce(w.Header(), r, v, fromTerminator)
+		passed := g.pass(r, v, fromTerminator)
+		next.ServeHTTP(w, passed)
+		// The server removes the temporary files of the request that it knows.
+		if r.MultipartForm == nil {
+			r.MultipartForm = passed.MultipartForm
+		}
+	})
+}
+
+// announce sets the fields of a response to a request that passes.
+func (g *Guard) announce(h http.Header, r *http.Request, v *verified, fromTerminator bool) {
+	g.expose(h, r)
+	if v.by.mtls != nil && fromTerminator {
+		for _, name := range g.forwarded {
+			h.Add("Vary", name) // RFC 9440, section 2.4.
+		}
+	}
+	if v.by.dpop == nil {
+		return
+	}
+	// A source of nonces that is down costs the client one challenge later on.
+	if nonce, err := v.by.dpop.NextNonce(r.Context(), v.Proof); err == nil && nonce != "" {
+		h[headers.DPoPNonce] = []string{nonce}
+		h.Set("Cache-Control", "no-store") // RFC 9449, section 8.2.
+	}
+}
+
+// expose lets scripts of other origins read what they need for the next request.
+func (g *Guard) expose(h http.Header, r *http.Request) {
+	if g.exposeHeaders && len(r.Header["Origin"]) > 0 {
+		h.Add("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
+	}
+}
+
+// pass returns the request that the handler sees: r with the credential in its
+// context, and without what it should not see: a forwarded certificate from
+// anybody but a terminator is somebody's claim.
+func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
+	passed := r.WithContext(credctx.With(r.Context(), v))
+	hide := g.forwardBearer || g.hideCredentials
+	if hide || v.scheme == schemeBasic {
+		passed.Header = maps.Clone(r.Header)
+		delete(passed.Header, headers.Authorization)
+		if !g.hideCredentials { // A secret is not for the handler either way.
+			passed.Header[headers.Authorization] = []string{"Bearer " + v.raw}
+		}
+	}
+	if hide {
+		delete(passed.Header, headers.DPoP)
+	}
+	if len(g.forwarded) > 0 && (hide || !fromTerminator) {
+		passed.Header = withoutForwarded(passed.Header, g.forwarded)
+	}
+	v.of, _ = identify(passed)
+	return passed
+}
+
+// withoutForwarded returns h without the named fields, under any spelling that
+// a service behind could take for them: some read X-Client-Cert and
+// X_Client_Cert alike.
+func withoutForwarded(h http.Header, names []string) http.Header {
+	cloned := false
+	for name := range h {
+		if !slices.Contains(names, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			continue
+		}
+		if !cloned {
+			h, cloned = maps.Clone(h), true
+		}
+		delete(h, name)
+	}
+	return h
+}
+
+// outcome is what the observer is told.
+func (g *Guard) outcome(r *http.Request, v *verified, err error, total time.Duration) Outcome {
+	o := Outcome{
+		Err:              err,
+		Nested:           v.nested,
+		Scheme:           v.scheme.String(),
+		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
+		TokenTime:        v.tokenTime,
+		BindingTime:      v.bindingTime,
+		Total:            total,
+	}
+	if err != nil {
+		denial := g.denial(err)
+		o.Status = denial.Status
+		if e, ok := asClientError(err); ok {
+			o.Hint = e.Hint()
+		}
+	}
+	if v.Token != nil {
+		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
+	}
+	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
+		o.Proof = g.dpop.Explain(r)
+	}
+	return o
+}
+
+func hasAny(h http.Header, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+}

@@ -1,0 +1,81 @@
+package oidc_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"testing"
+
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/stretchr/testify/require"
+)
+
+func BenchmarkRawECDSAVerify(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(b, err)
+	digest := sha256.Sum256([]byte("baseline"))
+	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+	require.NoError(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		if !ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature) {
+			b.Fatal("bad signature")
+		}
+	}
+}
+
+func benchmarkVerify(b *testing.B, opts ...oidc.Option) {
+	issuer := newIssuer(b)
+	v := newVerifier(b, issuer, opts...)
+	raw := issuer.Token(oidctest.Scope("orders:read", "orders:write"), oidctest.BoundToKey(thumb('a')))
+	_, err := verifyToken(b, v, raw)
+	require.NoError(b, err)
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.VerifyToken(ctx, raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerifyToken(b *testing.B) {
+	b.Run("seen before", func(b *testing.B) { benchmarkVerify(b) })
+	b.Run("never seen", func(b *testing.B) { benchmarkVerify(b, oidc.WithTokenCache(0)) })
+}
+
+func BenchmarkRefusal(b *testing.B) {
+	issuer := newIssuer(b)
+	v := newVerifier(b, issuer)
+	for name, raw := range map[string]string{
+		"malformed":       "2YotnFZFEjr1zCsicMWpAA",
+		"other audience":  issuer.Token(oidctest.Claim("aud", "https://other.example")),
+		"too large":       string(make([]byte, 17<<10)),
+		"typ JWT refused": issuer.Token(oidctest.Keycloak()),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.VerifyToken(b.Context(), raw); err == nil {
+					b.Fatal("accepted")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkClaim(b *testing.B) {
+	issuer := newIssuer(b)
+	v := newVerifier(b, issuer)
+	token, err := verifyToken(b, v, issuer.Token(oidctest.Keycloak(), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c")))
+	require.NoError(b, err)
+	path := []string{"realm_access", "roles"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := token.Claim(path...); !ok {
+			b.Fatal("no claim")
+		}
+	}
+}

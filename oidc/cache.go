@@ -1,0 +1,94 @@
+package oidc
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// cache holds tokens that were verified, and nothing about those that were not:
+// to take room in it one must have tokens of the issuer. It holds no token, only
+// the hash of each, by which it cannot be presented again.
+//
+// A nil cache is empty and stays so.
+type cache struct {
+	entries *otter.Cache[[sha256.Size]byte, *entry]
+	keys    KeySource
+	current func() uint64 // nil if the key source counts no generations
+}
+
+// entry is one verified token. All but generation is immutable.
+type entry struct {
+	token Token
+	begin time.Time
+	key   crypto.PublicKey // what signed it
+	// Invariant: at some time since the key source was in this generation, it contained key.
+	generation atomic.Uint64
+}
+
+// newCache returns a cache of at most size tokens. It runs no goroutine: the
+// upkeep is done by those who use it.
+func newCache(size int, keys KeySource) *cache {
+	if size == 0 {
+		return nil
+	}
+	c := &cache{
+		keys: keys,
+		entries: otter.Must(&otter.Options[[sha256.Size]byte, *entry]{
+			MaximumSize: size,
+			Executor:    func(task func()) { task() },
+		}),
+	}
+	if g, ok := keys.(generations); ok {
+		c.current = g.Generation
+	}
+	return c
+}
+
+// generation is the key source's, or 0 if it counts none or has no keys.
+func (c *cache) generation() uint64 {
+	if c == nil || c.current == nil {
+		return 0
+	}
+	return c.current()
+}
+
+// get returns an entry whose key the issuer still publishes. Times are not
+// looked at.
+func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
+	if c == nil {
+		return nil, false
+	}
+	e, ok := c.entries.GetIfPresent(id)
+	if !ok {
+		return nil, false
+	}
+	generation := c.generation()
+	if generation != 0 && generation == e.generation.Load() {
+		return e, true
+	}
+	if !c.keys.Contains(e.key) {
+		c.entries.Invalidate(id)
+		return nil, false
+	}
+	e.generation.Store(generation)
+	return e, true
+}
+
+func (c *cache) add(id [sha256.Size]byte, e *entry) {
+	if c != nil {
+		c.entries.Set(id, e)
+	}
+}
+
+func (c *cache) remove(id [sha256.Size]byte) { c.entries.Invalidate(id) }
+
+func (c *cache) len() int {
+	if c == nil {
+		return 0
+	}
+	return c.entries.EstimatedSize()
+}

@@ -1,0 +1,505 @@
+package oidc_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/stretchr/testify/require"
+)
+
+func accept(t testing.TB, v interface {
+	VerifyToken(context.Context, string) (*oidc.Token, error)
+}, token string) *oidc.Token {
+	t.Helper()
+	tok, err := v.VerifyToken(t.Context(), token)
+	require.NoError(t, err)
+	return tok
+}
+
+func TestIntrospectionMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		exp  any
+		opts []oidc.Option
+		live time.Duration
+	}{
+		"INTRO-4-01 an answer is believed for a minute":        {time.Hour, nil, time.Minute},
+		"INTRO-4-01 but not beyond exp":                        {20 * time.Second, nil, 20 * time.Second},
+		"INTRO-4-01 also when it may live longer":              {2 * time.Minute, []oidc.Option{oidc.WithAnswerLifetime(time.Hour)}, 2 * time.Minute},
+		"INTRO-4-01 an answer without exp lives no longer":     {nil, nil, time.Minute},
+		"INTRO-4-01 nor one with an exp at the end of time":    {time.Unix(253402300799, 0), nil, time.Minute},
+		"INTRO-4-01 a lifetime of 0 asks for every request":    {time.Hour, []oidc.Option{oidc.WithAnswerLifetime(0)}, 0},
+		"INTRO-4-01 past exp, but within skew, asks each time": {-time.Second, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				as := newFakeAS()
+				edit := without("exp")
+				switch exp := c.exp.(type) {
+				case time.Duration:
+					edit = with("exp", time.Now().Add(exp).Unix())
+				case time.Time:
+					edit = with("exp", exp.Unix())
+				}
+				as.introspect = saying(goodAnswer(edit, with("cnf", map[string]any{"jkt": thumbprint43})))
+				i := newIntrospector(t, as, c.opts...)
+				accept(t, i, "opaque")
+				if c.live > 0 {
+					time.Sleep(c.live - time.Nanosecond)
+					require.Equal(t, thumbprint43, accept(t, i, "opaque").Confirmation.JKT, "INTRO-2.2-04 cnf is enforced on remembered answers")
+					require.Len(t, as.asked(), 1)
+					time.Sleep(time.Nanosecond)
+				}
+				_, _ = i.VerifyToken(t.Context(), "opaque")
+				require.Len(t, as.asked(), 2)
+			})
+		})
+	}
+	t.Run("INTRO-4-01 a token that is revoked is noticed, and its answer forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "opaque")
+			as.introspect = saying(map[string]any{"active": false})
+			time.Sleep(time.Minute)
+			_, err := i.VerifyToken(t.Context(), "opaque")
+			require.Equal(t, oidc.ErrInactive, err)
+			as.down.Store(true)
+			time.Sleep(time.Minute)
+			_, err = i.VerifyToken(t.Context(), "opaque")
+			requireOutage(t, err)
+		})
+	})
+	t.Run("INTRO-4-03 a refusal is remembered for ten seconds", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(map[string]any{"active": false})
+			i := newIntrospector(t, as)
+			for range 3 {
+				_, err := i.VerifyToken(t.Context(), "opaque")
+				require.Equal(t, oidc.ErrInactive, err)
+			}
+			require.Len(t, as.asked(), 1)
+			as.introspect = saying(goodAnswer())
+			time.Sleep(10*time.Second - 1)
+			_, err := i.VerifyToken(t.Context(), "opaque")
+			require.Equal(t, oidc.ErrInactive, err)
+			time.Sleep(1)
+			accept(t, i, "opaque")
+		})
+	})
+	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		i := newIntrospector(t, as)
+		accept(t, i, "opaque").Confirmation.JKT = "forged"
+		accept(t, i, "opaque").Subject = "mallory"
+		require.Equal(t, "alice", accept(t, i, "opaque").Subject)
+		require.Empty(t, accept(t, i, "opaque").Confirmation)
+	})
+	t.Run("each token has its own answer", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = func(w http.ResponseWriter, r *http.Request) {
+			writeJSON(w, 200, goodAnswer(with("sub", "of "+r.PostFormValue("token"))))
+		}
+		i := newIntrospector(t, as)
+		var wg sync.WaitGroup
+		for n := range 200 {
+			wg.Go(func() {
+				token := fmt.Sprint("t", n%20)
+				if tok, err := i.VerifyToken(t.Context(), token); err != nil || tok.Subject != "of "+token {
+					t.Errorf("%s: %v, %v", token, tok, err)
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, as.asked(), 20)
+	})
+}
+
+func TestIntrospectionFlights(t *testing.T) {
+	t.Run("INTRO-4-03 a hundred requests with one token ask once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as, oidc.WithAnswerLifetime(time.Minute))
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() { accept(t, i, "opaque") })
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 1)
+		})
+	})
+	t.Run("INTRO-4-03 a caller that gives up takes the answer from nobody", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as)
+			first, cancel := context.WithCancel(t.Context())
+			gone := make(chan error)
+			go func() {
+				_, err := i.VerifyToken(first, "opaque")
+				gone <- err
+			}()
+			synctest.Wait()
+			second := make(chan error)
+			go func() {
+				_, err := i.VerifyToken(t.Context(), "opaque")
+				second <- err
+			}()
+			synctest.Wait()
+			cancel()
+			err := <-gone
+			require.ErrorIs(t, err, context.Canceled)
+			requireOutage(t, err)
+			require.NoError(t, <-second)
+			require.Len(t, as.asked(), 1)
+		})
+	})
+	t.Run("INTRO-4-03 questions under way are bounded, and callers queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			var now, most atomic.Int64
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				n := now.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				now.Add(-1)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 500 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			wg.Wait()
+			require.EqualValues(t, 128, most.Load())
+		})
+	})
+	t.Run("INTRO-2.3-01 an issuer that never answers is given up on after ten seconds", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+			i := newIntrospector(t, as)
+			start := time.Now()
+			_, err := i.VerifyToken(t.Context(), "opaque")
+			requireOutage(t, err)
+			require.Equal(t, 10*time.Second, time.Since(start))
+		})
+	})
+	t.Run("a panic in a callback is an outage, not the end of the process", func(t *testing.T) {
+		as := newFakeAS()
+		auth := oidc.BearerToken("api", func(context.Context) (string, error) { panic("boom") })
+		i := newIntrospectorAs(t, as, auth)
+		_, err := i.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+		_, err = i.VerifyToken(t.Context(), "opaque")
+		require.ErrorContains(t, err, "boom")
+	})
+}
+
+func TestStaleAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer(with("exp", time.Now().Add(3*time.Minute).Unix())))
+		strict := newIntrospector(t, as)
+		lenient := newIntrospector(t, as, oidc.WithStaleAnswers(time.Minute))
+		long := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+		for _, i := range []*oidc.Introspector{strict, lenient, long} {
+			accept(t, i, "opaque")
+		}
+		as.down.Store(true)
+		time.Sleep(time.Minute)
+
+		_, err := strict.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+		accept(t, lenient, "opaque")
+		_, err = lenient.VerifyToken(t.Context(), "unknown")
+		requireOutage(t, err)
+
+		time.Sleep(time.Minute - time.Nanosecond)
+		accept(t, lenient, "opaque")
+		time.Sleep(time.Nanosecond)
+		_, err = lenient.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+
+		time.Sleep(time.Minute - time.Nanosecond)
+		accept(t, long, "opaque")
+		time.Sleep(time.Nanosecond) // exp
+		_, err = long.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+	})
+	t.Run("a known token does not wait for the time-out of each attempt", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "opaque")
+			as.introspect = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+			time.Sleep(time.Minute)
+			start := time.Now()
+			for range 100 {
+				accept(t, i, "opaque")
+			}
+			require.Equal(t, 10*time.Second, time.Since(start))
+		})
+	})
+}
+
+// TestKilledIssuer is issue 4's: no request with a known token fails, none is
+// accepted that should not be.
+func TestKilledIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.PostFormValue("token"), "good") {
+				writeJSON(w, 200, goodAnswer())
+			} else {
+				writeJSON(w, 200, map[string]any{"active": false})
+			}
+		}
+		i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+		for n := range 8 {
+			accept(t, i, fmt.Sprint("good", n))
+		}
+		var wg sync.WaitGroup
+		for worker := range 8 {
+			wg.Go(func() {
+				for n := range 600 { // ten minutes
+					if n == 100 && worker == 0 {
+						as.down.Store(true)
+					}
+					if _, err := i.VerifyToken(t.Context(), fmt.Sprint("good", (n+worker)%8)); err != nil {
+						t.Errorf("a known token fails: %v", err)
+					}
+					if _, err := i.VerifyToken(t.Context(), fmt.Sprint("bad", worker, n)); err == nil {
+						t.Error("an inactive token is accepted")
+					}
+					time.Sleep(time.Second)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// flood answers as cheaply as an HTTP client allows: "inactive" to all but one token.
+type flood struct{ asked atomic.Int64 }
+
+var floodType = []string{"application/json"}
+
+func (f *flood) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.asked.Add(1)
+	answer := `{"active":false}`
+	if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "token=known") {
+		answer = `{"active":true,"aud":"` + fakeAudience + `"}`
+	}
+	return &http.Response{
+		StatusCode: 200,
+		Header:     http.Header{"Content-Type": floodType},
+		Body:       io.NopCloser(strings.NewReader(answer)),
+		Request:    r,
+	}, nil
+}
+
+type sharedMap struct {
+	mu     sync.Mutex
+	values map[[32]byte][]byte
+	ttl    time.Duration
+	err    error
+	gets   int
+}
+
+func (m *sharedMap) Get(_ context.Context, key [32]byte) ([]byte, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gets++
+	v, ok := m.values[key]
+	return v, ok, m.err
+}
+
+func (m *sharedMap) Set(_ context.Context, key [32]byte, value []byte, ttl time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil {
+		m.values = make(map[[32]byte][]byte)
+	}
+	m.values[key], m.ttl = value, ttl
+	return m.err
+}
+
+// TestFlood sends tokens that nobody made, and checks that what is remembered
+// of them stays bounded while a good token stays known.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	tokens := 1_000_000
+	if testing.Short() || raceDetector {
+		tokens = 100_000
+	}
+	f := new(flood)
+	i, err := oidc.NewIntrospector(fakeIssuer, fakeAudience, oidc.PublicClient("api"), oidc.WithCacheSize(1000), oidc.WithAnswerLifetime(time.Hour),
+		oidc.WithHTTPClient(&http.Client{Transport: f}), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
+	require.NoError(t, err)
+	const good = "known"
+	accept(t, i, good)
+	before := heap()
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for n := range tokens / 4 {
+				if _, err := i.VerifyToken(t.Context(), fmt.Sprint(worker, ".", n)); err != oidc.ErrInactive {
+					t.Errorf("token %d: %v", n, err)
+					return
+				}
+				if n%1000 == 0 {
+					if _, err := i.VerifyToken(t.Context(), good); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	active, refused := oidc.Remembered(i)
+	require.Equal(t, 1, active)
+	require.LessOrEqual(t, refused, 1000)
+	require.EqualValues(t, tokens+1, f.asked.Load(), "INTRO-4-03 the good token was asked about once")
+	require.Less(t, heap(), before+8<<20)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func TestSharedCache(t *testing.T) {
+	t.Run("replicas share an answer, and its age", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(with("cnf", map[string]any{"x5t#S256": thumbprint43})))
+			shared := new(sharedMap)
+			one, two := newIntrospector(t, as, oidc.WithSharedCache(shared)), newIntrospector(t, as, oidc.WithSharedCache(shared))
+			accept(t, one, "opaque")
+			require.Equal(t, time.Minute, shared.ttl)
+			time.Sleep(40 * time.Second)
+			require.Equal(t, thumbprint43, accept(t, two, "opaque").Confirmation.X5T)
+			require.Len(t, as.asked(), 1)
+			time.Sleep(20 * time.Second)
+			accept(t, two, "opaque")
+			require.Len(t, as.asked(), 2, "a minute after the question, whoever asked it")
+		})
+	})
+	t.Run("INTRO-4-02 neither key nor value holds the token", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque-token-material")
+		for key, value := range shared.values {
+			require.NotContains(t, string(key[:])+string(value), "opaque-token-material")
+		}
+		require.Len(t, shared.values, 1)
+	})
+	t.Run("refusals are not shared: anybody can make as many as they like", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(map[string]any{"active": false})
+		shared := new(sharedMap)
+		_, err := newIntrospector(t, as, oidc.WithSharedCache(shared)).VerifyToken(t.Context(), "opaque")
+		require.Equal(t, oidc.ErrInactive, err)
+		require.Empty(t, shared.values)
+	})
+	t.Run("a store that is down slows nothing but itself", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		i := newIntrospector(t, as, oidc.WithSharedCache(&sharedMap{err: oidc.ErrInactive}))
+		accept(t, i, "opaque")
+		accept(t, i, "opaque")
+		require.Len(t, as.asked(), 1)
+	})
+	t.Run("IJWT-X-01 an answer under another token's key is none", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = func(w http.ResponseWriter, r *http.Request) {
+			writeJSON(w, 200, goodAnswer(with("sub", r.PostFormValue("token"))))
+		}
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "alice")
+		var good []byte
+		for _, v := range shared.values {
+			good = v
+		}
+		// Whatever key is asked for, the store says what it knows of alice.
+		lying := lyingCache(good)
+		require.Equal(t, "bob", accept(t, newIntrospector(t, as, oidc.WithSharedCache(lying)), "bob").Subject)
+	})
+	t.Run("a value that is cut, empty, or not ours is none", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		var key [32]byte
+		for k := range shared.values {
+			key = k
+		}
+		good := shared.values[key]
+		for _, bad := range [][]byte{nil, {}, good[:20], good[:41], good[:len(good)-2], append([]byte{9}, good[1:]...)} {
+			shared.values[key] = bad
+			asked := len(as.asked())
+			accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+			require.Len(t, as.asked(), asked+1, "%q", bad)
+		}
+	})
+	t.Run("INTRO-2.2-03 a shared answer is judged like our own", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		other, err := oidc.NewIntrospector(fakeIssuer, "https://other.example", oidc.ClientSecretBasic("api", "s3cret"),
+			oidc.WithHTTPClient(as.client()), oidc.WithSharedCache(shared), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
+		require.NoError(t, err)
+		_, err = other.VerifyToken(t.Context(), "opaque")
+		require.Equal(t, oidc.ErrAudience, err)
+		require.Len(t, as.asked(), 2, "another audience is another question")
+	})
+	t.Run("an answer from a clock ahead of ours lives no longer for it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			shared := new(sharedMap)
+			accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+			for _, v := range shared.values {
+				copy(v[33:], []byte{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+			}
+			i := newIntrospector(t, as, oidc.WithSharedCache(shared))
+			accept(t, i, "opaque")
+			require.Len(t, as.asked(), 1)
+			shared.values = nil
+			time.Sleep(time.Minute)
+			accept(t, i, "opaque")
+			require.Len(t, as.asked(), 2)
+		})
+	})
+}
+
+type lyingCache []byte
+
+func (c lyingCache) Get(context.Context, [32]byte) ([]byte, bool, error)        { return c, true, nil }
+func (c lyingCache) Set(context.Context, [32]byte, []byte, time.Duration) error { return nil }

@@ -1,0 +1,120 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+// Issuers verifies the tokens of several issuers, each by its own [Verifier].
+// Make one with [ByIssuer]. Its methods may be called concurrently. The zero
+// Issuers, and a nil one, accepts nothing.
+type Issuers struct {
+	verifiers []*Verifier
+	byIssuer  map[string]*Verifier
+	maxSize   int // of the Verifier that accepts the longest tokens
+}
+
+// ByIssuer returns a verifier of the tokens of several issuers. The token's iss,
+// which nobody has verified at that time, does nothing but choose the Verifier:
+// keys, algorithms, audience and profile are those of this one issuer, so that
+// no issuer can make a token that passes for another's (RFC 8725, section 3.8).
+//
+// Two Verifiers of the same issuer, or with the same [KeySource], are a mistake.
+// ByIssuer reports every mistake at once.
+func ByIssuer(vs ...*Verifier) (*Issuers, error) {
+	s := &Issuers{byIssuer: make(map[string]*Verifier)}
+	var problems []error
+	if len(vs) == 0 {
+		problems = append(problems, errors.New("oidc: ByIssuer needs at least one Verifier"))
+	}
+	for i, v := range vs {
+		if err := s.add(v); err != nil {
+			problems = append(problems, fmt.Errorf("oidc: ByIssuer: Verifier %d %w", i+1, err))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Issuers) add(v *Verifier) error {
+	if v == nil || v.keys == nil {
+		return errors.New("was not made by New")
+	}
+	if s.byIssuer[v.issuer] != nil {
+		return fmt.Errorf("is of %s again", v.issuer)
+	}
+	for _, other := range s.verifiers {
+		if sameSource(v.keys, other.keys) {
+			return fmt.Errorf("of %s has the key source of %s", v.issuer, other.issuer)
+		}
+	}
+	s.verifiers = append(s.verifiers, v)
+	s.byIssuer[v.issuer] = v
+	s.maxSize = max(s.maxSize, v.maxSize)
+	return nil
+}
+
+func sameSource(a, b KeySource) bool {
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
+// VerifyToken verifies a JWT access token of any of the issuers, with the errors
+// of [Verifier.VerifyToken]. A token of none of them is [ErrIssuer].
+func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
+	if s == nil || len(s.verifiers) == 0 {
+		return nil, errNoVerifier
+	}
+	if len(raw) > s.maxSize {
+		return nil, ErrTooLarge
+	}
+	id := sha256.Sum256([]byte(raw))
+	for _, v := range s.verifiers {
+		if t, err, hit := v.cached(id); hit {
+			return t, err
+		}
+	}
+	m, err := parse(raw, s.maxSize)
+	if err != nil {
+		return nil, err
+	}
+	var unverified struct {
+		Issuer string `json:"iss"`
+	}
+	if err := jose.Unmarshal(m.Payload, &unverified, maxTokenDepth); err != nil {
+		return nil, ErrClaims
+	}
+	v := s.byIssuer[unverified.Issuer]
+	if v == nil {
+		return nil, ErrIssuer
+	}
+	if len(raw) > v.maxSize {
+		return nil, ErrTooLarge
+	}
+	return v.verify(ctx, id, m)
+}
+
+// Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.
+func (s *Issuers) Prefetch(ctx context.Context) error {
+	return s.each(func(v *Verifier) error { return v.Prefetch(ctx) })
+}
+
+// Close closes every Verifier.
+func (s *Issuers) Close() error { return s.each((*Verifier).Close) }
+
+func (s *Issuers) each(do func(*Verifier) error) error {
+	if s == nil {
+		return nil
+	}
+	var problems []error
+	for _, v := range s.verifiers {
+		problems = append(problems, do(v))
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,345 @@
+package oidctest
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/josetest"
+)
+
+// Audience is the aud of the tokens of an [Issuer] that is not told another one.
+const Audience = "https://api.example"
+
+// Endpoint is one of the issuer's endpoints.
+type Endpoint string
+
+// The endpoints.
+const (
+	OpenIDMetadata Endpoint = "OpenID metadata" // /.well-known/openid-configuration behind the issuer
+	OAuthMetadata  Endpoint = "OAuth metadata"  // RFC 8414: /.well-known/oauth-authorization-server before its path
+	KeySet         Endpoint = "key set"         // jwks_uri
+	TokenEndpoint  Endpoint = "token"           // RFC 6749, section 3.2
+	Introspection  Endpoint = "introspection"   // RFC 7662 and RFC 9701
+)
+
+// Issuer is an issuer under the control of a test. Make one with [NewIssuer].
+// Its methods may be called concurrently with each other and with requests.
+type Issuer struct {
+	// URL is the issuer identifier. Read it only.
+	URL string
+
+	tb       testing.TB
+	settings settings
+	origin   string // scheme and host of URL
+	mtls     string // origin of the mTLS aliases, "" if there are none
+	path     string // of URL, without a slash at the end
+	tls      *authority
+
+	mu       sync.Mutex
+	keys     []*josetest.Key // published; the last one signs
+	serial   int             // of the next key
+	clients  map[string]Registration
+	issued   map[string]map[string]any // token -> what introspection says of it
+	used     map[string]bool           // jti of proofs and assertions
+	nonce    string                    // that the token endpoint demands; "" for none
+	requests map[Endpoint][]Request
+	faults   map[Endpoint]Fault
+	edits    map[Endpoint]func(map[string]any)
+	editJWT  func(header, claims map[string]any)
+	down     bool
+	delay    time.Duration
+}
+
+// Request is one request that the issuer received.
+type Request struct {
+	Method      string
+	Header      http.Header
+	Form        url.Values // of the body
+	Query       url.Values
+	Certificate *x509.Certificate // the client's, nil if it sent none
+}
+
+// Option is a setting of [NewIssuer].
+type Option func(*settings)
+
+type settings struct {
+	url           string
+	path          string
+	audience      string
+	algorithm     string
+	aliases       bool
+	registrations []Registration
+}
+
+// InMemory gives the issuer the given identifier and no listener: the client of
+// [Issuer.Client] reaches it without a network, whatever the host. It is what a
+// test in a synctest bubble needs.
+func InMemory(issuer string) Option { return func(s *settings) { s.url = issuer } }
+
+// WithPath adds a path to the issuer identifier, such as /realms/main.
+func WithPath(path string) Option { return func(s *settings) { s.path = path } }
+
+// WithAudience sets the aud of the tokens. The default is [Audience].
+func WithAudience(audience string) Option { return func(s *settings) { s.audience = audience } }
+
+// WithAlgorithm sets what the tokens are signed with. The default is ES256.
+func WithAlgorithm(alg string) Option { return func(s *settings) { s.algorithm = alg } }
+
+// WithMTLSAliases lists mtls_endpoint_aliases (RFC 8705, section 5) on another
+// origin. Only there the issuer asks for a client certificate then.
+func WithMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
+
+// WithClient registers a client. Without it there is one: "client", with the
+// secret "secret".
+func WithClient(r Registration) Option {
+	return func(s *settings) { s.registrations = append(s.registrations, r) }
+}
+
+// NewIssuer starts an issuer on a loopback address, over TLS with a CA of its
+// own, and stops it when the test ends.
+func NewIssuer(tb testing.TB, opts ...Option) *Issuer {
+	tb.Helper()
+	s := settings{audience: Audience, algorithm: "ES256"}
+	for _, o := range opts {
+		o(&s)
+	}
+	if len(s.registrations) == 0 {
+		s.registrations = []Registration{{ID: "client", Secret: "secret"}}
+	}
+	i := &Issuer{
+		tb:       tb,
+		settings: s,
+		tls:      newAuthority(tb),
+		clients:  make(map[string]Registration),
+		issued:   make(map[string]map[string]any),
+		used:     make(map[string]bool),
+		requests: make(map[Endpoint][]Request),
+		faults:   make(map[Endpoint]Fault),
+		edits:    make(map[Endpoint]func(map[string]any)),
+	}
+	for _, r := range s.registrations {
+		i.clients[r.ID] = r
+	}
+	i.Rotate()
+	if s.url != "" {
+		i.locate(s.url + s.path)
+		if s.aliases {
+			i.mtls = strings.Replace(i.origin, "://", "://mtls.", 1)
+		}
+		return i
+	}
+	i.locate(i.listen(!s.aliases) + s.path)
+	if s.aliases {
+		i.mtls = i.listen(true)
+	}
+	return i
+}
+
+// locate takes the identifier apart.
+func (i *Issuer) locate(identifier string) {
+	u, err := url.Parse(identifier)
+	if err != nil {
+		i.tb.Fatalf("oidctest: %v", err)
+		return
+	}
+	i.URL = identifier
+	i.origin = u.Scheme + "://" + u.Host
+	i.path = strings.TrimSuffix(u.EscapedPath(), "/")
+}
+
+// listen starts a server and returns its origin.
+func (i *Issuer) listen(askForCertificate bool) (origin string) {
+	i.tb.Helper()
+	server := httptest.NewUnstartedServer(i)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // faults make noise
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{i.tls.server}}
+	if askForCertificate {
+		server.TLS.ClientAuth = tls.RequestClientCert
+	}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	i.tb.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
+}
+
+// Endpoint returns the URL of an endpoint.
+func (i *Issuer) Endpoint(e Endpoint) string { return i.origin + i.paths()[e] }
+
+func (i *Issuer) paths() map[Endpoint]string {
+	return map[Endpoint]string{
+		OpenIDMetadata: i.path + "/.well-known/openid-configuration",
+		OAuthMetadata:  "/.well-known/oauth-authorization-server" + i.path,
+		KeySet:         i.path + "/jwks",
+		TokenEndpoint:  i.path + "/token",
+		Introspection:  i.path + "/introspect",
+	}
+}
+
+// ServeHTTP answers as the issuer does, wherever it is mounted.
+func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for e, path := range i.paths() {
+		if r.URL.EscapedPath() != path {
+			continue
+		}
+		fault, delay, down := i.record(e, r)
+		if down {
+			panic(http.ErrAbortHandler)
+		}
+		if !sleep(r, delay) {
+			return
+		}
+		var h http.Handler = i.handler(e)
+		if fault != nil {
+			h = fault(h)
+		}
+		h.ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+func (i *Issuer) handler(e Endpoint) http.HandlerFunc {
+	switch e {
+	case KeySet:
+		return i.serveKeySet
+	case TokenEndpoint:
+		return i.serveToken
+	case Introspection:
+		return i.serveIntrospection
+	default:
+		return func(w http.ResponseWriter, r *http.Request) { i.serveMetadata(w, r, e) }
+	}
+}
+
+// record notes the request and returns what is wrong with the endpoint.
+func (i *Issuer) record(e Endpoint, r *http.Request) (fault Fault, delay time.Duration, down bool) {
+	_ = r.ParseForm()
+	seen := Request{Method: r.Method, Header: r.Header.Clone(), Form: r.PostForm, Query: r.URL.Query()}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		seen.Certificate = r.TLS.PeerCertificates[0]
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.requests[e] = append(i.requests[e], seen)
+	return i.faults[e], i.delay, i.down
+}
+
+// Fetches returns how many requests an endpoint has received, refused ones included.
+func (i *Issuer) Fetches(e Endpoint) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.requests[e])
+}
+
+// Requests returns the requests that an endpoint has received.
+func (i *Issuer) Requests(e Endpoint) []Request {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.requests[e])
+}
+
+// Rotate makes a new key, publishes it beside the older ones, and signs with it
+// from now on.
+func (i *Issuer) Rotate() {
+	i.publish(josetest.NewKey(i.settings.algorithm))
+}
+
+func (i *Issuer) publish(key *josetest.Key) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.serial++
+	key.KeyID = "key-" + strconv.Itoa(i.serial)
+	i.keys = append(i.keys, key)
+}
+
+// SignWith publishes the given key too and signs with it from now on, as alg.
+func (i *Issuer) SignWith(alg string, key crypto.Signer) {
+	i.publish(josetest.FromSigner(alg, key))
+}
+
+// PublicKey returns the key that verifies what is signed now.
+func (i *Issuer) PublicKey() crypto.PublicKey { return i.signer().Signer.Public() }
+
+// Retire publishes no key but the one that signs.
+func (i *Issuer) Retire() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys = i.keys[len(i.keys)-1:]
+}
+
+// signer is the key that signs.
+func (i *Issuer) signer() *josetest.Key {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.keys[len(i.keys)-1]
+}
+
+func (i *Issuer) serveKeySet(w http.ResponseWriter, _ *http.Request) {
+	i.mu.Lock()
+	keys := slices.Clone(i.keys)
+	i.mu.Unlock()
+	list := []any{}
+	for _, k := range keys {
+		jwk := k.JWK()
+		jwk["kid"], jwk["alg"], jwk["use"] = k.KeyID, k.Algorithm, "sig"
+		list = append(list, jwk)
+	}
+	i.answer(w, KeySet, map[string]any{"keys": list})
+}
+
+func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request, e Endpoint) {
+	doc := map[string]any{
+		"issuer":                                     i.URL,
+		"jwks_uri":                                   i.Endpoint(KeySet),
+		"token_endpoint":                             i.Endpoint(TokenEndpoint),
+		"introspection_endpoint":                     i.Endpoint(Introspection),
+		"response_types_supported":                   []string{"code"},
+		"grant_types_supported":                      []string{"client_credentials"},
+		"subject_types_supported":                    []string{"public"},
+		"id_token_signing_alg_values_supported":      []string{i.settings.algorithm},
+		"token_endpoint_auth_methods_supported":      methods,
+		"dpop_signing_alg_values_supported":          []string{"ES256", "ES384", "ES512", "PS256", "EdDSA", "Ed25519"},
+		"tls_client_certificate_bound_access_tokens": true,
+	}
+	if i.mtls != "" {
+		doc["mtls_endpoint_aliases"] = map[string]any{
+			"token_endpoint":         i.mtls + i.paths()[TokenEndpoint],
+			"introspection_endpoint": i.mtls + i.paths()[Introspection],
+		}
+	}
+	i.answer(w, e, doc)
+}
+
+// answer sends doc as JSON, after the test's edits.
+func (i *Issuer) answer(w http.ResponseWriter, e Endpoint, doc map[string]any) {
+	i.mu.Lock()
+	edit := i.edits[e]
+	i.mu.Unlock()
+	if edit != nil {
+		edit(doc)
+	}
+	writeJSON(w, http.StatusOK, doc)
+}
+
+func writeJSON(w http.ResponseWriter, status int, doc any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(doc) // the client went away
+}

@@ -1,0 +1,54 @@
+package middleware
+
+import (
+	"time"
+
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// Denial is what the client is told of a refusal.
+type Denial struct {
+	// Status is the HTTP status: 400, 401, 403, 425, 431, or 503 if no decision
+	// could be made.
+	Status int
+	// Code is the error code of the challenge, or "" if it carries none.
+	Code string
+	// Description is the error_description, or "". It never holds anything that
+	// came with the request.
+	Description string
+}
+
+// Outcome is what the operator is told of a decision. It never holds a token,
+// a proof or a secret. HTU and ExpectedHTU are without their query.
+type Outcome struct {
+	// Err is nil if the request may pass. Otherwise it is the RequestError,
+	// oidc.TokenError, dpop.ProofError or mtlspop.BindingError that the client
+	// is told of, or another error that explains a 503.
+	Err error
+	// Status is the status of the refusal, 0 if the request may pass.
+	Status int
+	// Hint names the setting that would have let the request pass, or is "".
+	Hint string
+	// Nested reports that an outer Guard had verified the request already.
+	Nested bool
+
+	// Scheme is "DPoP", "Bearer", "Basic", or "" if none was recognised.
+	Scheme string
+	// Issuer, Subject and ClientID are those of the token, once it is verified.
+	Issuer, Subject, ClientID string
+	// Confirmation is what the token is bound to.
+	Confirmation oidc.Confirmation
+
+	// Proof is what the proof claims beside what was expected; on a refusal
+	// nothing in it is verified. Its zero value means that there was no proof to
+	// look at. Proof.Skew is the issue time of the proof less the time here.
+	Proof dpop.Explanation
+	// UntrustedForward reports that a field with a forwarded certificate came
+	// from a peer that may not send one. It was ignored and removed.
+	UntrustedForward bool
+
+	// TokenTime, BindingTime and Total are how long the token's verification,
+	// that of its binding, and the whole decision took.
+	TokenTime, BindingTime, Total time.Duration
+}

@@ -1,0 +1,219 @@
+package middleware
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Rule is something that a request must satisfy beyond carrying a good token
+// whose binding is proven. Rules are made by the functions of this package,
+// given to [WithRules] or [Guard.Require], immutable, and safe for concurrent
+// use.
+type Rule interface {
+	// validate reports mistakes in how the rule was made.
+	validate() error
+	// admits reports whether a token of that shape could satisfy the rule.
+	admits(shape) bool
+	// check returns nil if the credential satisfies the rule.
+	check(*verified) *unmet
+}
+
+// unmet is a rule that a credential does not satisfy, and what the challenge
+// says of it beside the error code.
+type unmet struct {
+	err    RequestError
+	params string // further challenge parameters, each with a leading ", "
+}
+
+// shape is how a token can be bound.
+type shape uint8
+
+const (
+	unboundShape shape = iota
+	dpopShape
+	certificateShape
+	bothShape
+	numShapes
+)
+
+type bindingRule struct {
+	admit [numShapes]bool
+	unmet unmet
+}
+
+// Bound is satisfied by a token that is bound to a key or to a certificate, by
+// any means that the guard is configured for. It is what every guard demands
+// that is without [AllowUnbound].
+func Bound() Rule {
+	return &bindingRule{[numShapes]bool{dpopShape: true, certificateShape: true, bothShape: true}, unmet{err: ErrNotBound}}
+}
+
+// DPoPBound is satisfied by a token that is bound to a key (cnf.jkt, RFC 9449,
+// section 6). That the request proves the key is checked for every such token,
+// with this rule or without it.
+func DPoPBound() Rule {
+	return &bindingRule{[numShapes]bool{dpopShape: true, bothShape: true}, unmet{err: ErrNotDPoPBound}}
+}
+
+// CertificateBound is satisfied by a token that is bound to a client
+// certificate (cnf.x5t#S256, RFC 8705, section 3). That the request came with
+// the certificate is checked for every such token, with this rule or without it.
+func CertificateBound() Rule {
+	return &bindingRule{[numShapes]bool{certificateShape: true, bothShape: true}, unmet{err: ErrNotCertificateBound}}
+}
+
+func (b *bindingRule) validate() error     { return nil }
+func (b *bindingRule) admits(s shape) bool { return b.admit[s] }
+
+func (b *bindingRule) check(v *verified) *unmet {
+	if b.admit[v.shape()] || v.bindingSkipped {
+		return nil
+	}
+	return &b.unmet
+}
+
+type scopesRule struct {
+	all   []string
+	unmet unmet
+}
+
+// Scopes is satisfied by a token that has all the given scopes. Failure is 403
+// insufficient_scope, and the challenge names them (RFC 6750, section 3.1).
+func Scopes(all ...string) Rule {
+	return &scopesRule{
+		all:   slices.Clone(all),
+		unmet: unmet{ErrInsufficientScope, `, scope="` + strings.Join(all, " ") + `"`},
+	}
+}
+
+func (s *scopesRule) validate() error {
+	if len(s.all) == 0 {
+		return errors.New("middleware: Scopes needs at least one scope")
+	}
+	var problems []error
+	for _, scope := range s.all {
+		if !isScopeToken(scope) {
+			problems = append(problems, fmt.Errorf("middleware: Scopes: %q is not a scope", scope))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// isScopeToken reports whether s can be a scope (RFC 6749, section 3.3:
+// 1*( %x21 / %x23-5B / %x5D-7E )).
+func isScopeToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c < '!' || c == '"' || c == '\\' || c > '~' })
+}
+
+func (s *scopesRule) admits(shape) bool { return true }
+
+func (s *scopesRule) check(v *verified) *unmet {
+	for _, scope := range s.all {
+		if !slices.Contains(v.Token.Scopes, scope) {
+			return &s.unmet
+		}
+	}
+	return nil
+}
+
+type claimRule struct {
+	path  []string
+	anyOf []string
+	unmet unmet
+}
+
+// Claim is satisfied by a token whose claim at path has one of the given
+// values, or, with none given, has any value at all. Each element of path is
+// one member name, which may hold dots: Claim([]string{"realm_access",
+// "roles"}, "admin"). A string or another scalar is one value, a list is its
+// elements. Failure is 403.
+func Claim(path []string, anyOf ...string) Rule {
+	return &claimRule{slices.Clone(path), slices.Clone(anyOf), unmet{err: ErrClaim}}
+}
+
+func (c *claimRule) validate() error {
+	if len(c.path) == 0 || slices.Contains(c.path, "") {
+		return fmt.Errorf("middleware: Claim: path %q has no name, or an empty one", c.path)
+	}
+	return nil
+}
+
+func (c *claimRule) admits(shape) bool { return true }
+
+func (c *claimRule) check(v *verified) *unmet {
+	values, ok := v.Token.Claim(c.path...)
+	if ok && len(c.anyOf) == 0 {
+		return nil
+	}
+	for _, value := range values {
+		if slices.Contains(c.anyOf, value) {
+			return nil
+		}
+	}
+	return &c.unmet
+}
+
+type anyOfRule []Rule
+
+// AnyOf is satisfied if one of the rules is. If none is, the client is told
+// what the first one misses: put first the way that most clients should take.
+func AnyOf(rules ...Rule) Rule { return anyOfRule(slices.Clone(rules)) }
+
+func (a anyOfRule) validate() error { return validateRules("AnyOf", a) }
+
+func (a anyOfRule) admits(s shape) bool {
+	return slices.ContainsFunc(a, func(r Rule) bool { return r.admits(s) })
+}
+
+func (a anyOfRule) check(v *verified) *unmet {
+	var first *unmet
+	for _, rule := range a {
+		missing := rule.check(v)
+		if missing == nil {
+			return nil
+		}
+		first = cmp.Or(first, missing)
+	}
+	return cmp.Or(first, &unmet{err: ErrClaim}) // Nothing to satisfy is not satisfied.
+}
+
+type allOfRule []Rule
+
+// AllOf is satisfied if every one of the rules is.
+func AllOf(rules ...Rule) Rule { return allOfRule(slices.Clone(rules)) }
+
+func (a allOfRule) validate() error { return validateRules("AllOf", a) }
+
+func (a allOfRule) admits(s shape) bool {
+	return !slices.ContainsFunc(a, func(r Rule) bool { return !r.admits(s) })
+}
+
+func (a allOfRule) check(v *verified) *unmet {
+	for _, rule := range a {
+		if missing := rule.check(v); missing != nil {
+			return missing
+		}
+	}
+	return nil
+}
+
+// validateRules reports every mistake in the rules of the combination with the
+// given name. An empty combination is one: AnyOf() could never be satisfied,
+// and AllOf() always would be.
+func validateRules(name string, rules []Rule) error {
+	if len(rules) == 0 {
+		return fmt.Errorf("middleware: %s needs at least one rule", name)
+	}
+	var problems []error
+	for i, rule := range rules {
+		if rule == nil {
+			problems = append(problems, fmt.Errorf("middleware: %s: rule %d is nil", name, i+1))
+			continue
+		}
+		problems = append(problems, rule.validate())
+	}
+	return errors.Join(problems...)
+}
