@@ -352,3 +352,12 @@ func TestBitFlips(t *testing.T) {
 	_, err := g.Check(r)
 	require.NoError(t, err, "what was flipped is good, and not one of the flipped ones used it up")
 }
+
+func TestTheDocumentationTellsWhichHeadersCORSMustAllow(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	t.Run("HTTP-05 Authorization and DPoP by name", func(t *testing.T) {
+		text := strings.Join(strings.Fields(strings.ReplaceAll(string(doc), "//", "")), " ")
+		require.Contains(t, text, "MUST name Authorization and DPoP in Access-Control-Allow-Headers")
+	})
+}
