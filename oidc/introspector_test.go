@@ -291,7 +291,7 @@ func TestIntrospectionOutages(t *testing.T) {
 			requireOutage(t, i.Prefetch(t.Context()))
 			as.down.Store(false)
 			time.Sleep(time.Minute)
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 			require.NoError(t, i.Prefetch(t.Context()))
 			require.NoError(t, i.Close())
 			require.NoError(t, i.Close())
