@@ -111,6 +111,31 @@ func TestIntrospectionMemory(t *testing.T) {
 			accept(t, i, "opaque")
 		})
 	})
+	t.Run("INTRO-4-03 when there is no room for another refusal, the one that ends first is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(map[string]any{"active": false})
+			i := newIntrospector(t, as, oidc.WithCacheSize(8), oidc.WithRefusalLifetime(time.Minute))
+			refuse := func(n, wantAsked int) {
+				t.Helper()
+				_, err := i.VerifyToken(t.Context(), fmt.Sprint("t", n))
+				require.Equal(t, oidc.ErrInactive, err)
+				require.Len(t, as.asked(), wantAsked)
+				time.Sleep(time.Second)
+			}
+			for n := range 8 {
+				refuse(n, n+1)
+			}
+			for n := range 8 {
+				refuse(n, 8)
+			}
+			refuse(8, 9)
+			for n := 1; n <= 8; n++ {
+				refuse(n, 9)
+			}
+			refuse(0, 10)
+		})
+	})
 	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
