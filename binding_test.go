@@ -52,6 +52,15 @@ func TestBindingPolicy(t *testing.T) {
 		r.Header.Add("DPoP", r.Header.Get("DPoP"))
 		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
 	})
+	t.Run("the shape of the proof is judged before anybody looks at the token", func(t *testing.T) {
+		w := newWorld(t)
+		g := w.guard()
+		r := w.dpopRequest("/r")
+		r.Header.Set("Authorization", "DPoP "+w.dpopToken(oidctest.ExpiresIn(-time.Hour)))
+		r.Header.Add("DPoP", r.Header.Get("DPoP"))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		require.Zero(t, w.issuer.Fetches(oidctest.KeySet))
+	})
 	t.Run("DPOP-4.3-12b a proof by another key than the token's", func(t *testing.T) {
 		r := w.dpopRequest("/r")
 		other := *w
