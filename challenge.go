@@ -191,7 +191,7 @@ func setRetryAfter(h http.Header, err error) {
 	if !ok {
 		return
 	}
-	if after := cause.RetryAfter(); after > 0 {
+	if after := min(cause.RetryAfter(), time.Hour); after > 0 {
 		seconds := (after + time.Second - 1) / time.Second
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}

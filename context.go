@@ -60,6 +60,12 @@ type verified struct {
 	tokenTime, bindingTime time.Duration
 }
 
+// provedTokenTo reports whether v, which may be nil, holds a token that verifier
+// has verified.
+func (v *verified) provedTokenTo(verifier TokenVerifier) bool {
+	return v != nil && v.Token != nil && v.by.tokens == verifier
+}
+
 // provedKeyTo reports whether v, which may be nil, holds a proof that verifier
 // has verified.
 func (v *verified) provedKeyTo(verifier *dpop.Verifier) bool {

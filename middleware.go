@@ -66,6 +66,9 @@ func (c *config) validate() {
 	if c.forwardBearer && c.hideCredentials {
 		c.problem("middleware: WithBearerForwarding and HideCredentials exclude each other")
 	}
+	for _, check := range c.checks {
+		check(c)
+	}
 	for i, rule := range c.rules {
 		if rule == nil {
 			c.problem(fmt.Sprintf("middleware: WithRules: rule %d is nil", i+1))
@@ -113,8 +116,8 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 //
 // The order of checks:
 //
-//  1. The shape of the request, without crypto: not TLS early data; no token in
-//     the query; one Authorization field with one token; under the DPoP scheme
+//  1. The shape of the request, without crypto: not TLS early data, nor plain
+//     HTTP under RequireTLS; no token in the query; one Authorization field with one token; under the DPoP scheme
 //     one DPoP field, of a proof's form and size.
 //  2. The token: known from before, or parsed, its signature and claims checked.
 //  3. The binding policy: what cnf names must be configured here and fit the
@@ -174,17 +177,12 @@ func (g *Guard) verify(r *http.Request, v *verified) (err error) {
 		}
 	}()
 	outer := earlier(r)
-	if outer != nil && outer.by.tokens == g.tokens { // Steps 1 and 2 are done.
-		v.nested, v.scheme, v.raw, v.Token, v.bindingSkipped = true, outer.scheme, outer.raw, outer.Token, outer.bindingSkipped
-	} else {
-		if err := g.checkShape(r, v, outer); err != nil {
-			return err
-		}
-		if err := g.checkToken(r.Context(), v); err != nil {
-			return err
-		}
+	if err := g.checkShape(r, v, outer); err != nil {
+		return err
 	}
-	v.by.tokens = g.tokens
+	if err := g.checkToken(r.Context(), v, outer); err != nil {
+		return err
+	}
 	if err := g.checkPolicy(r, v); err != nil {
 		return err
 	}
@@ -199,17 +197,16 @@ func (g *Guard) verify(r *http.Request, v *verified) (err error) {
 	return nil
 }
 
-// checkShape is step 1. What an outer Guard passed on may have another scheme
-// than the client used, and no proof any more.
+// checkShape is step 1.
 func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err error) {
 	if isEarlyData(r) {
 		return ErrTooEarly
 	}
-	if v.scheme, v.raw, err = readAuthorization(r.Header); err != nil {
-		return err
+	if g.requireTLS && !g.cameOverTLS(r) {
+		return ErrPlainHTTP
 	}
-	if outer != nil {
-		v.scheme = outer.scheme
+	if err := g.readCredentials(r, v, outer); err != nil {
+		return err
 	}
 	switch {
 	case v.scheme == schemeDPoP && g.dpop == nil, v.scheme == schemeBasic && g.credentials == nil:
@@ -222,8 +219,32 @@ func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err e
 	return nil
 }
 
+// readCredentials takes them from the request, or from the outer Guard that has
+// done so already: what that one passed on may be under another scheme than the
+// client used, or gone.
+func (g *Guard) readCredentials(r *http.Request, v *verified, outer *verified) (err error) {
+	if outer.provedTokenTo(g.tokens) {
+		v.scheme, v.raw = outer.scheme, outer.raw
+		if v.scheme == schemeBasic && g.credentials == nil {
+			v.scheme = schemeBearer // which is how the token arrives here
+		}
+		return nil
+	}
+	v.scheme, v.raw, err = readAuthorization(r.Header)
+	if err == nil && outer != nil && outer.scheme == schemeDPoP {
+		v.scheme = schemeDPoP
+	}
+	return err
+}
+
 // checkToken is step 2.
-func (g *Guard) checkToken(ctx context.Context, v *verified) error {
+func (g *Guard) checkToken(ctx context.Context, v *verified, outer *verified) error {
+	v.by.tokens = g.tokens
+	if outer.provedTokenTo(g.tokens) {
+		v.nested, v.Token = true, outer.Token
+		v.bindingSkipped = g.skipBinding && outer.scheme == schemeBasic
+		return nil
+	}
 	begin := g.now()
 	var (
 		token *oidc.Token

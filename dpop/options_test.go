@@ -83,6 +83,7 @@ func TestEveryOptionButListsIsGivenOnce(t *testing.T) {
 }
 
 func TestOrigins(t *testing.T) {
+	// AMB-25: an origin is required, and never guessed.
 	for in, want := range map[string]string{
 		"https://api.example":             "https://api.example",
 		"https://api.example/":            "https://api.example",

@@ -61,10 +61,23 @@ func (v *Verifier) Status() Status {
 		st.Metadata = v.provider.status()
 	}
 	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
-		keys := KeysStatus(source.Status())
-		st.Keys = &keys
+		st.Keys = keysStatus(source.Status())
 	}
 	return st
+}
+
+func keysStatus(st jwks.Status) *KeysStatus {
+	return &KeysStatus{
+		URL:         st.URL,
+		Keys:        st.Keys,
+		Skipped:     st.Skipped,
+		FetchedAt:   st.FetchedAt,
+		Stale:       st.Stale,
+		LastAttempt: st.LastAttempt,
+		LastError:   st.LastError,
+		NextAttempt: st.NextAttempt,
+		NextRefresh: st.NextRefresh,
+	}
 }
 
 func (v *Verifier) statuses() []Status { return []Status{v.Status()} }
