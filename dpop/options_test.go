@@ -104,7 +104,7 @@ func TestOrigins(t *testing.T) {
 		"", "api.example", "//api.example", "https:", "https://", "https://:443", "https://api.example:0", "https://api.example:65536",
 		"https://api.example:0443", "https://api.example:x", "https://a b", "https://b\u00fccher.example", "https://api.example/a b",
 		"https://api.example#f", "https://u:p@api.example", "wss://api.example", "http://api.example", "http://localhost.example",
-		"http://10.0.0.1", "https://[::1%25lo]", "https://%61pi.example", "https://api.example/%", " https://api.example",
+		"http://10.0.0.1", "https://[::1%25lo]", "https://[1.2.3.4]", "https://%61pi.example", "https://api.example/%", " https://api.example",
 	} {
 		_, err := dpop.New(in)
 		require.Error(t, err, in)
