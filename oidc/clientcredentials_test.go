@@ -444,6 +444,8 @@ func TestGuessedSecrets(t *testing.T) {
 				})
 			}
 			wg.Wait()
+			granted, refused, ids := oidc.RememberedCredentials(c)
+			require.Equal(t, []int{1000, 0, 0}, []int{granted, refused, ids})
 		})
 	})
 	t.Run("ids that are made up are bounded too, at the issuer and in memory", func(t *testing.T) {
