@@ -179,6 +179,13 @@ func TestExplain(t *testing.T) {
 		require.Equal(t, apiOrigin+"/a", v.Explain(r).ExpectedHTU)
 	})
 	t.Run("nothing that a log could choke on", func(t *testing.T) {
+		for htu, want := range map[string]string{
+			"https://user:secret@api.example/a@b?q#f": "https://api.example/a@b",
+			"user:secret@api.example":                 "api.example",
+			"https://a@b@c":                           "https://c",
+		} {
+			require.Equal(t, want, v.Explain(get(key.Proof("GET", ordersURL, token, dpoptest.Claim("htu", htu)))).HTU)
+		}
 		e := v.Explain(get(key.Proof("A\r\nB"+strings.Repeat("x", 99), ordersURL, token,
 			dpoptest.Claim("htu", "x\x1b[31m\n\u202e"+strings.Repeat("y", 999)))))
 		require.Len(t, e.HTU, 256)
