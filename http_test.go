@@ -330,6 +330,13 @@ func TestNestedGuards(t *testing.T) {
 			require.False(t, a.called, name)
 		}
 		serve(g, outer.Clone(outer.Context())).accepted(t) // the very request
+
+		// Made in process itself, a request has no RequestURI to be told by.
+		r := w.dpopRequest("/r")
+		r.RequestURI = ""
+		inner := serve(g, r).accepted(t).seen
+		inner.URL.Path = "/admin"
+		require.False(t, serve(g, inner).called)
 	})
 }
 
