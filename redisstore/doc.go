@@ -1,0 +1,2 @@
+// Package redisstore answers
+package redisstore
