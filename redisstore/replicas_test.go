@@ -1,0 +1,5 @@
+package redisstore_test
+
+const replicaConfig = "X"
+
+func runReplica(string) {}
