@@ -142,7 +142,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		}
 		svc.eventually(3 * time.Second)
 	})
-	t.Run("full", func(t *testing.T) {
+	t.Run("AMB-35 full", func(t *testing.T) {
 		s := startServer(t, "--maxmemory-policy", "noeviction")
 		require.NoError(t, s.client().ConfigSet(t.Context(), "maxmemory", fmt.Sprint(s.info("used_memory")+1<<20)).Err())
 		cache := newReplayCache(t, s.client(), patient())
@@ -206,7 +206,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 
 func TestALostReply(t *testing.T) {
 	s := startServer(t)
-	for _, pass := range []int{0, 1, 2} { // octets of "_\r\n"
+	for _, pass := range []int{0, 1, 4} { // octets of "+OK\r\n"
 		t.Run(fmt.Sprintf("after %d octets, once", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			cache := newReplayCache(t, newClient(t, p.addr()), patient())
@@ -215,7 +215,7 @@ func TestALostReply(t *testing.T) {
 				p.cutting(func() (int, bool) { return pass, cuts.Add(1) == 1 })
 				id := randomID()
 				require.True(t, add(t, cache, id), "the client's own retry is not a replay")
-				require.EqualValues(t, 2, cuts.Load())
+				require.Greater(t, cuts.Load(), int32(1))
 				require.False(t, add(t, cache, id))
 				require.False(t, add(t, newReplayCache(t, s.client(), patient()), id))
 			}

@@ -86,8 +86,9 @@ func WithPrefix(prefix string) Option {
 }
 
 // WithTimeout sets how long a call may take, from the wait for a connection to the
-// last retry: a request waits for it. The default is 250 ms. Below the time that the client
-// takes to connect anew, calls fail whenever it has to.
+// last retry: a request waits for it. The default is 250 ms for proofs and 100 ms
+// for tokens. Below the time that the client takes to connect anew, calls fail
+// whenever it has to.
 func WithTimeout(d time.Duration) Option {
 	return option(func(c *config) {
 		if !c.first("WithTimeout") {

@@ -74,7 +74,7 @@ func (p *proxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
-		isProof := bytes.Contains(command[:n], []byte("\r\nnx\r\n"))
+		isProof := bytes.Contains(command[:n], []byte("\r\ndpop:"))
 		if _, err := server.Write(command[:n]); err != nil {
 			return
 		}

@@ -69,9 +69,10 @@ var (
 	errFarAhead = fmt.Errorf("redisstore: replay cache: asked to remember a proof for more than %v", maxAhead)
 )
 
-// Add is [dpop.ReplayCache.Add]. It asks the server once, and gives up with an
-// error after the time set by [WithTimeout]. The proof may be recorded then or
-// may not be; it is not accepted in either case. jkt is not used.
+// Add is [dpop.ReplayCache.Add]. It asks the server once about a proof that is fresh,
+// twice about one that is not, and gives up with an error after the time set by
+// [WithTimeout]. The proof may be recorded then or may not be; it is not accepted
+// in either case. jkt is not used.
 func (c *ReplayCache) Add(ctx context.Context, _ string, id [32]byte, until time.Time) (fresh bool, err error) {
 	if c.client == nil {
 		return false, errNotNew
@@ -84,8 +85,7 @@ func (c *ReplayCache) Add(ctx context.Context, _ string, id [32]byte, until time
 	if c.local.has(d) {
 		return false, nil
 	}
-	fresh, err = c.record(ctx, d, ttl)
-	if err != nil {
+	if fresh, err = c.record(ctx, d, ttl); err != nil {
 		return false, fmt.Errorf("redisstore: replay cache: %w", err)
 	}
 	c.local.add(d)
@@ -105,28 +105,35 @@ func lifeOf(until time.Time) (milliseconds int64, err error) {
 	return int64(ahead/time.Millisecond) + 1, nil
 }
 
-// record is the one round trip.
+// record is the one round trip, and a second one for what has been there before.
 //
 // A reply can get lost on its way, and the client then sends the command again. A
-// bare SET NX would find what the first one has left, and call an honest proof a
-// replay. So every call leaves a mark of its own, and GET hands back whose mark was
-// there before: none and ours both mean that nobody else has used the proof. However
-// often the command is sent, the mark is the same, and no other call has it.
+// bare SET NX finds what the first one has left, and would call an honest proof a
+// replay. So every call leaves a mark of its own, which is the same however often its
+// command is sent, and which no other call has: a proof with our mark has been used
+// by nobody else.
 //
 // The mark is an integer since Redis keeps that in the value's place, where a text
 // would take memory of its own.
 func (c *ReplayCache) record(ctx context.Context, d digest, ttl int64) (fresh bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	mark := strconv.FormatInt(int64(rand.Uint64()), 10)
-	cmd := redis.NewStringCmd(ctx, "set", c.key(d), mark, "nx", "get", "px", ttl)
-	switch err := c.client.Process(ctx, cmd); {
-	case errors.Is(err, redis.Nil):
-		return true, nil
-	case err != nil:
+	key, mark := c.key(d), strconv.FormatInt(int64(rand.Uint64()), 10)
+	set := redis.NewBoolCmd(ctx, "set", key, mark, "px", ttl, "nx")
+	if err := c.client.Process(ctx, set); err != nil {
 		return false, err
 	}
-	return cmd.Val() == mark, nil
+	if set.Val() {
+		return true, nil
+	}
+	switch left, err := c.client.Get(ctx, key).Result(); {
+	case errors.Is(err, redis.Nil):
+		return false, nil // it has expired in the meantime
+	case err != nil:
+		return false, err
+	default:
+		return left == mark, nil
+	}
 }
 
 // key has a fixed length and an alphabet without the braces that choose a cluster's

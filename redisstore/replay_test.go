@@ -186,7 +186,7 @@ func TestTimesThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestARoundTripForAFreshProofAndNoneForAKnownReplay(t *testing.T) {
+func TestOneRoundTripForAFreshProofTwoForAReplayNoneForAKnownOne(t *testing.T) {
 	s := startServer(t)
 	c := newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(100))
 	add(t, c, randomID()) // connects
@@ -214,7 +214,7 @@ func TestARoundTripForAFreshProofAndNoneForAKnownReplay(t *testing.T) {
 	for _, id := range ids {
 		require.False(t, add(t, c, id))
 	}
-	require.Equal(t, 50+idle, asked(), "what is forgotten here is not forgotten there")
+	require.Equal(t, 100+idle, asked(), "what is forgotten here is not forgotten there")
 	other := newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(100))
 	require.False(t, add(t, other, ids[0]))
 	asked()

@@ -13,7 +13,10 @@ import (
 	"github.com/keybound-go/middleware/oidc"
 )
 
-const defaultTokenPrefix = "introspection:"
+const (
+	defaultTokenPrefix  = "introspection:"
+	defaultTokenTimeout = 100 * time.Millisecond // the issuer can be asked instead
+)
 
 var _ oidc.TokenCache = (*TokenCache)(nil)
 
@@ -43,7 +46,7 @@ type TokenCache struct {
 // It reports every mistake in its arguments at once, and touches no network. As with
 // [NewReplayCache], the client must have ContextTimeoutEnabled.
 func NewTokenCache(client redis.UniversalClient, key []byte, opts ...TokenOption) (*TokenCache, error) {
-	c := config{prefix: defaultTokenPrefix, timeout: defaultTimeout}
+	c := config{prefix: defaultTokenPrefix, timeout: defaultTokenTimeout}
 	c.checkClient("NewTokenCache", client)
 	for _, opt := range opts {
 		if isNil(opt) {
