@@ -66,10 +66,9 @@
 // Clocks. The life of a record is counted by the server from the command on, so that its clock
 // may be wrong, but it must not jump forward by more than the skew.
 //
-// Permissions. What this package needs, and no more (without +info, Check fails and nothing else;
-// without the last three, a cluster's client):
+// Permissions. What this package needs, and no more; +info is for Check, and the last one is for clusters:
 //
-//	user keybound on >... resetkeys ~dpop:* ~introspection:* -@all +set +get +info +ping +cluster|slots +cluster|shards +command
+//	user keybound on >... resetkeys ~dpop:* ~introspection:* -@all +set +get +info +cluster|slots
 //
 // Services that share a store MAY share the prefix: a proof is good for one
 // service only, and its id depends on the client's key. Whoever can write to the store can make

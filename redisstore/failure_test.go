@@ -66,13 +66,13 @@ func request(proof, token string) *http.Request {
 	return r
 }
 
-// send sends a proof and returns the status, the cause and how long it took.
-func (s *service) send(proof string) (status int, cause error, took time.Duration) {
+// send sends a proof and returns the status, how long it took, and the cause.
+func (s *service) send(proof string) (status int, took time.Duration, cause error) {
 	w, began, before := httptest.NewRecorder(), time.Now(), s.called.Load()
 	s.guard.ServeHTTP(w, request(proof, s.token))
 	took = time.Since(began)
 	require.Equal(s.t, w.Code == http.StatusOK, s.called.Load() == before+1, "the handler runs if and only if the answer is 200")
-	return w.Code, <-s.causes, took
+	return w.Code, took, <-s.causes
 }
 
 // unavailable requires the answer of a guard that cannot tell.
@@ -94,7 +94,7 @@ func (s *service) unavailable(proof string) (cause error) {
 func (s *service) eventually(within time.Duration) {
 	s.t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
-		status, cause, _ := s.send(s.proof())
+		status, _, cause := s.send(s.proof())
 		if status == http.StatusOK {
 			return
 		}
@@ -175,7 +175,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		replica := startServer(t, "--replicaof", "127.0.0.1 "+fmt.Sprint(primary.port))
 		svc := newService(t, newReplayCache(t, replica.client()))
 		svc.unavailable(svc.proof())
-		require.NoError(t, replica.client().SlaveOf(t.Context(), "no", "one").Err())
+		require.NoError(t, replica.client().ReplicaOf(t.Context(), "no", "one").Err())
 		svc.eventually(3 * time.Second)
 	})
 	t.Run("no permission", func(t *testing.T) {
@@ -195,7 +195,8 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		svc := newService(t, newReplayCache(t, newClient(t, "127.0.0.1:1")),
 			dpop.DangerouslyFailOpen(func(err error) { reported = append(reported, err) }))
 		for i := range 5 {
-			status, _, took := svc.send(svc.proof())
+			status, took, cause := svc.send(svc.proof())
+			require.NoError(t, cause)
 			require.Equal(t, http.StatusOK, status)
 			require.Less(t, took, timeout+slack)
 			require.Len(t, reported, i+1)
@@ -229,7 +230,7 @@ func TestALostReply(t *testing.T) {
 			svc.unavailable(lost)
 			p.cutting(nil)
 			svc.eventually(3 * time.Second)
-			status, cause, _ := svc.send(lost)
+			status, _, cause := svc.send(lost)
 			require.Equal(t, http.StatusUnauthorized, status, "nobody knows any more whose it was")
 			require.ErrorIs(t, cause, dpop.ErrReplayed)
 		})
