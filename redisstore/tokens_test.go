@@ -104,6 +104,7 @@ func TestTokenCache(t *testing.T) {
 		left, err := client.PTTL(t.Context(), key).Result()
 		require.NoError(t, err)
 		require.LessOrEqual(t, left, 300*time.Millisecond)
+		require.Positive(t, left)
 		require.NoError(t, client.Persist(t.Context(), key).Err())
 		found(t, c, id, value)
 		time.Sleep(310 * time.Millisecond)
