@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"time"
 
 	"github.com/keybound-go/middleware/oidc"
@@ -51,7 +50,7 @@ func (gw *gateway) prefetch(ctx context.Context) error {
 // admin is for operators and, as far as the keys go, for issuers.
 func (gw *gateway) admin() http.Handler {
 	var reporters []oidc.Reporter
-	var keys []*oidc.ClientKeys
+	var keys []*clientKeys
 	for _, g := range gw.guards {
 		reporters = append(reporters, g.reporters...)
 		if g.keys != nil {
@@ -60,36 +59,16 @@ func (gw *gateway) admin() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/openid-connect/issuers", oidc.StatusHandler(reporters...))
-	mux.Handle("/openid-connect/jwks", publicKeys(keys))
-	return mux
-}
-
-// publicKeys serves the keys of several clients as one set.
-func publicKeys(all []*oidc.ClientKeys) http.Handler {
-	if len(all) == 1 {
-		return all[0]
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			writeMessage(w, http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed))
+	mux.HandleFunc("GET /openid-connect/jwks", func(w http.ResponseWriter, r *http.Request) { publish(w, r, keys) })
+	mux.HandleFunc("DELETE /openid-connect/jwks", func(w http.ResponseWriter, r *http.Request) {
+		if err := rotate(keys); err != nil {
+			gw.deployment.log.ErrorContext(r.Context(), "the keys were not rotated", "error", err.Error())
+			writeMessage(w, http.StatusInternalServerError, "the keys were not rotated")
 			return
 		}
-		set := struct {
-			Keys []json.RawMessage `json:"keys"`
-		}{Keys: []json.RawMessage{}}
-		for _, one := range all {
-			answer := httptest.NewRecorder()
-			one.ServeHTTP(answer, r)
-			var more struct{ Keys []json.RawMessage }
-			if json.Unmarshal(answer.Body.Bytes(), &more) == nil {
-				set.Keys = append(set.Keys, more.Keys...)
-			}
-		}
-		w.Header().Set("Content-Type", "application/jwk-set+json")
-		w.Header().Set("Cache-Control", "max-age=300")
-		_ = json.NewEncoder(w).Encode(set) // the client went away
+		writeMessage(w, http.StatusAccepted, "new keys are published, and sign in five minutes")
 	})
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // writeMessage writes a body in Kong's form.

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -350,5 +351,24 @@ func TestTheIssuerMayBeDownAtTheStart(t *testing.T) {
 	require.Equal(t, 503, ask(t, nobody, gw.url+"/api/anything", token).status)
 	bed.Issuer.SetDown(false)
 	require.Eventually(t, func() bool { return ask(t, nobody, gw.url+"/api/anything", token).status == 200 }, 15*time.Second, 200*time.Millisecond)
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/-/readyz").status)
+	require.Eventually(t, func() bool { return ask(t, nobody, gw.url+"/-/readyz").status == 200 }, 15*time.Second, 200*time.Millisecond)
+}
+
+func TestKeysAreRotatedAndMerged(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, `_format_version: "3.0"
+services: [{name: s, url: '${{ env "DECK_UPSTREAM" }}', routes: [{name: a, paths: [/a]}, {name: b, paths: [/b]}]}]
+plugins:
+  - {name: openid-connect, route: a, config: {issuer: '${{ env "DECK_ISSUER" }}', client_id: [a], client_auth: [private_key_jwt]}}
+  - {name: openid-connect, route: b, config: {issuer: '${{ env "DECK_ISSUER" }}', client_id: [b], client_auth: [private_key_jwt], client_alg: [EdDSA]}}
+`)
+	keys := func() int {
+		return strings.Count(ask(t, http.DefaultClient, gw.admin+"/openid-connect/jwks").body, `"kid"`)
+	}
+	require.Equal(t, 2, keys())
+	rotate := func(r *http.Request) { r.Method = http.MethodDelete }
+	require.Equal(t, 403, ask(t, http.DefaultClient, gw.admin+"/openid-connect/jwks", rotate, with("Origin", "https://evil.example")).status)
+	require.Equal(t, 202, ask(t, http.DefaultClient, gw.admin+"/openid-connect/jwks", rotate).status)
+	require.Equal(t, 4, keys())
+	require.Contains(t, gw.log.String(), "client_jwk is missing")
 }

@@ -32,7 +32,7 @@ type deployment struct {
 type guarded struct {
 	*parts
 	guard    *middleware.Guard
-	keys     *oidc.ClientKeys // nil if none are published
+	keys     *clientKeys // nil if none are published
 	upstream *upstream
 	only     bool // Basic credentials are all that is accepted
 }

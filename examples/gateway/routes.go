@@ -44,7 +44,7 @@ func (c *configuration) readRoute(m *mapping, of *service) *route {
 	}
 	m.oneOf("path_handling", "v0", "v0")
 	m.ignore("id", "tags")
-	if len(r.paths)+len(r.hosts)+len(r.methods) == 0 {
+	if !m.has("paths") && !m.has("hosts") && !m.has("methods") {
 		m.add(m.at, "%s: needs paths, hosts or methods", m.where)
 	}
 	for _, p := range m.list("plugins") {
