@@ -343,3 +343,39 @@ func setJWK(t *testing.T, key *ecdsa.PrivateKey) {
 	t.Setenv("DECK_JWK_X", base64.RawURLEncoding.EncodeToString(point[1:33]))
 	t.Setenv("DECK_JWK_Y", base64.RawURLEncoding.EncodeToString(point[33:]))
 }
+
+func TestThePublicOriginIsWhatProofsName(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, "dpop-strict.yaml", "-public-origin", "https://api.example/v1", "-public-origin", "https://api2.example")
+	key, nobody := dpoptest.NewKey(t), bed.Client(nil)
+	token := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
+	call := func(host, htu string) int {
+		return ask(t, nobody, gw.url+"/anything", with("Authorization", "DPoP "+token), with("Dpop", key.Proof("GET", htu, token)),
+			func(r *http.Request) { r.Host = host }).status
+	}
+	require.Equal(t, 200, call("api.example", "https://api.example/v1/anything"))
+	require.Equal(t, 200, call("api2.example", "https://api2.example/anything"))
+	require.Equal(t, 200, call(strings.TrimPrefix(gw.url, "https://"), "https://api.example/v1/anything"), "a terminator that replaces Host")
+	require.NotEqual(t, 200, call("api.example", gw.url+"/anything"))
+	require.NotEqual(t, 200, call("evil.example", "https://evil.example/anything"))
+}
+
+func TestForwardedFieldsAreThoseOfTrustedPeers(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	const open = "_format_version: \"3.0\"\nservices: [{name: s, url: '${{ env \"DECK_UPSTREAM\" }}', routes: [{name: r, paths: [/]}]}]\n"
+	forged := []func(*http.Request){with("X-Forwarded-For", "10.9.9.9"), with("X_forwarded_for", "10.9.9.9"), with("X-Real-Ip", "10.9.9.9"), with("Forwarded", "for=10.9.9.9")}
+	a := ask(t, bed.Client(nil), start(t, bed, open).url+"/headers", forged...)
+	require.Equal(t, 200, a.status)
+	require.NotContains(t, a.body, "10.9.9.9")
+	require.Equal(t, []string{"127.0.0.1"}, a.headers["X-Forwarded-For"])
+	a = ask(t, bed.Client(nil), start(t, bed, open, "-trusted-proxy", "127.0.0.0/8").url+"/headers", forged[:1]...)
+	require.Equal(t, []string{"10.9.9.9, 127.0.0.1"}, a.headers["X-Forwarded-For"])
+}
+
+func TestWhatTheServiceSaysOfDPoPStaysBehind(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, "_format_version: \"3.0\"\nservices: [{name: s, url: '${{ env \"DECK_UPSTREAM\" }}', routes: [{name: r, paths: [/]}]}]\n")
+	a := ask(t, bed.Client(nil), gw.url+"/response-headers?DPoP-Nonce=mine&X-Other=yes")
+	require.Equal(t, "yes", a.header.Get("X-Other"))
+	require.Empty(t, a.header.Values("DPoP-Nonce"))
+}

@@ -21,7 +21,7 @@ type deployment struct {
 	origins       []string // what clients call this gateway, the main one first
 	internalHosts []string
 	trusted       []netip.Prefix // terminators in front
-	profile       string         // of every issuer; "" to go by its URL
+	profile       *oidc.Profile  // of every issuer; nil to go by its URL
 	issuerRoots   *x509.CertPool // nil: the system's
 	nonceKey      []byte
 	log           *slog.Logger
@@ -45,13 +45,9 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 		return nil, err
 	}
 	g.keys = keys
-	profiles, err := d.profiles(p.issuer)
-	if err != nil {
-		return nil, err
-	}
 	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
 	opts := []middleware.Option{
-		middleware.WithTokens(maker.make(profiles)),
+		middleware.WithTokens(maker.make(d.profiles(p.issuer))),
 		middleware.WithBearerForwarding(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(p.deny),
@@ -209,20 +205,11 @@ func (tm *tokenMaker) credentials() (*oidc.ClientCredentials, error) {
 }
 
 // profiles are how the tokens of an issuer may be spelled.
-func (d *deployment) profiles(issuer string) ([]oidc.Profile, error) {
-	if d.profile == "" {
-		return profilesOf(issuer), nil
+func (d *deployment) profiles(issuer string) []oidc.Profile {
+	if d.profile != nil {
+		return []oidc.Profile{*d.profile}
 	}
-	for _, p := range allProfiles() {
-		if p.String() == d.profile {
-			return []oidc.Profile{p}, nil
-		}
-	}
-	return nil, errors.New("-profile: there is no profile " + d.profile)
-}
-
-func allProfiles() []oidc.Profile {
-	return []oidc.Profile{oidc.RFC9068, oidc.Keycloak, oidc.Auth0, oidc.Okta, oidc.EntraID, oidc.Cognito}
+	return profilesOf(issuer)
 }
 
 // wrap guards a handler.

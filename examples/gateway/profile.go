@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -36,6 +36,18 @@ func profilesOf(issuer string) []oidc.Profile {
 	return []oidc.Profile{oidc.RFC9068, vendor}
 }
 
+// profileNamed returns the profile with a name.
+func profileNamed(name string) (*oidc.Profile, error) {
+	var names []string
+	for _, p := range []oidc.Profile{oidc.RFC9068, oidc.Keycloak, oidc.Auth0, oidc.Okta, oidc.EntraID, oidc.Cognito} {
+		if p.String() == name {
+			return &p, nil
+		}
+		names = append(names, p.String())
+	}
+	return nil, fmt.Errorf("it can be %s", strings.Join(names, ", "))
+}
+
 // isLoopback is what oidc.DangerouslyAllowLoopbackHTTP means by it.
 func isLoopback(host string) bool {
 	if host == "localhost" {
@@ -44,13 +56,4 @@ func isLoopback(host string) bool {
 	host, _, _ = strings.Cut(host, "%")
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.IsLoopback()
-}
-
-// hostOf is the host of an address to listen on.
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return ""
-	}
-	return host
 }

@@ -69,6 +69,10 @@ func (s *settings) newGateway(config *configuration, sv *server) (*gateway, erro
 			return nil, err
 		}
 		d.origins = []string{origin}
+	} else if address := sv.listener.Addr().(*net.TCPAddr); !address.IP.IsUnspecified() {
+		// What a terminator in front writes as the Host unless told otherwise. The
+		// proof must name the origin all the same.
+		d.internalHosts = append(d.internalHosts, address.String())
 	}
 	cache, err := dpop.NewMemoryCache()
 	if err != nil {

@@ -40,7 +40,10 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	flags.StringVar(&s.admin, "admin", "", "`address` to serve /openid-connect/issuers and /openid-connect/jwks on, in plain HTTP")
 	flags.StringVar(&s.issuerCA, "issuer-ca", "", "CAs of the issuers' TLS certificates, a PEM `file`; by default those of the system")
 	flags.StringVar(&s.nonces, "nonce-key", "", "`file` of 32 octets or more that all replicas share, for dpop_use_nonce; by default a key of this process")
-	flags.StringVar(&s.deployment.profile, "profile", "", "how the issuers spell their tokens (`name` of a profile of package oidc); by default their URLs tell")
+	flags.Func("profile", "how the issuers spell their tokens: `name` of a profile of package oidc; by default their URLs tell", func(v string) (err error) {
+		s.deployment.profile, err = profileNamed(v)
+		return err
+	})
 	flags.DurationVar(&s.drain, "drain", 10*time.Second, "how long requests under way may take after SIGTERM")
 	list := func(name, usage string, add func(string) error) {
 		flags.Func(name, usage+"; can be given several times", add)
