@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,14 +42,16 @@ type world struct {
 	results matrix
 
 	signing *ecdsa.PrivateKey // of the client "signed"
+	top     *testing.T        // the test that this world is for
 	running *node
+	browser *browser
 }
 
 func newWorld(t *testing.T) *world {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	f := newFiles(t)
-	return &world{files: f, service: newService(t, f), signing: key}
+	return &world{top: t, files: f, service: newService(t, f), signing: key}
 }
 
 // node returns the process of the npm clients.
@@ -60,16 +64,15 @@ func (w *world) node(t *testing.T) *node {
 func (w *world) signedKey(t *testing.T) map[string]string {
 	d, err := w.signing.Bytes()
 	require.NoError(t, err)
-	jwk := w.signedPublicKey(t)
+	jwk := w.signedPublicKey()
 	jwk["d"] = base64.RawURLEncoding.EncodeToString(d)
 	return jwk
 }
 
-func (w *world) signedPublicKey(t *testing.T) map[string]string {
-	point, err := w.signing.PublicKey.Bytes()
-	require.NoError(t, err)
-	b64 := base64.RawURLEncoding.EncodeToString
-	return map[string]string{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}
+func (w *world) signedPublicKey() map[string]string {
+	b64 := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.FillBytes(make([]byte, 32))) }
+	return map[string]string{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "signed",
+		"x": b64(w.signing.X), "y": b64(w.signing.Y)}
 }
 
 // meet makes the service trust the issuer, once that runs.
@@ -83,7 +86,7 @@ func (w *world) meet(t *testing.T, i *issuer) {
 	}
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&metadata))
 	i.tokenEndpoint = metadata.TokenEndpoint
-	w.service.guard(t, w.files, i)
+	w.service.guard(t, w)
 	w.running = startNode(t, w.files)
 }
 
@@ -95,6 +98,7 @@ var clients = []client{
 	library{"dpop", dpopKinds},
 	own{},
 	curl{},
+	chromium{},
 }
 
 // run is every client with every kind of token, and then what happens to calls while the issuer changes.
@@ -104,11 +108,13 @@ func (w *world) run(t *testing.T) {
 			if !c.can(k) || slices.Contains(w.issuer.skip, k) {
 				continue
 			}
-			t.Run(c.name()+" "+string(k), func(t *testing.T) {
+			w.results.expect(c.name())
+			t.Run(c.name()+"/"+string(k), func(t *testing.T) {
 				w.results.set(c.name(), k, w.cell(t, c, k))
 			})
 		}
 	}
+	w.results.expectEvents(4)
 	t.Run("rotation", w.rotation)
 	t.Run("restart", w.restart)
 }
@@ -276,30 +282,29 @@ func (w *world) restart(t *testing.T) {
 
 // keepCalling calls the service all the while that event takes, and returns the worst status.
 func (w *world) keepCalling(t *testing.T, s session, event func()) (worst int) {
-	calls := s.(*goSession)
-	done, result := make(chan struct{}), make(chan int)
-	go func() {
-		worst, n := 0, 0
+	t.Helper()
+	calls, done := s.(*goSession), make(chan struct{})
+	var caller sync.WaitGroup
+	caller.Go(func() {
 		for {
 			status, err := calls.try(w.service.URL + verified)
 			if err != nil {
-				status = 599
+				t.Error(err)
 			}
-			worst, n = max(worst, status), n+1
+			worst = max(worst, status)
 			select {
 			case <-done:
-				result <- worst
 				return
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
+	})
+	func() {
+		defer caller.Wait()
+		defer close(done)
+		event()
 	}()
-	defer func() {
-		close(done)
-		worst = <-result
-	}()
-	event()
-	return 0
+	return worst
 }
 
 // keyID is the kid of a JWT.

@@ -2,8 +2,6 @@ package issuers_test
 
 import (
 	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +19,9 @@ func newOIDCProvider(t *testing.T, w *world) *issuer {
 	settings := oidcProviderSettings(t, w, port)
 	var running *process
 	start := func(t *testing.T) {
-		running = launch(t, exec.Command(program, "oidc-provider/server.mjs", settings))
+		cmd := exec.Command(program, "oidc-provider/server.mjs", settings)
+		cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+w.files.authority)
+		running = launch(t, cmd)
 		require.Equal(t, "listening", running.line(t))
 	}
 	start(t)
@@ -46,8 +46,6 @@ func oidcProviderSettings(t *testing.T, w *world, port string) (path string) {
 		}
 		return c
 	}
-	served := httptest.NewRecorder()
-	w.service.keys.ServeHTTP(served, httptest.NewRequest(http.MethodGet, "/jwks.json", nil))
 	text, err := json.Marshal(map[string]any{
 		"port": port, "certificate": w.files.serverCert, "key": w.files.serverKey, "authority": w.files.authority,
 		"state":     t.TempDir(),
@@ -59,9 +57,9 @@ func oidcProviderSettings(t *testing.T, w *world, port string) (path string) {
 			secret("nonces", map[string]any{"dpop_bound_access_tokens": true}),
 			secret("certificate", map[string]any{"tls_client_certificate_bound_access_tokens": true}),
 			{"client_id": "signed", "token_endpoint_auth_method": "private_key_jwt",
-				"jwks": map[string]any{"keys": []any{w.signedPublicKey(t)}}},
+				"jwks_uri": w.service.URL + "/signed.json"},
 			{"client_id": "api", "token_endpoint_auth_method": "private_key_jwt",
-				"jwks": json.RawMessage(served.Body.Bytes())},
+				"jwks_uri": w.service.URL + "/jwks.json"},
 		},
 	})
 	require.NoError(t, err)
@@ -75,6 +73,6 @@ func TestOIDCProvider(t *testing.T) {
 	w.meet(t, newOIDCProvider(t, w))
 	w.run(t)
 	if !t.Failed() {
-		publish(t, "oidc-provider", w.results.markdown())
+		publish(t, "oidc-provider", &w.results)
 	}
 }

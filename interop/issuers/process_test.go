@@ -93,7 +93,7 @@ func (p *process) stop() {
 	_ = syscall.Kill(group, syscall.SIGTERM)
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		_ = syscall.Kill(group, syscall.SIGKILL)
 		<-p.ended
 	}

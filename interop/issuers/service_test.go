@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,8 +62,9 @@ func newService(t *testing.T, f *files) *service {
 }
 
 // guard starts the service, with guards that accept the issuer's tokens.
-func (s *service) guard(t *testing.T, f *files, i *issuer) {
-	trust := oidc.WithHTTPClient(f.client(nil))
+func (s *service) guard(t *testing.T, w *world) {
+	i := w.issuer
+	trust := oidc.WithHTTPClient(w.files.client(nil))
 	jwts, err := oidc.New(i.url, audience, append(i.profile, trust)...)
 	require.NoError(t, err)
 	ask := func(opts ...oidc.Option) *oidc.Introspector {
@@ -82,6 +84,11 @@ func (s *service) guard(t *testing.T, f *files, i *issuer) {
 	proofs := middleware.WithDPoP(dpop.New(s.URL))
 	certificates := middleware.WithMTLS(mtlspop.New())
 	mux := http.NewServeMux()
+	mux.Handle("/jwks.json", s.keys) // of the client "api", the service itself
+	mux.HandleFunc("/signed.json", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/jwk-set+json")
+		_ = json.NewEncoder(rw).Encode(map[string]any{"keys": []any{w.signedPublicKey()}})
+	})
 	for path, opts := range map[string][]middleware.Option{
 		verified: {middleware.WithTokens(jwts, nil), proofs, certificates},
 		asked:    {middleware.WithTokens(ask(), nil), proofs, certificates},
@@ -102,7 +109,7 @@ func (s *service) guard(t *testing.T, f *files, i *issuer) {
 		mux.Handle(path+"/other", guarded)
 	}
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, nonces) && allowOrigins(w, r) {
+		if allowOrigins(w, r) {
 			return
 		}
 		s.mu.Lock()

@@ -82,6 +82,7 @@ function configuration() {
     clientAuthMethods: ['client_secret_basic', 'private_key_jwt'],
     clientBasedCORS: () => true,
     enabledJWA: { dPoPSigningAlgValues: ['ES256', 'PS256', 'Ed25519'] },
+    fetch: (url, { method, headers }) => fetch(url, { method, headers }), // The default refuses loopback addresses.
     jwks: { keys: keys.value },
     scopes: ['orders'],
     features: {
