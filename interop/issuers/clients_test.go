@@ -6,14 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -261,14 +259,4 @@ func (th thief) proves(t *testing.T, accessToken, url string) int {
 
 func bearer(accessToken string) http.Header {
 	return http.Header{"Authorization": {"Bearer " + accessToken}}
-}
-
-// statuses makes one text of what should be one status.
-func statuses(all ...int) string {
-	slices.Sort(all)
-	var texts []string
-	for _, status := range slices.Compact(all) {
-		texts = append(texts, fmt.Sprint(status))
-	}
-	return strings.Join(texts, " ")
 }
