@@ -107,12 +107,12 @@ function configuration() {
           scope: 'orders',
           audience: resource,
           accessTokenFormat: settings.resources[resource],
-          accessTokenTTL: 600,
+          accessTokenTTL: 3600,
           jwt: { sign: { alg: 'ES256' } },
         }),
       },
     },
-    ttl: { ClientCredentials: 600 },
+    ttl: { ClientCredentials: 3600 },
   };
 }
 
