@@ -55,7 +55,6 @@ type verified struct {
 	raw            string // the token
 	bindingSkipped bool   // by a setting that says so
 	nested         bool   // an outer Guard has verified the token
-	unmet          *unmet // the rule that is not satisfied, if that is why
 
 	tokenTime, bindingTime time.Duration
 }

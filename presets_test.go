@@ -13,6 +13,8 @@ import (
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/josetest"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
@@ -172,4 +174,30 @@ func TestNestedGuardsDoNotInheritWhatWasOverlooked(t *testing.T) {
 	require.Equal(t, 400, nest(r, build(withDPoP()), build(withDPoP(), middleware.RequireTLS())), "plain HTTP")
 	require.Equal(t, 401, nest(w.dpopRequest("/r"), build(withDPoP()), build(middleware.AllowUnbound())), "a binding that the inner guard cannot check")
 	require.Equal(t, 200, nest(w.dpopRequest("/r"), build(withDPoP()), build(withDPoP())), "with a replay cache of its own the inner guard verifies the proof itself")
+}
+
+// Two guards that share the part for the binding, and ask different verifiers
+// what the token is bound to.
+func TestNestedGuardsShareAProofOnlyForTheSameBinding(t *testing.T) {
+	w := newWorld(t)
+	proofs, err := dpop.New(origin)
+	require.NoError(t, err)
+	certificates, err := mtlspop.New()
+	require.NoError(t, err)
+	says := func(cnf oidc.Confirmation) *middleware.Guard {
+		g, err := middleware.New(middleware.WithDPoP(proofs, nil), middleware.WithMTLS(certificates, nil),
+			withVerifier(func() (*oidc.Token, error) { return &oidc.Token{Confirmation: cnf}, nil }))
+		require.NoError(t, err)
+		return g
+	}
+	nest := func(r *http.Request, outer, inner oidc.Confirmation) bool {
+		called := false
+		says(outer).Wrap(says(inner).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))).ServeHTTP(httptest.NewRecorder(), r)
+		return called
+	}
+	key, cert := oidc.Confirmation{JKT: w.key.Thumbprint()}, oidc.Confirmation{X5T: w.cert.Thumbprint()}
+	require.True(t, nest(w.dpopRequest("/r"), key, key), "the proof is shared, and not a replay")
+	require.False(t, nest(w.dpopRequest("/r"), key, oidc.Confirmation{JKT: josetest.NewKey("ES256").Thumbprint()}))
+	require.True(t, nest(w.certRequest("/r"), cert, cert))
+	require.False(t, nest(w.certRequest("/r"), cert, oidc.Confirmation{X5T: mtlspoptest.SelfSigned(t, "other").Thumbprint()}))
 }

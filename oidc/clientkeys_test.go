@@ -207,6 +207,7 @@ func TestKeyServices(t *testing.T) {
 			as.introspect = saying(goodAnswer())
 			_, err := newIntrospectorAs(t, as, oidc.PrivateKeyJWT("api", keys)).VerifyToken(t.Context(), "opaque")
 			requireOutage(t, err)
+			require.ErrorContains(t, err, "the signer's signature")
 			require.Empty(t, as.asked())
 		})
 	}

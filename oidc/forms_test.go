@@ -1,6 +1,8 @@
 package oidc_test
 
 import (
+	"encoding/json"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -33,6 +35,16 @@ func TestFormsOfTokensAreRoutedByConfiguration(t *testing.T) {
 		_, err := f.VerifyToken(t.Context(), raw[:strings.LastIndexByte(raw, '.')+1]+"AAAA")
 		require.Equal(t, oidc.ErrSignature, err)
 		require.Equal(t, 1, issuer.Fetches(oidctest.Introspection))
+	})
+	t.Run("the operator sees both", func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		oidc.StatusHandler(f).ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+		var all []oidc.Status
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &all))
+		require.Len(t, all, 2)
+		require.Equal(t, []string{"key-1"}, all[0].Keys.KeyIDs)
+		require.Equal(t, 1, all[1].CachedTokens)
+		require.NotContains(t, rec.Body.String(), "secret")
 	})
 	_, err = oidc.ByForm(nil, nil)
 	require.ErrorContains(t, err, "no verifier of JWTs")

@@ -65,6 +65,18 @@ func TestIntrospectionMemory(t *testing.T) {
 			})
 		})
 	}
+	t.Run("INTRO-2.2-03 an active answer that we refuse is remembered as a refusal", func(t *testing.T) {
+		for _, edit := range []func(map[string]any){with("exp", 1), with("aud", "x"), with("cnf", 1)} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(edit))
+			i := newIntrospector(t, as)
+			for range 3 {
+				_, err := i.VerifyToken(t.Context(), "opaque")
+				require.Equal(t, "invalid_token", code(err))
+			}
+			require.Len(t, as.asked(), 1)
+		}
+	})
 	t.Run("INTRO-4-01 a token that is revoked is noticed, and its answer forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
@@ -97,6 +109,31 @@ func TestIntrospectionMemory(t *testing.T) {
 			require.Equal(t, oidc.ErrInactive, err)
 			time.Sleep(time.Nanosecond)
 			accept(t, i, "opaque")
+		})
+	})
+	t.Run("INTRO-4-03 when there is no room for another refusal, the one that ends first is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(map[string]any{"active": false})
+			i := newIntrospector(t, as, oidc.WithCacheSize(8), oidc.WithRefusalLifetime(time.Minute))
+			refuse := func(n, wantAsked int) {
+				t.Helper()
+				_, err := i.VerifyToken(t.Context(), fmt.Sprint("t", n))
+				require.Equal(t, oidc.ErrInactive, err)
+				require.Len(t, as.asked(), wantAsked)
+				time.Sleep(time.Second)
+			}
+			for n := range 8 {
+				refuse(n, n+1)
+			}
+			for n := range 8 {
+				refuse(n, 8)
+			}
+			refuse(8, 9)
+			for n := 1; n <= 8; n++ {
+				refuse(n, 9)
+			}
+			refuse(0, 10)
 		})
 	})
 	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
@@ -193,6 +230,47 @@ func TestIntrospectionFlights(t *testing.T) {
 			}
 			wg.Wait()
 			require.EqualValues(t, 128, most.Load())
+		})
+	})
+	t.Run("INTRO-4-03 callers with one token ask once, also those that had to queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			for range 100 {
+				wg.Go(func() { accept(t, i, "queued") })
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 129)
+		})
+	})
+	t.Run("INTRO-4-03 who queues gives up with its context, or when a flight would", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) { time.Sleep(time.Minute) }
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := i.VerifyToken(ctx, "queued")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireOutage(t, err)
+			_, err = i.VerifyToken(t.Context(), "queued")
+			require.ErrorContains(t, err, "too many questions")
+			requireOutage(t, err)
+			wg.Wait()
 		})
 	})
 	t.Run("INTRO-2.3-01 an issuer that never answers is given up on after ten seconds", func(t *testing.T) {
