@@ -119,7 +119,7 @@ type curl struct{}
 func (curl) name() string { return "curl" }
 
 func (curl) can(k kind) bool {
-	return slices.Contains([]kind{certificateJWT, certificateAsked, bearerRefused, bearerAllowed, clientCredentials}, k)
+	return slices.Contains([]kind{certificateJWT, certificateAsked, certificateHeader, bearerRefused, bearerAllowed, clientCredentials}, k)
 }
 
 func (curl) open(t *testing.T, w *world, wish wish) session {
@@ -238,7 +238,7 @@ func (th thief) send(t *testing.T, client *http.Client, url string, header http.
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	require.NoError(t, err)
-	for _, name := range []string{"Authorization", "Dpop"} {
+	for _, name := range []string{"Authorization", "Dpop", certificateField} {
 		if values, ok := header[name]; ok {
 			r.Header[name] = values
 		}

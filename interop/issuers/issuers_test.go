@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -134,6 +135,8 @@ func (w *world) cell(t *testing.T, c client, k kind) string {
 		return w.boundToACertificate(t, c, verified, wish{client: "certificate", resource: audience})
 	case certificateAsked:
 		return w.boundToACertificate(t, c, asked, wish{client: "certificate", resource: w.issuer.opaque})
+	case certificateHeader:
+		return w.certificateInAHeader(t, c.open(t, w, wish{client: "certificate", resource: audience}))
 	case bearerRefused:
 		s := c.open(t, w, wish{client: "bearer", resource: audience})
 		return w.expect(t, 401, s.call(t, w.service.URL+verified), "")
@@ -207,6 +210,20 @@ func (w *world) boundToACertificate(t *testing.T, c client, path string, wish wi
 		w.expect(t, 401, thief.send(t, w.files.client(nil), w.service.URL+unbound, bearer(s.token())), "where bearer tokens pass")
 	}
 	w.expect(t, 200, s.call(t, url), "again")
+	return good + ", " + stolen
+}
+
+// certificateInAHeader: the test is a terminator that passes on the certificate as nginx does.
+func (w *world) certificateInAHeader(t *testing.T, s session) string {
+	from := func(client *mtlspoptest.Client) int {
+		header := bearer(s.token())
+		mtlspoptest.Forward(header, certificateField, mtlspoptest.Nginx(client))
+		return thief{w}.send(t, w.files.client(nil), w.service.URL+behind, header)
+	}
+	good := w.expect(t, 200, from(w.files.machine), "")
+	stolen := w.expect(t, 401, from(w.files.another), "stolen")
+	w.expect(t, 401, thief{w}.send(t, w.files.client(nil), w.service.URL+behind, bearer(s.token())), "no certificate")
+	w.expect(t, 401, s.call(t, w.service.URL+behind), "the certificate of the connection, which is the terminator's")
 	return good + ", " + stolen
 }
 

@@ -19,6 +19,7 @@ const (
 	dpopNonces        kind = "DPoP, nonces"
 	certificateJWT    kind = "certificate, JWT"
 	certificateAsked  kind = "certificate, introspection"
+	certificateHeader kind = "certificate in a header"
 	bearerRefused     kind = "bearer refused"
 	bearerAllowed     kind = "bearer allowed"
 	privateKeyJWT     kind = "private_key_jwt"
@@ -26,7 +27,7 @@ const (
 )
 
 var kinds = []kind{dpopJWT, dpopAsked, dpopSigned, dpopNonces, certificateJWT, certificateAsked,
-	bearerRefused, bearerAllowed, privateKeyJWT, clientCredentials}
+	certificateHeader, bearerRefused, bearerAllowed, privateKeyJWT, clientCredentials}
 
 // matrix is what came of each client with each kind of token, for one issuer.
 type matrix struct {

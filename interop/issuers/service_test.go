@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -43,8 +44,11 @@ const (
 	asked    = "/asked"    // tokens by introspection, bound ones only
 	signed   = "/signed"   // the same, with signed answers
 	nonces   = "/nonces"   // JWTs, and proofs with nonces
+	behind   = "/behind"   // JWTs, with the certificate in certificateField
 	unbound  = "/unbound"  // JWTs, bound or not
 	basic    = "/basic"    // client id and secret as well
+
+	certificateField = "X-Client-Cert" // of a terminator on the loopback interface
 )
 
 // newService starts a service whose guards do not know the issuer yet.
@@ -95,6 +99,8 @@ func (s *service) guard(t *testing.T, w *world) {
 		signed:   {middleware.WithTokens(ask(oidc.WithSignedAnswers()), nil), proofs, certificates},
 		nonces: {middleware.WithTokens(jwts, nil), certificates, middleware.ExposeHeaders(),
 			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
+		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
+			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
 		unbound: {middleware.WithTokens(jwts, nil), proofs, certificates, middleware.AllowUnbound()},
 		basic:   {middleware.WithTokens(jwts, nil), middleware.WithClientCredentials(callers, nil), middleware.AllowUnbound()},
 	} {
