@@ -117,7 +117,7 @@ func (w *world) run(t *testing.T) {
 	}
 	w.results.expectEvents(4)
 	t.Run("rotation", w.rotation)
-	t.Run("restart", w.restart)
+	t.Run("restart", w.restart) // The last one, since what it starts ends with it.
 }
 
 // cell is one cell of the matrix.
