@@ -42,7 +42,7 @@ func newKeycloak(t *testing.T, w *world) *issuer {
 			"--truststore-paths="+w.files.authority,
 			"--https-certificate-file="+w.files.serverCert, "--https-certificate-key-file="+w.files.serverKey)
 		cmd.Env = append(os.Environ(), "KC_BOOTSTRAP_ADMIN_USERNAME=admin", "KC_BOOTSTRAP_ADMIN_PASSWORD=admin",
-			"INTEROP_SERVICE="+w.service.URL, "JAVA_OPTS_APPEND=-Xmx768m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC") // It lives for minutes.
+			"INTEROP_SERVICE="+w.service.URL, "JAVA_OPTS_APPEND=-Xmx768m -XX:TieredStopAtLevel=1") // It lives for minutes.
 		running = launch(t, cmd)
 		k.waitFor(t, running)
 	}
