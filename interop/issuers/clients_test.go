@@ -52,7 +52,7 @@ func (l library) name() string    { return l.title }
 func (l library) can(k kind) bool { return slices.Contains(l.kinds, k) }
 
 func (l library) open(t *testing.T, w *world, wish wish) session {
-	s := &nodeSession{node: w.node(t), id: l.title + " " + rand.Text()}
+	s := &nodeSession{node: w.node, id: l.title + " " + rand.Text()}
 	command := map[string]any{
 		"do": "token", "library": l.title, "issuer": w.issuer.url,
 		"client": wish.client, "resource": wish.resource, "dpop": wish.dpop,

@@ -44,8 +44,8 @@ type world struct {
 
 	signing *ecdsa.PrivateKey // of the client "signed"
 	top     *testing.T        // the test that this world is for
-	running *node
-	browser *browser
+	node    *node             // runs the clients from npm
+	browser *browser          // nil until it is needed
 }
 
 func newWorld(t *testing.T) *world {
@@ -53,12 +53,6 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	f := newFiles(t)
 	return &world{top: t, files: f, service: newService(t, f), signing: key}
-}
-
-// node returns the process of the npm clients.
-func (w *world) node(t *testing.T) *node {
-	require.NotNil(t, w.running)
-	return w.running
 }
 
 // signedKey is the private key of the client "signed".
@@ -88,7 +82,7 @@ func (w *world) meet(t *testing.T, i *issuer) {
 	require.NoError(t, json.NewDecoder(resp.Body).Decode(&metadata))
 	i.tokenEndpoint = metadata.TokenEndpoint
 	w.service.guard(t, w)
-	w.running = startNode(t, w.files)
+	w.node = startNode(t, w.files)
 }
 
 var dpopKinds = []kind{dpopJWT, dpopAsked, dpopSigned, dpopNonces}
