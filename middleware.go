@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
@@ -304,7 +305,7 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 	if cnf.JKT != "" {
 		if outer.provedKeyTo(g.dpop) && outer.Proof.Thumbprint == cnf.JKT {
 			v.Proof = outer.Proof
-		} else if v.Proof, err = g.dpop.Verify(r, v.raw, cnf.JKT); err != nil {
+		} else if v.Proof, err = g.verifyProof(r, v); err != nil {
 			return err
 		} else if v.Proof == nil {
 			return errNoProof
@@ -323,6 +324,14 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 		v.bindingTime = time.Since(begin)
 	}
 	return nil
+}
+
+// verifyProof spares the hash of a token that is known by its hash already.
+func (g *Guard) verifyProof(r *http.Request, v *verified) (*dpop.Proof, error) {
+	if hash, ok := v.Token.Hash(); ok {
+		return g.dpop.VerifyHash(r, hash, v.Token.Confirmation.JKT)
+	}
+	return g.dpop.Verify(r, v.raw, v.Token.Confirmation.JKT)
 }
 
 // Wrap returns a handler that passes to next the requests that [Guard.Check]

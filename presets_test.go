@@ -201,3 +201,21 @@ func TestNestedGuardsShareAProofOnlyForTheSameBinding(t *testing.T) {
 	require.True(t, nest(w.certRequest("/r"), cert, cert))
 	require.False(t, nest(w.certRequest("/r"), cert, oidc.Confirmation{X5T: mtlspoptest.SelfSigned(t, "other").Thumbprint()}))
 }
+
+func TestAnInnerGuardAsksMoreOfACertificateThanTheOuterOne(t *testing.T) {
+	w := newWorld(t)
+	tokens, err := w.fapiTokens()
+	require.NoError(t, err)
+	build := func(opts ...mtlspop.Option) *middleware.Guard {
+		g, err := middleware.New(middleware.WithTokens(tokens, nil), middleware.WithMTLS(mtlspop.New(opts...)))
+		require.NoError(t, err)
+		return g
+	}
+	called := false
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true })
+	plain, rooted := build(), build(mtlspop.WithRoots(mtlspoptest.NewCA(t, "root").Pool()))
+	plain.Wrap(rooted.Wrap(handler)).ServeHTTP(httptest.NewRecorder(), w.certRequest("/r"))
+	require.False(t, called, "a self-signed certificate is enough for the outer guard only")
+	plain.Wrap(plain.Wrap(handler)).ServeHTTP(httptest.NewRecorder(), w.certRequest("/r"))
+	require.True(t, called)
+}
