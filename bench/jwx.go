@@ -24,12 +24,12 @@ type jwx struct {
 }
 
 func newJWX(ctx context.Context, w *World) (*jwx, error) {
-	cache, err := jwk.NewCache(ctx, httprc.NewClient(httprc.WithHTTPClient(w.Issuer.Client())))
+	cache, err := jwk.NewCache(ctx, httprc.NewClient())
 	if err != nil {
 		return nil, err
 	}
 	url := w.Issuer.Endpoint(oidctest.KeySet)
-	if err := cache.Register(ctx, url); err != nil {
+	if err := cache.Register(ctx, url, jwk.WithHTTPClient(w.Issuer.Client())); err != nil {
 		return nil, err
 	}
 	keys, err := cache.CachedSet(url)
