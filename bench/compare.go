@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -21,18 +20,19 @@ type Work struct {
 
 // Cost is what one run takes.
 type Cost struct {
-	Ratio  float64       // the time by that of the baseline: the median of all rounds
-	Time   time.Duration // the median of all rounds
+	Ratio  float64       // the time by that of the baseline
+	Time   time.Duration // of one run
 	Allocs float64       // objects
 	Bytes  float64       // allocated
 }
 
 // Compare measures subject and baseline by turns, in rounds of batch runs each,
-// so that both see the same machine. The first error of either ends it.
+// so that both see the same machine. Of either it takes the fastest decile of the
+// rounds, since on a busy machine the slower ones have waited for other processes.
+// The first error of either ends it.
 func Compare(baseline, subject Work, rounds, batch int) (Cost, error) {
 	const baselineBatch = 8
-	var ratios []float64
-	var times []time.Duration
+	var times, baselines []time.Duration
 	var allocs, bytes uint64
 	for round := range rounds + 1 {
 		one, err := timed(baseline, baselineBatch)
@@ -52,13 +52,14 @@ func Compare(baseline, subject Work, rounds, batch int) (Cost, error) {
 		if round == 0 {
 			continue // Caches fill, and keys are fetched.
 		}
-		ratios = append(ratios, float64(all)/float64(batch)/(float64(one)/baselineBatch))
+		baselines = append(baselines, one/baselineBatch)
 		times = append(times, all/time.Duration(batch))
 		allocs += after.Mallocs - before.Mallocs
 		bytes += after.TotalAlloc - before.TotalAlloc
 	}
 	runs := float64(rounds * batch)
-	return Cost{median(ratios), median(times), float64(allocs) / runs, float64(bytes) / runs}, nil
+	one, each := decile(baselines), decile(times)
+	return Cost{float64(each) / float64(one), each, float64(allocs) / runs, float64(bytes) / runs}, nil
 }
 
 func timed(w Work, n int) (time.Duration, error) {
@@ -74,9 +75,9 @@ func timed(w Work, n int) (time.Duration, error) {
 	return time.Since(begin), nil
 }
 
-func median[T cmp.Ordered](values []T) T {
+func decile(values []time.Duration) time.Duration {
 	slices.Sort(values)
-	return values[len(values)/2]
+	return values[len(values)/10]
 }
 
 // RawVerification is the unit: one signature of P-256, by crypto/ecdsa.

@@ -15,7 +15,7 @@ import (
 
 var (
 	update = flag.Bool("update", false, "measure for longer, and write the result to README.md")
-	rounds = flag.Int("rounds", 0, "of 8 requests each; 0: 3, or 100 with -update")
+	rounds = flag.Int("rounds", 0, "of 4 requests each; 0: 3, or 200 with -update")
 )
 
 // TestTable measures what README.md shows. Without -update it only makes sure
@@ -23,7 +23,7 @@ var (
 func TestTable(t *testing.T) {
 	n := cmp.Or(*rounds, 3)
 	if *update {
-		n = cmp.Or(*rounds, 100)
+		n = cmp.Or(*rounds, 200)
 	}
 	w := NewWorld(t)
 	contenders := Contenders(t, w)
@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 	for _, row := range rows {
 		for i, c := range contenders {
 			if subject, ok := row.work(c, i == 0); ok {
-				cost, err := Compare(RawVerification(), subject, n, 8)
+				cost, err := Compare(RawVerification(), subject, n, 4)
 				if err != nil {
 					t.Fatal(row.name, c.Name(), err)
 				}
