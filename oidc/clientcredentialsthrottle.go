@@ -49,7 +49,7 @@ func (t *throttle) client(key *[sha256.Size]byte, id string) (sum [sha256.Size]b
 func (t *throttle) take(client [sha256.Size]byte, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if over := t.all.Sub(now) - (globalBurst-1)*globalEvery; over > 0 {
+	if over := later(t.all, now).Sub(now) - (globalBurst-1)*globalEvery; over > 0 {
 		return over
 	}
 	empty := later(t.ids[client], now)

@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func verify(t testing.TB, v interface {
+func accept(t testing.TB, v interface {
 	VerifyToken(context.Context, string) (*oidc.Token, error)
 }, token string) *oidc.Token {
 	t.Helper()
@@ -52,10 +53,10 @@ func TestIntrospectionMemory(t *testing.T) {
 				}
 				as.introspect = saying(goodAnswer(edit, with("cnf", map[string]any{"jkt": thumbprint43})))
 				i := newIntrospector(t, as, c.opts...)
-				verify(t, i, "opaque")
+				accept(t, i, "opaque")
 				if c.live > 0 {
 					time.Sleep(c.live - time.Nanosecond)
-					require.Equal(t, thumbprint43, verify(t, i, "opaque").Confirmation.JKT, "INTRO-2.2-04 cnf is enforced on remembered answers")
+					require.Equal(t, thumbprint43, accept(t, i, "opaque").Confirmation.JKT, "INTRO-2.2-04 cnf is enforced on remembered answers")
 					require.Len(t, as.asked(), 1)
 					time.Sleep(time.Nanosecond)
 				}
@@ -64,12 +65,24 @@ func TestIntrospectionMemory(t *testing.T) {
 			})
 		})
 	}
+	t.Run("INTRO-2.2-03 an active answer that we refuse is remembered as a refusal", func(t *testing.T) {
+		for _, edit := range []func(map[string]any){with("exp", 1), with("aud", "x"), with("cnf", 1)} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(edit))
+			i := newIntrospector(t, as)
+			for range 3 {
+				_, err := i.VerifyToken(t.Context(), "opaque")
+				require.Equal(t, "invalid_token", code(err))
+			}
+			require.Len(t, as.asked(), 1)
+		}
+	})
 	t.Run("INTRO-4-01 a token that is revoked is noticed, and its answer forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
 			as.introspect = saying(goodAnswer())
 			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 			as.introspect = saying(map[string]any{"active": false})
 			time.Sleep(time.Minute)
 			_, err := i.VerifyToken(t.Context(), "opaque")
@@ -94,18 +107,43 @@ func TestIntrospectionMemory(t *testing.T) {
 			time.Sleep(10*time.Second - 1)
 			_, err := i.VerifyToken(t.Context(), "opaque")
 			require.Equal(t, oidc.ErrInactive, err)
-			time.Sleep(1)
-			verify(t, i, "opaque")
+			time.Sleep(time.Nanosecond)
+			accept(t, i, "opaque")
+		})
+	})
+	t.Run("INTRO-4-03 when there is no room for another refusal, the one that ends first is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(map[string]any{"active": false})
+			i := newIntrospector(t, as, oidc.WithCacheSize(8), oidc.WithRefusalLifetime(time.Minute))
+			refuse := func(n, wantAsked int) {
+				t.Helper()
+				_, err := i.VerifyToken(t.Context(), fmt.Sprint("t", n))
+				require.Equal(t, oidc.ErrInactive, err)
+				require.Len(t, as.asked(), wantAsked)
+				time.Sleep(time.Second)
+			}
+			for n := range 8 {
+				refuse(n, n+1)
+			}
+			for n := range 8 {
+				refuse(n, 8)
+			}
+			refuse(8, 9)
+			for n := 1; n <= 8; n++ {
+				refuse(n, 9)
+			}
+			refuse(0, 10)
 		})
 	})
 	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
 		i := newIntrospector(t, as)
-		verify(t, i, "opaque").Confirmation.JKT = "forged"
-		verify(t, i, "opaque").Subject = "mallory"
-		require.Equal(t, "alice", verify(t, i, "opaque").Subject)
-		require.Empty(t, verify(t, i, "opaque").Confirmation)
+		accept(t, i, "opaque").Confirmation.JKT = "forged"
+		accept(t, i, "opaque").Subject = "mallory"
+		require.Equal(t, "alice", accept(t, i, "opaque").Subject)
+		require.Empty(t, accept(t, i, "opaque").Confirmation)
 	})
 	t.Run("each token has its own answer", func(t *testing.T) {
 		as := newFakeAS()
@@ -138,7 +176,7 @@ func TestIntrospectionFlights(t *testing.T) {
 			i := newIntrospector(t, as, oidc.WithAnswerLifetime(time.Minute))
 			var wg sync.WaitGroup
 			for range 100 {
-				wg.Go(func() { verify(t, i, "opaque") })
+				wg.Go(func() { accept(t, i, "opaque") })
 			}
 			wg.Wait()
 			require.Len(t, as.asked(), 1)
@@ -188,10 +226,51 @@ func TestIntrospectionFlights(t *testing.T) {
 			i := newIntrospector(t, as)
 			var wg sync.WaitGroup
 			for n := range 500 {
-				wg.Go(func() { verify(t, i, fmt.Sprint("t", n)) })
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
 			}
 			wg.Wait()
 			require.EqualValues(t, 128, most.Load())
+		})
+	})
+	t.Run("INTRO-4-03 callers with one token ask once, also those that had to queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			for range 100 {
+				wg.Go(func() { accept(t, i, "queued") })
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 129)
+		})
+	})
+	t.Run("INTRO-4-03 who queues gives up with its context, or when a flight would", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) { time.Sleep(time.Minute) }
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := i.VerifyToken(ctx, "queued")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireOutage(t, err)
+			_, err = i.VerifyToken(t.Context(), "queued")
+			require.ErrorContains(t, err, "too many questions")
+			requireOutage(t, err)
+			wg.Wait()
 		})
 	})
 	t.Run("INTRO-2.3-01 an issuer that never answers is given up on after ten seconds", func(t *testing.T) {
@@ -224,25 +303,25 @@ func TestStaleAnswers(t *testing.T) {
 		lenient := newIntrospector(t, as, oidc.WithStaleAnswers(time.Minute))
 		long := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
 		for _, i := range []*oidc.Introspector{strict, lenient, long} {
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 		}
 		as.down.Store(true)
 		time.Sleep(time.Minute)
 
 		_, err := strict.VerifyToken(t.Context(), "opaque")
 		requireOutage(t, err)
-		verify(t, lenient, "opaque")
+		accept(t, lenient, "opaque")
 		_, err = lenient.VerifyToken(t.Context(), "unknown")
 		requireOutage(t, err)
 
 		time.Sleep(time.Minute - time.Nanosecond)
-		verify(t, lenient, "opaque")
+		accept(t, lenient, "opaque")
 		time.Sleep(time.Nanosecond)
 		_, err = lenient.VerifyToken(t.Context(), "opaque")
 		requireOutage(t, err)
 
 		time.Sleep(time.Minute - time.Nanosecond)
-		verify(t, long, "opaque")
+		accept(t, long, "opaque")
 		time.Sleep(time.Nanosecond) // exp
 		_, err = long.VerifyToken(t.Context(), "opaque")
 		requireOutage(t, err)
@@ -252,12 +331,12 @@ func TestStaleAnswers(t *testing.T) {
 			as := newFakeAS()
 			as.introspect = saying(goodAnswer())
 			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 			as.introspect = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 			time.Sleep(time.Minute)
 			start := time.Now()
 			for range 100 {
-				verify(t, i, "opaque")
+				accept(t, i, "opaque")
 			}
 			require.Equal(t, 10*time.Second, time.Since(start))
 		})
@@ -278,7 +357,7 @@ func TestKilledIssuer(t *testing.T) {
 		}
 		i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
 		for n := range 8 {
-			verify(t, i, fmt.Sprint("good", n))
+			accept(t, i, fmt.Sprint("good", n))
 		}
 		var wg sync.WaitGroup
 		for worker := range 8 {
@@ -352,14 +431,14 @@ func TestFlood(t *testing.T) {
 	t.Parallel()
 	tokens := 1_000_000
 	if testing.Short() || raceDetector {
-		tokens = 100_000
+		tokens = 50_000
 	}
 	f := new(flood)
 	i, err := oidc.NewIntrospector(fakeIssuer, fakeAudience, oidc.PublicClient("api"), oidc.WithCacheSize(1000), oidc.WithAnswerLifetime(time.Hour),
 		oidc.WithHTTPClient(&http.Client{Transport: f}), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
 	require.NoError(t, err)
 	const good = "known"
-	verify(t, i, good)
+	accept(t, i, good)
 	before := heap()
 	var wg sync.WaitGroup
 	for worker := range 4 {
@@ -385,6 +464,54 @@ func TestFlood(t *testing.T) {
 	require.Less(t, heap(), before+8<<20)
 }
 
+func TestFloodOfGoodTokens(t *testing.T) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as, oidc.WithCacheSize(100))
+	for n := range 2000 {
+		accept(t, i, fmt.Sprint(n))
+	}
+	active, _ := oidc.Remembered(i)
+	require.LessOrEqual(t, active, 100)
+}
+
+func TestRememberedAnswerCostsOneToken(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as)
+	token := strings.Repeat("t", 900)
+	accept(t, i, token)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), token) }), 1.0)
+	as.introspect = saying(map[string]any{"active": false})
+	_, _ = i.VerifyToken(t.Context(), "refused")
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), "refused") }))
+}
+
+func BenchmarkRememberedAnswer(b *testing.B) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(b, as, oidc.WithAnswerLifetime(time.Hour))
+	token := strings.Repeat("t", 900)
+	accept(b, i, token)
+	b.Run("baseline SHA-256 of the token", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sha256.Sum256([]byte(token))
+		}
+	})
+	b.Run("VerifyToken", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := i.VerifyToken(context.Background(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -399,13 +526,13 @@ func TestSharedCache(t *testing.T) {
 			as.introspect = saying(goodAnswer(with("cnf", map[string]any{"x5t#S256": thumbprint43})))
 			shared := new(sharedMap)
 			one, two := newIntrospector(t, as, oidc.WithSharedCache(shared)), newIntrospector(t, as, oidc.WithSharedCache(shared))
-			verify(t, one, "opaque")
+			accept(t, one, "opaque")
 			require.Equal(t, time.Minute, shared.ttl)
 			time.Sleep(40 * time.Second)
-			require.Equal(t, thumbprint43, verify(t, two, "opaque").Confirmation.X5T)
+			require.Equal(t, thumbprint43, accept(t, two, "opaque").Confirmation.X5T)
 			require.Len(t, as.asked(), 1)
 			time.Sleep(20 * time.Second)
-			verify(t, two, "opaque")
+			accept(t, two, "opaque")
 			require.Len(t, as.asked(), 2, "a minute after the question, whoever asked it")
 		})
 	})
@@ -413,7 +540,7 @@ func TestSharedCache(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
 		shared := new(sharedMap)
-		verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque-token-material")
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque-token-material")
 		for key, value := range shared.values {
 			require.NotContains(t, string(key[:])+string(value), "opaque-token-material")
 		}
@@ -431,8 +558,8 @@ func TestSharedCache(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
 		i := newIntrospector(t, as, oidc.WithSharedCache(&sharedMap{err: oidc.ErrInactive}))
-		verify(t, i, "opaque")
-		verify(t, i, "opaque")
+		accept(t, i, "opaque")
+		accept(t, i, "opaque")
 		require.Len(t, as.asked(), 1)
 	})
 	t.Run("IJWT-X-01 an answer under another token's key is none", func(t *testing.T) {
@@ -441,20 +568,20 @@ func TestSharedCache(t *testing.T) {
 			writeJSON(w, 200, goodAnswer(with("sub", r.PostFormValue("token"))))
 		}
 		shared := new(sharedMap)
-		verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "alice")
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "alice")
 		var good []byte
 		for _, v := range shared.values {
 			good = v
 		}
 		// Whatever key is asked for, the store says what it knows of alice.
 		lying := lyingCache(good)
-		require.Equal(t, "bob", verify(t, newIntrospector(t, as, oidc.WithSharedCache(lying)), "bob").Subject)
+		require.Equal(t, "bob", accept(t, newIntrospector(t, as, oidc.WithSharedCache(lying)), "bob").Subject)
 	})
 	t.Run("a value that is cut, empty, or not ours is none", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
 		shared := new(sharedMap)
-		verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
 		var key [32]byte
 		for k := range shared.values {
 			key = k
@@ -463,7 +590,7 @@ func TestSharedCache(t *testing.T) {
 		for _, bad := range [][]byte{nil, {}, good[:20], good[:41], good[:len(good)-2], append([]byte{9}, good[1:]...)} {
 			shared.values[key] = bad
 			asked := len(as.asked())
-			verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+			accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
 			require.Len(t, as.asked(), asked+1, "%q", bad)
 		}
 	})
@@ -471,7 +598,7 @@ func TestSharedCache(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
 		shared := new(sharedMap)
-		verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
 		other, err := oidc.NewIntrospector(fakeIssuer, "https://other.example", oidc.ClientSecretBasic("api", "s3cret"),
 			oidc.WithHTTPClient(as.client()), oidc.WithSharedCache(shared), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
 		require.NoError(t, err)
@@ -484,16 +611,16 @@ func TestSharedCache(t *testing.T) {
 			as := newFakeAS()
 			as.introspect = saying(goodAnswer())
 			shared := new(sharedMap)
-			verify(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+			accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
 			for _, v := range shared.values {
 				copy(v[33:], []byte{0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 			}
 			i := newIntrospector(t, as, oidc.WithSharedCache(shared))
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 			require.Len(t, as.asked(), 1)
 			shared.values = nil
 			time.Sleep(time.Minute)
-			verify(t, i, "opaque")
+			accept(t, i, "opaque")
 			require.Len(t, as.asked(), 2)
 		})
 	})

@@ -73,7 +73,7 @@ func parseSetKey(raw []byte) (Key, Error) {
 	use, _ := unquoted(j.use)
 	key.Use, key.Algorithm = string(use), string(j.alg)
 	j.trimModulus()
-	key.Public, fault = j.public()
+	key.Public, fault = j.setKey()
 	if fault == 0 && key.Algorithm != "" && key.Usable(key.Algorithm) != nil {
 		fault = ErrKeyMismatch
 	}

@@ -17,6 +17,7 @@ type configuration struct {
 	file    string
 	line    string // that sets the field; in the file unless it stands instead of the file's own
 	instead string // of the file's line
+	also    string // a further line behind it, for chains
 	header  string
 	format  mtlspop.Format
 
@@ -100,18 +101,63 @@ func (c configuration) text(t *testing.T, replacements ...string) string {
 		text = strings.Replace(text, c.instead, c.line, 1)
 	}
 	require.Equal(t, 1, strings.Count(text, c.line), "%s has its line once", c.file)
+	text = strings.Replace(text, c.line, c.line+"\n"+c.also, 1)
 	for i := 0; i < len(replacements); i += 2 {
 		require.Contains(t, text, replacements[i])
 	}
 	return strings.NewReplacer(replacements...).Replace(text)
 }
 
+const (
+	haproxyChain = "http-request set-header Client-Cert-Chain :%[ssl_c_chain_der,base64]: if { ssl_c_used }"
+	apacheChain  = `RequestHeader set X-Client-Chain0 "%{SSL_CLIENT_CERT_CHAIN_0}s"`
+)
+
 func TestTheDocumentationQuotesLinesThatAreTested(t *testing.T) {
-	docs, err := os.ReadFile("../../mtlspop/format.go")
+	formats, err := os.ReadFile("../../mtlspop/format.go")
 	require.NoError(t, err)
 	for _, c := range configurations() {
 		if !c.mistake {
-			require.Contains(t, string(docs), c.line, c.name)
+			require.Contains(t, string(formats), c.line, c.name)
 		}
 	}
+	for language, file := range map[string]string{
+		"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "apache": "httpd.conf", "caddy": "Caddyfile",
+	} {
+		whole, err := os.ReadFile(file)
+		require.NoError(t, err)
+		lines := trimmedLines(string(whole))
+		quoted := quotes(t, language)
+		require.NotEmpty(t, quoted, language)
+		for _, line := range quoted {
+			require.Contains(t, lines, line, file)
+		}
+	}
+	options, err := os.ReadFile("../../mtlspop/options.go")
+	require.NoError(t, err)
+	require.Contains(t, string(options), haproxyChain)
+	require.Contains(t, string(options), apacheChain)
+}
+
+// quotes returns the lines of the page's blocks in a language.
+func quotes(t *testing.T, language string) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/terminators.md")
+	require.NoError(t, err)
+	var lines []string
+	for _, block := range strings.Split(string(page), "```"+language+"\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		lines = append(lines, trimmedLines(block)...)
+	}
+	return lines
+}
+
+func trimmedLines(text string) []string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

@@ -18,8 +18,9 @@ import (
 type crl struct {
 	number     *big.Int // nil if the list has none
 	nextUpdate time.Time
-	expires    time.Time // nextUpdate, or the operator's ceiling if that comes first
-	size       int64     // of the DER, for which the serials stand in
+	expires    time.Time         // nextUpdate, or the operator's ceiling if that comes first
+	size       int64             // of the DER, for which the serials stand in
+	sum        [sha256.Size]byte // of the DER
 	scope      scope
 	revoked    map[string]struct{} // serial numbers, big-endian
 }
@@ -53,17 +54,23 @@ func (c *Checker) fetchList(ctx context.Context, key listKey, issuer *x509.Certi
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now, sum := time.Now(), sha256.Sum256(der)
+	held, ok := c.lists.peek(key)
+	ok = ok && now.Before(held.nextUpdate)
+	if ok && held.sum == sum { // Parsing a list of some megabytes takes a second.
+		return held.renewed(c.ceiling(held.nextUpdate)), nil
+	}
 	fresh, err := readList(der, issuer, now)
 	if err != nil {
 		return nil, err
 	}
 	// The replicas of a distribution point are not updated at once, and somebody on the way can send an old list that has
 	// not expired: a certificate that was revoked must not become good again by either.
-	if held, ok := c.lists.peek(key); ok && held.newerThan(fresh) && now.Before(held.nextUpdate) {
-		fresh = held.clone()
+	if ok && held.newerThan(fresh) {
+		fresh, sum = held, held.sum
 	}
-	fresh.expires = c.ceiling(fresh.nextUpdate)
+	fresh = fresh.renewed(c.ceiling(fresh.nextUpdate))
+	fresh.sum = sum
 	return fresh, nil
 }
 
@@ -71,10 +78,11 @@ func (l *crl) newerThan(other *crl) bool {
 	return l.number != nil && other.number != nil && l.number.Cmp(other.number) > 0
 }
 
-// clone shares the serials, which are never written again, but not the time that the list is remembered for.
-func (l *crl) clone() *crl {
-	copied := *l
-	return &copied
+// renewed returns a copy of l that is remembered until expires. The serials, which are never written again, are shared.
+func (l *crl) renewed(expires time.Time) *crl {
+	renewed := *l
+	renewed.expires = expires
+	return &renewed
 }
 
 // readList makes the checks of RFC 5280, section 6.3.3, that need no certificate but the issuer's.

@@ -1,8 +1,17 @@
 package revocation
 
 import (
+	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"io"
+	"math/big"
+	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -118,4 +127,50 @@ func TestHostsAreForgottenAfterTheLastFetch(t *testing.T) {
 	}
 	require.Len(t, s.hosts, 1)
 	require.Contains(t, s.hosts, "b")
+}
+
+// sends is a transport that sends der.
+type sends struct{ der []byte }
+
+func (s *sends) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(s.der))}, nil
+}
+
+func TestAListThatHasNotChangedIsNotParsedAgain(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	ca, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	newList := func(number int64) []byte {
+		list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+			Number: big.NewInt(number), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
+		}, ca, key)
+		require.NoError(t, err)
+		return list
+	}
+
+	server := &sends{newList(1)}
+	c, err := New(WithCacheTTL(time.Nanosecond), WithTransport(server))
+	require.NoError(t, err)
+	at := listKey{url: "http://127.0.0.1/"}
+	fetch := func() uintptr {
+		list, err := c.lists.get(t.Context(), at, func(ctx context.Context) (*crl, error) { return c.fetchList(ctx, at, ca) })
+		require.NoError(t, err)
+		return reflect.ValueOf(list.revoked).Pointer()
+	}
+	first := fetch()
+	require.Equal(t, first, fetch())
+	server.der = newList(2)
+	second := fetch()
+	require.NotEqual(t, first, second)
+	require.Equal(t, second, fetch())
+	server.der = newList(1)
+	require.Equal(t, second, fetch(), "an older list")
+	server.der = nil
+	_, err = c.fetchList(t.Context(), at, ca)
+	require.Error(t, err)
 }

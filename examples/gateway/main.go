@@ -1,0 +1,49 @@
+// Gateway is a reverse proxy that reads Kong's declarative configuration and
+// guards what is behind it as Kong's openid-connect plugin does, with package
+// middleware and httputil.ReverseProxy and nothing else. README.md says how to
+// start, and which keys it knows.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// The exit statuses.
+const (
+	exitFailed = 1 // something broke
+	exitUsage  = 2 // the command line or the file is wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	s, err := parseSettings(args, stderr)
+	if errors.Is(err, errHelp) {
+		return 0
+	}
+	if err == nil {
+		err = s.start(slog.New(slog.NewTextHandler(stderr, nil)))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	if err := s.serve(ctx, stdout); err != nil {
+		fmt.Fprintln(stderr, "gateway:", err)
+		return exitFailed
+	}
+	return 0
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+)
+
+// settings are what the command line says.
+type settings struct {
+	config, listen   string
+	certFile, key    string
+	admin            string
+	issuerCA, nonces string
+	drain            time.Duration
+	deployment       deployment
+
+	server *server
+}
+
+var errHelp = flag.ErrHelp
+
+func parseSettings(args []string, stderr io.Writer) (*settings, error) {
+	s := &settings{}
+	var problems []error
+	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&s.config, "config", "", "Kong's declarative configuration, a YAML `file`")
+	flags.StringVar(&s.listen, "listen", "127.0.0.1:8443", "`address` to serve; port 0 picks one")
+	flags.StringVar(&s.certFile, "tls-cert", "", "certificate chain of the server, a PEM `file`; without it plain HTTP, for behind a terminator")
+	flags.StringVar(&s.key, "tls-key", "", "its private key, a PEM `file`")
+	flags.StringVar(&s.admin, "admin", "", "`address` to serve /openid-connect/issuers and /openid-connect/jwks on, in plain HTTP")
+	flags.StringVar(&s.issuerCA, "issuer-ca", "", "CAs of the issuers' TLS certificates, a PEM `file`; by default those of the system")
+	flags.StringVar(&s.nonces, "nonce-key", "", "`file` of 32 octets or more that all replicas share, for dpop_use_nonce; by default a key of this process")
+	flags.Func("profile", "how the issuers spell their tokens: `name` of a profile of package oidc; by default their URLs tell", func(v string) (err error) {
+		s.deployment.profile, err = profileNamed(v)
+		return err
+	})
+	flags.DurationVar(&s.drain, "drain", 10*time.Second, "how long requests under way may take after SIGTERM")
+	list := func(name, usage string, add func(string) error) {
+		flags.Func(name, usage+"; can be given several times", add)
+	}
+	list("public-origin", "`origin` that clients use, such as https://api.example; by default the address", func(v string) error {
+		s.deployment.origins = append(s.deployment.origins, v)
+		return nil
+	})
+	list("internal-host", "`host` that a terminator in front writes in the place of the client's", func(v string) error {
+		s.deployment.internalHosts = append(s.deployment.internalHosts, v)
+		return nil
+	})
+	list("trusted-proxy", "`CIDR` of the terminators in front", func(v string) error {
+		prefix, err := netip.ParsePrefix(v)
+		s.deployment.trusted = append(s.deployment.trusted, prefix)
+		return err
+	})
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		problems = append(problems, fmt.Errorf("gateway: there are no arguments beside flags: %q", flags.Args()))
+	}
+	if s.config == "" {
+		problems = append(problems, errors.New("gateway: -config is missing"))
+	}
+	if (s.certFile == "") != (s.key == "") {
+		problems = append(problems, errors.New("gateway: -tls-cert and -tls-key need each other"))
+	}
+	problems = append(problems, s.readRoots(), s.readNonceKey())
+	return s, errors.Join(problems...)
+}
+
+func (s *settings) readRoots() error {
+	if s.issuerCA == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(s.issuerCA)
+	if err != nil {
+		return fmt.Errorf("gateway: -issuer-ca: %w", err)
+	}
+	s.deployment.issuerRoots = x509.NewCertPool()
+	if !s.deployment.issuerRoots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("gateway: -issuer-ca: %s has no certificate in PEM", s.issuerCA)
+	}
+	return nil
+}
+
+func (s *settings) readNonceKey() (err error) {
+	if s.nonces == "" {
+		s.deployment.nonceKey = make([]byte, 32)
+		rand.Read(s.deployment.nonceKey)
+		return nil
+	}
+	if s.deployment.nonceKey, err = os.ReadFile(s.nonces); err != nil {
+		return fmt.Errorf("gateway: -nonce-key: %w", err)
+	}
+	return nil
+}
+
+// tlsConfig is that of the server, nil for plain HTTP.
+func (s *settings) tlsConfig() (*tls.Config, error) {
+	if s.certFile == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(s.certFile, s.key)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: -tls-cert: %w", err)
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, nil
+}
+
+// originOf is what clients call a server that nobody has named.
+func originOf(scheme string, listener net.Listener) (string, error) {
+	address := listener.Addr().(*net.TCPAddr)
+	if address.IP.IsUnspecified() {
+		return "", errors.New("gateway: -public-origin is missing, and -listen is for every address, so that it does not tell")
+	}
+	return scheme + "://" + address.String(), nil
+}

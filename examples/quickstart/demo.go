@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+)
+
+// demo is the [testing.TB] of a program that is no test: the fakes need
+// somebody to clean up after them and to tell what went wrong.
+type demo struct {
+	testing.TB
+	cleanups []func()
+}
+
+// fatal is what Fatalf panics with.
+type fatal string
+
+func (d *demo) Helper()             {}
+func (d *demo) Name() string        { return "quickstart" }
+func (d *demo) Cleanup(f func())    { d.cleanups = append(d.cleanups, f) }
+func (d *demo) Logf(string, ...any) {}
+
+func (d *demo) Fatal(args ...any)                 { panic(fatal(fmt.Sprint(args...))) }
+func (d *demo) Fatalf(format string, args ...any) { panic(fatal(fmt.Sprintf(format, args...))) }
+func (d *demo) Error(args ...any)                 { d.Fatal(args...) }
+func (d *demo) Errorf(format string, args ...any) { d.Fatalf(format, args...) }
+
+// check ends the demo if err is not nil.
+func (d *demo) check(err error) {
+	if err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *demo) cleanUp() {
+	for _, f := range slices.Backward(d.cleanups) {
+		f()
+	}
+}
+
+// tempDir makes a directory that goes away with the demo.
+func (d *demo) tempDir() string {
+	dir, err := os.MkdirTemp("", "quickstart")
+	d.check(err)
+	d.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,483 @@
+package oidc_test
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/stretchr/testify/require"
+)
+
+func newCredentials(t testing.TB, as *fakeAS, opts ...oidc.Option) *oidc.ClientCredentials {
+	t.Helper()
+	c, err := oidc.NewClientCredentials(fakeIssuer, append([]oidc.Option{
+		oidc.WithHTTPClient(as.client()), oidc.WithTokenEndpoint("https://as.example/token"),
+	}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// granting issues tokens to the client id with the secret "right", and answers invalid_client to others.
+func granting(expiresIn any) http.HandlerFunc {
+	var mu sync.Mutex
+	serial := 0
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, secret, _ := r.BasicAuth(); secret != "right" {
+			writeJSON(w, 401, map[string]any{"error": "invalid_client"})
+			return
+		}
+		mu.Lock()
+		serial++
+		answer := map[string]any{"access_token": fmt.Sprint("token-", serial), "token_type": "bearer"}
+		mu.Unlock()
+		if expiresIn != nil {
+			answer["expires_in"] = expiresIn
+		}
+		writeJSON(w, 200, answer)
+	}
+}
+
+func token(t testing.TB, c *oidc.ClientCredentials, id, secret string) string {
+	t.Helper()
+	raw, err := c.Token(t.Context(), id, secret)
+	require.NoError(t, err)
+	return raw
+}
+
+func TestClientCredentialsRequest(t *testing.T) {
+	as := newFakeAS()
+	as.token = granting(300)
+	c := newCredentials(t, as, oidc.WithScopes("a", "b"), oidc.WithTokenParameter("resource", "https://one.example"),
+		oidc.WithTokenParameter("resource", "https://two.example"), oidc.WithTokenParameter("audience", "api"))
+	require.Equal(t, "token-1", token(t, c, "a:pp", "right"))
+	p := as.last(t)
+	require.Equal(t, "Basic "+base64.StdEncoding.EncodeToString([]byte("a%3App:right")), p.header.Get("Authorization"))
+	require.Equal(t, "application/json", p.header.Get("Accept"))
+	require.Equal(t, map[string][]string{
+		"grant_type": {"client_credentials"}, "scope": {"a b"}, "audience": {"api"},
+		"resource": {"https://one.example", "https://two.example"},
+	}, map[string][]string(p.form))
+
+	t.Run("in the body", func(t *testing.T) {
+		as := newFakeAS()
+		as.token = saying(map[string]any{"access_token": "x", "token_type": "Bearer"})
+		token(t, newCredentials(t, as, oidc.WithSecretInBody()), "app", "right")
+		require.Equal(t, map[string][]string{
+			"grant_type": {"client_credentials"}, "client_id": {"app"}, "client_secret": {"right"},
+		}, map[string][]string(as.last(t).form))
+		require.Empty(t, as.last(t).header.Get("Authorization"))
+	})
+	t.Run("requests do not share their form", func(t *testing.T) {
+		as := newFakeAS()
+		as.token = func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Millisecond)
+			writeJSON(w, 200, map[string]any{"access_token": r.PostFormValue("client_id") + r.PostFormValue("client_secret"), "token_type": "Bearer"})
+		}
+		c := newCredentials(t, as, oidc.WithSecretInBody())
+		var wg sync.WaitGroup
+		for n := range 50 {
+			wg.Go(func() {
+				id := fmt.Sprint("app", n)
+				if raw, err := c.Token(t.Context(), id, "right"); raw != id+"right" || err != nil {
+					t.Error(id, raw, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	t.Run("against an issuer, whose token a Verifier accepts", func(t *testing.T) {
+		issuer := oidctest.NewIssuer(t)
+		c, err := oidc.NewClientCredentials(issuer.URL, oidc.WithHTTPClient(issuer.Client()), oidc.WithScopes("orders:read"))
+		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.Prefetch(t.Context()))
+		raw := token(t, c, "client", "secret")
+		require.Equal(t, raw, token(t, c, "client", "secret"))
+		require.Equal(t, 1, issuer.Fetches(oidctest.TokenEndpoint))
+		tok := accept(t, newVerifier(t, issuer), raw)
+		require.Equal(t, []string{"orders:read"}, tok.Scopes)
+		require.False(t, tok.Confirmation.Bound())
+		_, err = c.Token(t.Context(), "client", "wrong")
+		require.Equal(t, oidc.ErrClientRefused, err)
+	})
+}
+
+// TestExpiresIn is the list of what broke for Kong's users.
+func TestExpiresIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		value any
+		live  time.Duration // 0: used once
+	}{
+		"a number":                   {300, 295 * time.Second},
+		"early expiry":               {6, time.Second},
+		"too short to be kept":       {5, 0},
+		"0":                          {0, 0},
+		"negative":                   {-300, 0},
+		"hugely negative":            {rawJSON("-1e999"), 0},
+		"missing":                    {nil, 55 * time.Second},
+		"null":                       {rawJSON("null"), 55 * time.Second},
+		"huge":                       {rawJSON("99999999999999999999"), time.Hour - 5*time.Second},
+		"beyond every number":        {rawJSON("1e999"), time.Hour - 5*time.Second},
+		"fractional":                 {300.9, 295 * time.Second},
+		"a string of digits":         {"300", 295 * time.Second},
+		"a huge string of digits":    {strings.Repeat("9", 500), time.Hour - 5*time.Second},
+		"a string of a negative":     {"-300", 0},
+		"a string that is no number": {"soon", 0},
+		"the string inf":             {"inf", 0},
+		"the string NaN":             {"NaN", 0},
+		"an empty string":            {"", 0},
+		"true":                       {true, 0},
+		"a list":                     {[]int{300}, 0},
+		"an object":                  {map[string]any{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				as := newFakeAS()
+				as.token = granting(c.value)
+				cc := newCredentials(t, as)
+				require.Equal(t, "token-1", token(t, cc, "app", "right"))
+				if c.live > 0 {
+					time.Sleep(c.live - 1)
+					require.Equal(t, "token-1", token(t, cc, "app", "right"))
+					time.Sleep(time.Nanosecond)
+				}
+				require.Equal(t, "token-2", token(t, cc, "app", "right"))
+			})
+		})
+	}
+	t.Run("the ceiling can be set", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(3600)
+			c := newCredentials(t, as, oidc.WithTokenLifetime(time.Minute))
+			token(t, c, "app", "right")
+			time.Sleep(55 * time.Second)
+			require.Equal(t, "token-2", token(t, c, "app", "right"))
+		})
+	})
+}
+
+// rawJSON is a number that Go cannot hold.
+type rawJSON string
+
+func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+func TestClientCredentialsAnswers(t *testing.T) {
+	const jsonType = "application/json"
+	for name, c := range map[string]struct {
+		h    http.HandlerFunc
+		want error // nil: an outage
+	}{
+		"invalid_client, 401":                  {sayingRaw(401, jsonType, `{"error":"invalid_client"}`), oidc.ErrClientRefused},
+		"invalid_client, 400":                  {sayingRaw(400, jsonType, `{"error":"invalid_client"}`), oidc.ErrClientRefused},
+		"unauthorized_client, as Keycloak has": {sayingRaw(401, jsonType, `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`), oidc.ErrClientRefused},
+		"unauthorized_client, 400":             {sayingRaw(400, jsonType, `{"error":"unauthorized_client"}`), oidc.ErrClientRefused},
+		"401 without a reason":                 {sayingRaw(401, "text/html", `<html>`), oidc.ErrClientRefused},
+		"400 without a reason":                 {sayingRaw(400, "text/html", `<html>`), nil},
+		"invalid_scope is our mistake":         {sayingRaw(400, jsonType, `{"error":"invalid_scope"}`), nil},
+		"invalid_target is our mistake":        {sayingRaw(400, jsonType, `{"error":"invalid_target"}`), nil},
+		"an error that nobody knows":           {sayingRaw(400, jsonType, `{"error":"right"}`), nil},
+		"403":                                  {sayingRaw(403, jsonType, `{"error":"invalid_client"}`), nil},
+		"404":                                  {sayingRaw(404, jsonType, `{}`), nil},
+		"429":                                  {sayingRaw(429, jsonType, `{}`), nil},
+		"500":                                  {sayingRaw(500, jsonType, `{"error":"invalid_client"}`), nil},
+		"a redirect":                           {sayingRaw(302, jsonType, `{"access_token":"x","token_type":"Bearer"}`), nil},
+		"200 without a token":                  {sayingRaw(200, jsonType, `{"token_type":"Bearer"}`), nil},
+		"200 with an empty token":              {sayingRaw(200, jsonType, `{"access_token":"","token_type":"Bearer"}`), nil},
+		"200 with a token of two lines":        {sayingRaw(200, jsonType, `{"access_token":"a\nb","token_type":"Bearer"}`), nil},
+		"200 with a token that is a number":    {sayingRaw(200, jsonType, `{"access_token":1,"token_type":"Bearer"}`), nil},
+		"200 without a token type":             {sayingRaw(200, jsonType, `{"access_token":"x"}`), nil},
+		"200 with a DPoP token":                {sayingRaw(200, jsonType, `{"access_token":"x","token_type":"DPoP"}`), nil},
+		"200 with two tokens":                  {sayingRaw(200, jsonType, `{"access_token":"x","access_token":"y","token_type":"Bearer"}`), nil},
+		"200 with HTML":                        {sayingRaw(200, "text/html", `<html>`), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = c.h
+			_, err := newCredentials(t, as).Token(t.Context(), "app", "right")
+			if c.want != nil {
+				require.Equal(t, c.want, err)
+				require.Equal(t, "invalid_client", c.want.(oidc.CredentialsError).Code())
+				return
+			}
+			requireOutage(t, err)
+			require.NotContains(t, err.Error(), "right")
+		})
+	}
+	t.Run("the issuer is down", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(60)
+			c := newCredentials(t, as)
+			token(t, c, "app", "right")
+			as.down.Store(true)
+			token(t, c, "app", "right")
+			_, err := c.Token(t.Context(), "other", "right")
+			requireOutage(t, err)
+			time.Sleep(time.Minute)
+			_, err = c.Token(t.Context(), "app", "right")
+			requireOutage(t, err)
+			as.down.Store(false)
+			require.Equal(t, "token-2", token(t, c, "app", "right"))
+		})
+	})
+	t.Run("credentials that no client has are not sent", func(t *testing.T) {
+		as := newFakeAS()
+		as.token = granting(300)
+		c := newCredentials(t, as)
+		for _, pair := range [][2]string{
+			{"", "right"}, {"app", ""}, {"a\nb", "right"}, {"app", "a\x00"}, {strings.Repeat("a", 1025), "right"},
+			{"app", strings.Repeat("a", 1025)}, {"app", "\xff"},
+		} {
+			_, err := c.Token(t.Context(), pair[0], pair[1])
+			require.Equal(t, oidc.ErrCredentials, err)
+		}
+		require.Empty(t, as.asked())
+	})
+}
+
+func TestClientCredentialsMemory(t *testing.T) {
+	t.Run("no other id, secret, or split of the two finds a token", func(t *testing.T) {
+		as := newFakeAS()
+		as.token = func(w http.ResponseWriter, r *http.Request) {
+			id, secret, _ := r.BasicAuth()
+			writeJSON(w, 200, map[string]any{"access_token": id + "|" + secret, "token_type": "Bearer", "expires_in": 300})
+		}
+		c := newCredentials(t, as)
+		for _, pair := range [][2]string{{"app", "secret"}, {"apps", "ecret"}, {"app", "Secret"}, {"App", "secret"}, {"ap", "psecret"}} {
+			require.Equal(t, pair[0]+"|"+pair[1], token(t, c, pair[0], pair[1]))
+			require.Equal(t, pair[0]+"|"+pair[1], token(t, c, pair[0], pair[1]))
+		}
+		require.Len(t, as.asked(), 5)
+	})
+	t.Run("a hundred requests at once ask once, and one that gives up harms none", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			grant := granting(300)
+			as.token = func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Second)
+				grant(w, r)
+			}
+			c := newCredentials(t, as)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				_, err := c.Token(ctx, "app", "right")
+				requireOutage(t, err)
+			})
+			for range 100 {
+				wg.Go(func() {
+					if raw, err := c.Token(t.Context(), "app", "right"); raw != "token-1" || err != nil {
+						t.Error(raw, err)
+					}
+				})
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 1)
+		})
+	})
+	t.Run("a token that is not good can be forgotten, another one not", func(t *testing.T) {
+		as := newFakeAS()
+		as.token = granting(300)
+		c := newCredentials(t, as)
+		token(t, c, "app", "right")
+		c.Forget("app", "right", "token-0")
+		c.Forget("app", "wrong", "token-1")
+		require.Equal(t, "token-1", token(t, c, "app", "right"))
+		c.Forget("app", "right", "token-1")
+		require.Equal(t, "token-2", token(t, c, "app", "right"))
+	})
+	t.Run("the zero ClientCredentials gives no tokens", func(t *testing.T) {
+		for _, c := range []*oidc.ClientCredentials{nil, {}} {
+			_, err := c.Token(t.Context(), "app", "right")
+			requireOutage(t, err)
+			requireOutage(t, c.Prefetch(t.Context()))
+			require.NoError(t, c.Close())
+			c.Forget("a", "b", "c")
+		}
+	})
+}
+
+func TestGuessedSecrets(t *testing.T) {
+	refused := func(t *testing.T, c *oidc.ClientCredentials, id, secret string) {
+		t.Helper()
+		_, err := c.Token(t.Context(), id, secret)
+		require.Equal(t, oidc.ErrClientRefused, err)
+	}
+	throttled := func(t *testing.T, c *oidc.ClientCredentials, id, secret string) {
+		t.Helper()
+		_, err := c.Token(t.Context(), id, secret)
+		requireOutage(t, err)
+		var wait interface{ RetryAfter() time.Duration }
+		require.ErrorAs(t, err, &wait)
+		require.Positive(t, wait.RetryAfter())
+	}
+	t.Run("a wrong secret is not asked about again and again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			for range 100 {
+				refused(t, c, "app", "wrong")
+			}
+			require.Len(t, as.asked(), 1)
+			require.Equal(t, "token-1", token(t, c, "app", "right"))
+			time.Sleep(30 * time.Second)
+			refused(t, c, "app", "wrong")
+			require.Len(t, as.asked(), 3)
+		})
+	})
+	t.Run("five secrets are tried for an id, then one every ten seconds", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			for n := range 5 {
+				refused(t, c, "app", fmt.Sprint("guess", n))
+			}
+			throttled(t, c, "app", "guess5")
+			throttled(t, c, "app", "right") // no oracle: a good guess looks the same
+			require.Equal(t, "token-1", token(t, c, "other", "right"))
+			time.Sleep(10 * time.Second)
+			refused(t, c, "app", "guess6")
+			throttled(t, c, "app", "guess7")
+			time.Sleep(10 * time.Second)
+			require.Equal(t, "token-2", token(t, c, "app", "right"))
+			require.Len(t, as.asked(), 8)
+		})
+	})
+	t.Run("many guesses at once are no way around it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			grant := granting(300)
+			as.token = func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Second)
+				grant(w, r)
+			}
+			c := newCredentials(t, as)
+			var wg sync.WaitGroup
+			for n := range 100 {
+				wg.Go(func() { _, _ = c.Token(t.Context(), "app", fmt.Sprint("guess", n)) })
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 5)
+		})
+	})
+	t.Run("a known secret is not locked out, neither its token nor the next one", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(60)
+			c := newCredentials(t, as)
+			token(t, c, "app", "right")
+			for n := range 30 { // five minutes of guessing
+				for m := range 5 {
+					_, err := c.Token(t.Context(), "app", fmt.Sprint("guess", n, m))
+					require.Error(t, err)
+				}
+				token(t, c, "app", "right")
+				time.Sleep(10 * time.Second)
+			}
+			require.Less(t, len(as.asked()), 60)
+		})
+	})
+	t.Run("a secret that the issuer has withdrawn is a guess like any other", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(60)
+			c := newCredentials(t, as)
+			token(t, c, "app", "right")
+			as.token = sayingRaw(401, "application/json", `{"error":"invalid_client"}`)
+			time.Sleep(time.Minute)
+			for range 10 {
+				refused(t, c, "app", "right")
+			}
+			require.Len(t, as.asked(), 2)
+			for n := range 5 {
+				refused(t, c, "app", fmt.Sprint(n))
+			}
+			time.Sleep(30 * time.Second)
+			for n := range 3 { // what 30 seconds give back
+				refused(t, c, "app", fmt.Sprint("more", n))
+			}
+			throttled(t, c, "app", "right")
+		})
+	})
+	t.Run("an outage is not a guess", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			as.down.Store(true)
+			c := newCredentials(t, as)
+			for n := range 50 {
+				_, err := c.Token(t.Context(), "app", fmt.Sprint("guess", n))
+				requireOutage(t, err)
+			}
+			as.down.Store(false)
+			require.Equal(t, "token-1", token(t, c, "app", "right"))
+		})
+	})
+	t.Run("a thousand clients that start at once are no attack", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			grant := granting(300)
+			as.token = func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(10 * time.Millisecond)
+				grant(w, r)
+			}
+			c := newCredentials(t, as)
+			var wg sync.WaitGroup
+			for n := range 1000 {
+				wg.Go(func() {
+					if _, err := c.Token(t.Context(), fmt.Sprint("app", n), "right"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			granted, refused, ids := oidc.RememberedCredentials(c)
+			require.Equal(t, []int{1000, 0, 0}, []int{granted, refused, ids})
+		})
+	})
+	t.Run("ids that are made up are bounded too, at the issuer and in memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			token(t, c, "app", "right")
+			for n := range 100_000 { // eight minutes
+				_, err := c.Token(t.Context(), fmt.Sprint("made up", n), "guess")
+				require.Error(t, err)
+				time.Sleep(5 * time.Millisecond)
+			}
+			require.Less(t, len(as.asked()), 5200)
+			granted, refused, ids := oidc.RememberedCredentials(c)
+			require.Equal(t, 1, granted)
+			require.Less(t, refused, 5200)
+			require.LessOrEqual(t, ids, 2*1024)
+			require.NotEmpty(t, token(t, c, "app", "right"))
+		})
+	})
+}
+
+func TestCredentialsErrors(t *testing.T) {
+	for _, e := range []oidc.CredentialsError{oidc.ErrClientRefused, oidc.ErrCredentials} {
+		require.Equal(t, "invalid_client", e.Code())
+		require.Equal(t, "oidc: "+e.Description(), e.Error())
+		require.NotContains(t, e.Description(), `"`)
+	}
+	for _, e := range []oidc.CredentialsError{0, 3, 255} {
+		require.Empty(t, e.Code())
+		require.Equal(t, "unknown error", e.Description())
+		require.Empty(t, e.Hint())
+	}
+}
