@@ -102,7 +102,7 @@ func TestCluster(t *testing.T) {
 			}
 			t.Skip("!! no redis-cli on this machine")
 		}
-		l := &load{}
+		l := newLoad()
 		for range 4 {
 			l.replicas = append(l.replicas, newReplayCache(t, clusterClient(t, nodes), redisstore.WithTimeout(2*time.Second)))
 		}

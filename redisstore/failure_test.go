@@ -258,9 +258,10 @@ type load struct {
 	slowest time.Duration
 }
 
+func newLoad() *load { return &load{fresh: make(map[[32]byte]int)} }
+
 // run offers until ctx is done: half of the time a new proof, to two replicas at once, else an older one again.
 func (l *load) run(ctx context.Context, workers int) {
-	l.fresh = make(map[[32]byte]int)
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
@@ -335,7 +336,7 @@ func seconds(t *testing.T, n float64) time.Duration {
 func TestNothingPassesTwiceWhileTheServerIsKilledAndRestarted(t *testing.T) {
 	// What the documentation demands of a server that may restart: every write is on disk before its reply.
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
-	l := &load{}
+	l := newLoad()
 	for range 4 {
 		l.replicas = append(l.replicas, newReplayCache(t, s.client()))
 	}
@@ -359,7 +360,7 @@ func TestNothingPassesTwiceWhileTheServerIsKilledAndRestarted(t *testing.T) {
 
 func TestNothingPassesTwiceWhileTheServerIsPaused(t *testing.T) {
 	s := startServer(t)
-	l := &load{}
+	l := newLoad()
 	for range 4 {
 		l.replicas = append(l.replicas, newReplayCache(t, s.client()))
 	}
@@ -384,7 +385,7 @@ func TestNothingPassesTwiceWhileTheServerIsPaused(t *testing.T) {
 func TestNothingPassesTwiceWhileConnectionsAreCut(t *testing.T) {
 	s := startServer(t)
 	p := startProxy(t, s.addr())
-	l := &load{}
+	l := newLoad()
 	for range 4 {
 		l.replicas = append(l.replicas, newReplayCache(t, newClient(t, p.addr())))
 	}
