@@ -42,7 +42,7 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 		r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), " ", "   ", 1))
 		serve(g, r).accepted(t)
 	})
-	for _, malformed := range []string{"DPoP\ttoken", "DPoP a b", "DPoP a,b", `DPoP token="a"`, "DPoP", "DPoP ", "DPoP a ", "DPoP =", "DPoP a=b", "DPoP ä", "DPoP a\x00"} {
+	for _, malformed := range []string{"DPoP\ttoken", "DPoP a b", "DPoP a,b", `DPoP token="a"`, "DPoP", "DPoP ", "DPoP a ", "DPoP =", "DPoP a=b", "DPoP/token", "DPoP ä", "DPoP a\x00"} {
 		t.Run("AUTH-03 malformed credentials "+malformed, func(t *testing.T) {
 			r := w.dpopRequest("/r")
 			r.Header.Set("Authorization", malformed)

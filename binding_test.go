@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -19,6 +20,7 @@ import (
 	"github.com/keybound-go/middleware/internal/josetest"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
+	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -49,6 +51,15 @@ func TestBindingPolicy(t *testing.T) {
 		r := w.dpopRequest("/r")
 		r.Header.Add("DPoP", r.Header.Get("DPoP"))
 		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("the shape of the proof is judged before anybody looks at the token", func(t *testing.T) {
+		w := newWorld(t)
+		g := w.guard()
+		r := w.dpopRequest("/r")
+		r.Header.Set("Authorization", "DPoP "+w.dpopToken(oidctest.ExpiresIn(-time.Hour)))
+		r.Header.Add("DPoP", r.Header.Get("DPoP"))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		require.Zero(t, w.issuer.Fetches(oidctest.KeySet))
 	})
 	t.Run("DPOP-4.3-12b a proof by another key than the token's", func(t *testing.T) {
 		r := w.dpopRequest("/r")
@@ -158,6 +169,49 @@ func TestBindingPolicy(t *testing.T) {
 	})
 }
 
+// The cnf of an introspection answer binds as that of a JWT does, also when the
+// answer comes from the cache.
+func TestIntrospectedTokensAreBoundToo(t *testing.T) {
+	w := newWorld(t)
+	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience,
+		oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))))...)
+	require.NoError(t, err)
+	t.Run("MTLS-3.2-01 DPOP-6-01 INTRO-2.2-04 by certificate", func(t *testing.T) {
+		token := w.issuer.OpaqueToken(oidctest.BoundToCertificate(w.cert.Certificate))
+		for range 2 {
+			r := w.certRequest("/r")
+			r.Header.Set("Authorization", "Bearer "+token)
+			serve(g, r).accepted(t)
+			r.TLS.PeerCertificates[0] = mtlspoptest.SelfSigned(t, "other").Certificate
+			serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+			r.TLS.PeerCertificates = nil
+			serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		}
+		require.Equal(t, 1, w.issuer.Fetches(oidctest.Introspection))
+	})
+	t.Run("MTLS-3.2-01 DPOP-6-01 INTRO-2.2-04 by key", func(t *testing.T) {
+		token := w.issuer.OpaqueToken(oidctest.BoundToKey(w.key.Thumbprint()))
+		for range 2 {
+			r := get("/r")
+			r.Header.Set("Authorization", "DPoP "+token)
+			r.Header.Set("DPoP", w.proof("GET", origin+"/r", token))
+			serve(g, r).accepted(t)
+			other := *w
+			other.key = josetest.NewKey("ES256")
+			r.Header.Set("DPoP", other.proof("GET", origin+"/r", token))
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+			r.Header.Set("Authorization", "Bearer "+token)
+			serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer:invalid_token")
+		}
+	})
+	t.Run("DPOP-6-01 unbound", func(t *testing.T) {
+		r := get("/r")
+		r.Header.Set("Authorization", "Bearer "+w.issuer.OpaqueToken())
+		serve(g, r).accepted(t)
+		serve(g.Require(middleware.Bound()), r).refused(t, 401)
+	})
+}
+
 func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 	w := newWorld(t)
 	g := w.guard()
@@ -258,6 +312,36 @@ func TestNonces(t *testing.T) {
 		require.Len(t, rec.Header()["Dpop-Nonce"], 1)
 		require.NotEqual(t, "outer", rec.Header().Get("DPoP-Nonce"))
 	})
+	t.Run("DPOP-8.2-01 DPOP-8.2-02 near the end of its life a nonce is renewed on a success that must not be stored", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(key)))))
+			request := func(nonce string) *http.Request {
+				r := w.dpopRequest("/r")
+				token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
+				r.Header.Set("DPoP", w.proof("GET", origin+"/r", token, func(c map[string]any) { c["nonce"] = nonce }))
+				return r
+			}
+			old := serve(g, get("/r")).Header().Get("DPoP-Nonce")
+			time.Sleep(40 * time.Second)
+			a := serve(g, request(old)).accepted(t)
+			renewed := a.Header().Get("DPoP-Nonce")
+			require.NotEmpty(t, renewed)
+			require.NotEqual(t, old, renewed)
+			require.Equal(t, "no-store", a.Header().Get("Cache-Control"))
+			serve(g, request(old)).accepted(t) // for the rest of its life
+			time.Sleep(30 * time.Second)
+			serve(g, request(old)).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce")
+			require.Empty(t, serve(g, request(renewed)).accepted(t).Header()["Dpop-Nonce"])
+		})
+	})
+	t.Run("DPOP-11.3-01 AMB-31 the nonce's age stands in for iat, which must still be there", func(t *testing.T) {
+		nonce := serve(g, get("/r")).Header().Get("DPoP-Nonce")
+		hourAgo := func(c map[string]any) { c["iat"] = time.Now().Add(-time.Hour).Unix() }
+		serve(g, withNonce(nonce, hourAgo)).accepted(t)
+		serve(g, withNonce("", hourAgo)).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce", "Bearer")
+		serve(g, withNonce(nonce, func(c map[string]any) { delete(c, "iat") })).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
 	t.Run("AMB-32 a nonce is ignored where nonces are off", func(t *testing.T) {
 		serve(w.guard(), withNonce("whatever")).accepted(t)
 	})
@@ -287,6 +371,12 @@ func TestForwardedCertificates(t *testing.T) {
 		r.Header.Set("Client-Cert", mtlspoptest.RFC9440(w.cert))
 		return r
 	}
+	t.Run("CC-2.4-02 BCP9700-4.13 the terminator's own certificate is never the client's", func(t *testing.T) {
+		r := forwarded("10.0.0.7:1234")
+		r.Header.Del("Client-Cert")
+		r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, w.cert.Certificate)
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	})
 	t.Run("CC-2.4-01 from the terminator: accepted, and the response varies with the field", func(t *testing.T) {
 		a := serve(g, forwarded("10.0.0.7:1234")).accepted(t)
 		require.Contains(t, a.Header()["Vary"], "Client-Cert")

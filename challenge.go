@@ -136,21 +136,21 @@ func (g *Guard) denial(err error) Denial {
 }
 
 // refuse answers a request that may not pass.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, v *verified, err error) {
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision) {
 	if g.config == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	h, d := w.Header(), g.denial(err)
+	h, d := w.Header(), g.denial(decided.err)
 	h.Set("Cache-Control", "no-store")
 	g.expose(h, r)
-	if e, ok := asClientError(err); ok && 400 <= d.Status && d.Status <= 403 {
-		if err := g.challenge(h, r, v, e); err != nil {
+	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
+		if err := g.challenge(h, r, decided, e); err != nil {
 			d = Denial{Status: http.StatusServiceUnavailable}
 		}
 	}
 	if d.Status == http.StatusServiceUnavailable {
-		setRetryAfter(h, err)
+		setRetryAfter(h, decided.err)
 	}
 	if g.deny != nil {
 		g.deny(w, r, d)
@@ -162,7 +162,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, v *verified, err 
 // challenge adds the WWW-Authenticate lines, and a nonce where the client could
 // use one. The error is ours: a client that must have a nonce cannot be
 // challenged without one.
-func (g *Guard) challenge(h http.Header, r *http.Request, v *verified, e clientError) error {
+func (g *Guard) challenge(h http.Header, r *http.Request, d decision, e clientError) error {
 	if g.challenges.offers(schemeDPoP) && statusOf(e) == http.StatusUnauthorized {
 		nonce, err := g.dpop.NextNonce(r.Context(), nil)
 		if err != nil && e.Code() == "use_dpop_nonce" {
@@ -173,10 +173,10 @@ func (g *Guard) challenge(h http.Header, r *http.Request, v *verified, e clientE
 		}
 	}
 	var params string
-	if v.unmet != nil {
-		params = v.unmet.params
+	if d.unmet != nil {
+		params = d.unmet.params
 	}
-	for _, line := range g.challenges.lines(v.scheme, e, params) {
+	for _, line := range g.challenges.lines(d.scheme, e, params) {
 		h.Add(headers.WWWAuthenticate, line)
 	}
 	return nil

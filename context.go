@@ -55,9 +55,14 @@ type verified struct {
 	raw            string // the token
 	bindingSkipped bool   // by a setting that says so
 	nested         bool   // an outer Guard has verified the token
-	unmet          *unmet // the rule that is not satisfied, if that is why
 
 	tokenTime, bindingTime time.Duration
+}
+
+// provedTokenTo reports whether v, which may be nil, holds a token that verifier
+// has verified.
+func (v *verified) provedTokenTo(verifier TokenVerifier) bool {
+	return v != nil && v.Token != nil && v.by.tokens == verifier
 }
 
 // provedKeyTo reports whether v, which may be nil, holds a proof that verifier

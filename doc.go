@@ -54,7 +54,9 @@
 //   - Clocks of servers SHOULD be synchronised to within a few seconds.
 //   - The guard MUST be outside every handler and middleware that acts on the
 //     request, but inside the CORS middleware, so that preflights are answered
-//     and refusals carry CORS fields.
+//     and refusals carry CORS fields. That middleware MUST name Authorization and
+//     DPoP in Access-Control-Allow-Headers ("*" does not cover Authorization), and
+//     DPoP-Nonce and WWW-Authenticate in Access-Control-Expose-Headers.
 //   - A reverse proxy behind the guard SHOULD remove DPoP-Nonce from the
 //     responses of its backends ([net/http/httputil.ReverseProxy] adds fields,
 //     it does not replace them), and use [WithBearerForwarding] or

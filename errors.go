@@ -60,6 +60,10 @@ const (
 	// ErrInsufficientAuthentication: the user did not authenticate as [StepUp]
 	// demands.
 	ErrInsufficientAuthentication
+	// ErrPlainHTTP: the request did not come over TLS, and [RequireTLS] is set.
+	ErrPlainHTTP
+	// ErrLongLived: the token lives longer than [FAPI2] was told.
+	ErrLongLived
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -84,6 +88,8 @@ var requestErrors = [numRequestErrors]struct {
 	ErrNotCertificateBound:        {401, "invalid_token", "token is not bound to a certificate", ""},
 	ErrInsufficientScope:          {403, "insufficient_scope", "the token lacks a required scope", ""},
 	ErrClaim:                      {403, "insufficient_scope", "the token lacks a required claim", ""},
+	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators"},
+	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.FAPI2 limits how long tokens live that are not checked for revocation"},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -227,6 +228,8 @@ func TestRealServers(t *testing.T) {
 			resp, err := server.Client().Do(r)
 			require.NoError(t, err)
 			defer resp.Body.Close()
+			_, err = io.Copy(io.Discard, resp.Body) // or the server's Flush meets a client that is gone
+			require.NoError(t, err)
 			return resp
 		}
 		t.Run(fmt.Sprintf("HTTP-10 HTTP-15 DPOP-4.3-09 h2=%v", h2), func(t *testing.T) {
@@ -327,6 +330,13 @@ func TestNestedGuards(t *testing.T) {
 			require.False(t, a.called, name)
 		}
 		serve(g, outer.Clone(outer.Context())).accepted(t) // the very request
+
+		// Made in process itself, a request has no RequestURI to be told by.
+		r := w.dpopRequest("/r")
+		r.RequestURI = ""
+		inner := serve(g, r).accepted(t).seen
+		inner.URL.Path = "/admin"
+		require.False(t, serve(g, inner).called)
 	})
 }
 
@@ -351,4 +361,13 @@ func TestBitFlips(t *testing.T) {
 	r.Header["Authorization"] = []string{"DPoP " + token}
 	_, err := g.Check(r)
 	require.NoError(t, err, "what was flipped is good, and not one of the flipped ones used it up")
+}
+
+func TestTheDocumentationTellsWhichHeadersCORSMustAllow(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	t.Run("HTTP-05 Authorization and DPoP by name", func(t *testing.T) {
+		text := strings.Join(strings.Fields(strings.ReplaceAll(string(doc), "//", "")), " ")
+		require.Contains(t, text, "MUST name Authorization and DPoP in Access-Control-Allow-Headers")
+	})
 }

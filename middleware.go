@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
@@ -66,6 +67,9 @@ func (c *config) validate() {
 	if c.forwardBearer && c.hideCredentials {
 		c.problem("middleware: WithBearerForwarding and HideCredentials exclude each other")
 	}
+	for _, check := range c.checks {
+		check(c)
+	}
 	for i, rule := range c.rules {
 		if rule == nil {
 			c.problem(fmt.Sprintf("middleware: WithRules: rule %d is nil", i+1))
@@ -113,8 +117,8 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 //
 // The order of checks:
 //
-//  1. The shape of the request, without crypto: not TLS early data; no token in
-//     the query; one Authorization field with one token; under the DPoP scheme
+//  1. The shape of the request, without crypto: not TLS early data, nor plain
+//     HTTP under RequireTLS; no token in the query; one Authorization field with one token; under the DPoP scheme
 //     one DPoP field, of a proof's form and size.
 //  2. The token: known from before, or parsed, its signature and claims checked.
 //  3. The binding policy: what cnf names must be configured here and fit the
@@ -127,11 +131,11 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 // What an outer Guard with the same part has verified for this very request is
 // not verified again.
 func (g *Guard) Check(r *http.Request) (*Credential, error) {
-	v, err := g.decide(r)
-	if err != nil {
-		return nil, err
+	d := g.decide(r)
+	if d.err != nil {
+		return nil, d.err
 	}
-	return &v.Credential, nil
+	return &d.verified.Credential, nil
 }
 
 var (
@@ -140,19 +144,24 @@ var (
 	errNoProof   = errors.New("middleware: the proof verifier returned neither a proof nor an error")
 )
 
-// decide is Check with what Wrap must know besides. On an error, v holds as much
-// as was found out, for the challenge and the observer; it is never nil.
-func (g *Guard) decide(r *http.Request) (v *verified, err error) {
-	v = new(verified)
+// decision is what [Guard.Check] finds out, with what Wrap must know besides.
+type decision struct {
+	verified *verified // what was found out; nil if step 1 failed
+	scheme   scheme    // that the client used, as far as it was recognised
+	unmet    *unmet    // the rule that is not satisfied, if that is why
+	err      error     // nil if the request may pass, and verified is then not nil
+}
+
+func (g *Guard) decide(r *http.Request) decision {
 	if g.config == nil {
-		return v, errZeroGuard
+		return decision{err: errZeroGuard}
 	}
 	begin := g.now()
-	err = g.verify(r, v)
+	d := g.verify(r)
 	if g.observer != nil {
-		g.observer(r.Context(), g.outcome(r, v, err, time.Since(begin)))
+		g.observer(r.Context(), g.outcome(r, d, time.Since(begin)))
 	}
-	return v, err
+	return d
 }
 
 // now is the current time if somebody wants durations.
@@ -163,67 +172,88 @@ func (g *Guard) now() (t time.Time) {
 	return t
 }
 
-// verify takes the steps of Check in order and notes in v what they find. A
-// panic in any of them is a refusal.
+// verify takes the steps of Check in order. A panic in any of them is a refusal.
 //
-// Invariant: it returns nil only past every step.
-func (g *Guard) verify(r *http.Request, v *verified) (err error) {
+// Invariant: the error of what it returns is nil only past every step.
+func (g *Guard) verify(r *http.Request) (d decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("middleware: panic during verification: %v", p)
+			d.err = fmt.Errorf("middleware: panic during verification: %v", p)
 		}
 	}()
 	outer := earlier(r)
-	if outer != nil && outer.by.tokens == g.tokens { // Steps 1 and 2 are done.
-		v.nested, v.scheme, v.raw, v.Token, v.bindingSkipped = true, outer.scheme, outer.raw, outer.Token, outer.bindingSkipped
-	} else {
-		if err := g.checkShape(r, v, outer); err != nil {
-			return err
-		}
-		if err := g.checkToken(r.Context(), v); err != nil {
-			return err
-		}
+	var raw string
+	if d.scheme, raw, d.err = g.checkShape(r, outer); d.err != nil {
+		return d
 	}
-	v.by.tokens = g.tokens
-	if err := g.checkPolicy(r, v); err != nil {
-		return err
+	v := &verified{scheme: d.scheme, raw: raw}
+	d.verified = v
+	if d.err = g.checkToken(r.Context(), v, outer); d.err != nil {
+		return d
 	}
-	if err := g.checkBinding(r, v, outer); err != nil {
-		return err
+	if d.err = g.checkPolicy(r, v); d.err != nil {
+		return d
+	}
+	if d.err = g.checkBinding(r, v, outer); d.err != nil {
+		return d
 	}
 	for _, rule := range g.rules {
-		if v.unmet = rule.check(v); v.unmet != nil {
-			return v.unmet.err
+		if d.unmet = rule.check(v); d.unmet != nil {
+			d.err = d.unmet.err
+			return d
 		}
 	}
-	return nil
+	return d
 }
 
-// checkShape is step 1. What an outer Guard passed on may have another scheme
-// than the client used, and no proof any more.
-func (g *Guard) checkShape(r *http.Request, v *verified, outer *verified) (err error) {
+// checkShape is step 1. It allocates nothing, for what it refuses costs a
+// stranger nothing either.
+func (g *Guard) checkShape(r *http.Request, outer *verified) (s scheme, raw string, err error) {
 	if isEarlyData(r) {
-		return ErrTooEarly
+		return noScheme, "", ErrTooEarly
 	}
-	if v.scheme, v.raw, err = readAuthorization(r.Header); err != nil {
-		return err
+	if g.requireTLS && !g.cameOverTLS(r) {
+		return noScheme, "", ErrPlainHTTP
 	}
-	if outer != nil {
-		v.scheme = outer.scheme
+	if s, raw, err = g.readCredentials(r, outer); err != nil {
+		return s, "", err
 	}
 	switch {
-	case v.scheme == schemeDPoP && g.dpop == nil, v.scheme == schemeBasic && g.credentials == nil:
-		return ErrUnsupportedScheme
+	case s == schemeDPoP && g.dpop == nil, s == schemeBasic && g.credentials == nil:
+		err = ErrUnsupportedScheme
 	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
-		return ErrQueryToken
-	case v.scheme == schemeDPoP && !outer.provedKeyTo(g.dpop):
-		return g.dpop.CheckField(r.Header)
+		err = ErrQueryToken
+	case s == schemeDPoP && !outer.provedKeyTo(g.dpop):
+		err = g.dpop.CheckField(r.Header)
 	}
-	return nil
+	return s, raw, err
+}
+
+// readCredentials takes them from the request, or from the outer Guard that has
+// done so already: what that one passed on may be under another scheme than the
+// client used, or gone.
+func (g *Guard) readCredentials(r *http.Request, outer *verified) (s scheme, raw string, err error) {
+	if outer.provedTokenTo(g.tokens) {
+		if outer.scheme == schemeBasic && g.credentials == nil {
+			return schemeBearer, outer.raw, nil // which is how the token arrives here
+		}
+		return outer.scheme, outer.raw, nil
+	}
+	s, raw, err = readAuthorization(r.Header)
+	if err == nil && outer != nil && outer.scheme == schemeDPoP {
+		s = schemeDPoP
+	}
+	return s, raw, err
 }
 
 // checkToken is step 2.
-func (g *Guard) checkToken(ctx context.Context, v *verified) error {
+func (g *Guard) checkToken(ctx context.Context, v *verified, outer *verified) error {
+	v.by.tokens = g.tokens
+	if outer.provedTokenTo(g.tokens) {
+		v.nested, v.Token = true, outer.Token
+		v.bindingSkipped = g.skipBinding && outer.scheme == schemeBasic
+		return nil
+	}
 	begin := g.now()
 	var (
 		token *oidc.Token
@@ -275,7 +305,7 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 	if cnf.JKT != "" {
 		if outer.provedKeyTo(g.dpop) && outer.Proof.Thumbprint == cnf.JKT {
 			v.Proof = outer.Proof
-		} else if v.Proof, err = g.dpop.Verify(r, v.raw, cnf.JKT); err != nil {
+		} else if v.Proof, err = g.verifyProof(r, v); err != nil {
 			return err
 		} else if v.Proof == nil {
 			return errNoProof
@@ -296,6 +326,14 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 	return nil
 }
 
+// verifyProof spares the hash of a token that is known by its hash already.
+func (g *Guard) verifyProof(r *http.Request, v *verified) (*dpop.Proof, error) {
+	if hash, ok := v.Token.Hash(); ok {
+		return g.dpop.VerifyHash(r, hash, v.Token.Confirmation.JKT)
+	}
+	return g.dpop.Verify(r, v.raw, v.Token.Confirmation.JKT)
+}
+
 // Wrap returns a handler that passes to next the requests that [Guard.Check]
 // lets pass, with their Credential in the context, and answers the others
 // itself. It panics if next is nil.
@@ -308,11 +346,12 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r.WithContext(credctx.With(r.Context(), nil)))
 			return
 		}
-		v, err := g.decide(r)
-		if err != nil {
-			g.refuse(w, r, v, err)
+		d := g.decide(r)
+		if d.err != nil {
+			g.refuse(w, r, d)
 			return
 		}
+		v := d.verified
 		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
 		g.announce(w.Header(), r, v, fromTerminator)
 		passed := g.pass(r, v, fromTerminator)
@@ -390,24 +429,23 @@ func withoutForwarded(h http.Header, names []string) http.Header {
 }
 
 // outcome is what the observer is told.
-func (g *Guard) outcome(r *http.Request, v *verified, err error, total time.Duration) Outcome {
+func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcome {
 	o := Outcome{
-		Err:              err,
-		Nested:           v.nested,
-		Scheme:           v.scheme.String(),
+		Err:              d.err,
+		Scheme:           d.scheme.String(),
 		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
-		TokenTime:        v.tokenTime,
-		BindingTime:      v.bindingTime,
 		Total:            total,
 	}
-	if err != nil {
-		denial := g.denial(err)
-		o.Status = denial.Status
-		if e, ok := asClientError(err); ok {
+	if d.err != nil {
+		o.Status = g.denial(d.err).Status
+		if e, ok := asClientError(d.err); ok {
 			o.Hint = e.Hint()
 		}
 	}
-	if v.Token != nil {
+	if v := d.verified; v != nil {
+		o.Nested, o.TokenTime, o.BindingTime = v.nested, v.tokenTime, v.bindingTime
+	}
+	if v := d.verified; v != nil && v.Token != nil {
 		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
 	}
 	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
@@ -54,7 +55,11 @@ type config struct {
 	deny     func(http.ResponseWriter, *http.Request, Denial)
 	observer func(context.Context, Outcome)
 
-	rules []Rule
+	requireTLS  bool
+	terminators []netip.Prefix
+
+	rules  []Rule
+	checks []func(*config) // of presets, once all options are known
 
 	given    map[string]bool // names of the options given so far
 	problems []error

@@ -42,7 +42,11 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) tokens(opts ...oidc.Option) middleware.Option {
-	return middleware.WithTokens(oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...))
+	v, err := oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...)
+	if err == nil {
+		w.t.Cleanup(func() { v.Close() })
+	}
+	return middleware.WithTokens(v, err)
 }
 
 // guard makes a guard for the world's issuer. Without options it has DPoP and mTLS.

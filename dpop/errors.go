@@ -19,11 +19,12 @@ const (
 	// ErrTooLarge: the field exceeds [WithMaxSize]. It has no RFC error code;
 	// the answer is 431 without a challenge.
 	ErrTooLarge
-	// ErrMalformed: the field is not one JWT in compact form (2), its header
-	// or its claims are not one strict JSON object, or the header has crit.
+	// ErrMalformed: the field is not one JWT in compact form (2), its header is
+	// not one strict JSON object, or has crit.
 	ErrMalformed
-	// ErrClaims: a required claim is missing or empty, a claim has the wrong
-	// JSON type (3), or jti is too long.
+	// ErrClaims: the claims are not one strict JSON object, a required one is
+	// missing or empty, one has the wrong JSON type or cannot be a date (3), or
+	// jti has more than 512 octets.
 	ErrClaims
 	// ErrType: typ is not dpop+jwt (4).
 	ErrType
@@ -84,7 +85,7 @@ func kindOf(e ProofError) kind {
 	case ErrMalformed:
 		return kind{codeInvalidProof, "DPoP proof is not a well-formed JWT", ""}
 	case ErrClaims:
-		return kind{codeInvalidProof, "DPoP proof lacks a required claim or has one of the wrong type", ""}
+		return kind{codeInvalidProof, "claims of the DPoP proof are incomplete or malformed", ""}
 	case ErrType:
 		return kind{codeInvalidProof, "typ of the DPoP proof is not dpop+jwt", ""}
 	case ErrAlgorithm:

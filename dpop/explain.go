@@ -2,6 +2,7 @@ package dpop
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/headers"
@@ -17,7 +18,7 @@ const (
 // verified. It is for the operator's logs: its texts are printable ASCII of
 // bounded length and hold no query, since that may hold secrets.
 type Explanation struct {
-	HTU         string // without query and fragment, cut after 256 octets
+	HTU         string // without userinfo, query and fragment, cut after 256 octets
 	ExpectedHTU string // under the origin that the request was sent to, or the first one
 	HTM         string // cut after 32 octets
 	HasIssuedAt bool
@@ -39,12 +40,28 @@ func (v *Verifier) Explain(r *http.Request) Explanation {
 	// One claim of the wrong type does not hide the others before it.
 	var c claims
 	_ = jose.Unmarshal(m.Payload, &c, maxDepth)
-	e.HTU = printable(withoutQuery(c.URI), maxExplainedURI)
+	e.HTU = printable(withoutUserinfo(withoutQuery(c.URI)), maxExplainedURI)
 	e.HTM = printable(c.Method, maxExplainedMethod)
 	if c.IssuedAt.Present() {
 		e.HasIssuedAt, e.Skew = true, time.Until(c.IssuedAt.Time())
 	}
 	return e
+}
+
+// withoutUserinfo cuts what may be a password out of a URI.
+func withoutUserinfo(uri string) string {
+	start := strings.Index(uri, "://") + len("://")
+	if start < len("://") {
+		start = 0
+	}
+	end := len(uri)
+	if i := strings.IndexByte(uri[start:], '/'); i >= 0 {
+		end = start + i
+	}
+	if at := strings.LastIndexByte(uri[start:end], '@'); at >= 0 {
+		return uri[:start] + uri[start+at+1:]
+	}
+	return uri
 }
 
 func (v *Verifier) expectedHTU(r *http.Request) string {

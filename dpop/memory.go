@@ -131,9 +131,9 @@ func (c *MemoryCache) Add(_ context.Context, jkt string, id [32]byte, until time
 	if err != nil {
 		return false, err
 	}
-	// 128 bits of a SHA-256 identify the proof. Where it is put is nobody's to
-	// know, so that nobody can pile his proofs up in one place.
-	d := digest(id[:len(digest{})])
+	d := newDigest(&id)
+	// Where it is put is nobody's to know, so that nobody can pile his proofs up in
+	// one place.
 	hash := maphash.Bytes(c.idSeed, d[:])
 	s := &c.shards[hash>>(64-shardBits)]
 

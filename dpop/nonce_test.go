@@ -117,7 +117,7 @@ func TestRequiredNonces(t *testing.T) {
 	proof := func(key *dpoptest.Key, opts ...dpoptest.ProofOption) string {
 		return key.Proof("GET", ordersURL, token, opts...)
 	}
-	run("DPOP-9-01 a proof without nonce, then with it", func(t *testing.T, v *dpop.Verifier, n *dpop.Nonces, key *dpoptest.Key) {
+	run("DPOP-9-01 DPOP-4.3-10 a proof without nonce, then with it", func(t *testing.T, v *dpop.Verifier, n *dpop.Nonces, key *dpoptest.Key) {
 		refuses(t, v, get(proof(key)), key.Thumbprint(), dpop.ErrNonceMissing)
 		nonce, err := v.NextNonce(t.Context(), nil)
 		require.NoError(t, err)

@@ -83,6 +83,7 @@ func TestEveryOptionButListsIsGivenOnce(t *testing.T) {
 }
 
 func TestOrigins(t *testing.T) {
+	// AMB-25: an origin is required, and never guessed.
 	for in, want := range map[string]string{
 		"https://api.example":             "https://api.example",
 		"https://api.example/":            "https://api.example",
@@ -103,7 +104,7 @@ func TestOrigins(t *testing.T) {
 		"", "api.example", "//api.example", "https:", "https://", "https://:443", "https://api.example:0", "https://api.example:65536",
 		"https://api.example:0443", "https://api.example:x", "https://a b", "https://b\u00fccher.example", "https://api.example/a b",
 		"https://api.example#f", "https://u:p@api.example", "wss://api.example", "http://api.example", "http://localhost.example",
-		"http://10.0.0.1", "https://[::1%25lo]", "https://%61pi.example", "https://api.example/%", " https://api.example",
+		"http://10.0.0.1", "https://[::1%25lo]", "https://[1.2.3.4]", "https://%61pi.example", "https://api.example/%", " https://api.example",
 	} {
 		_, err := dpop.New(in)
 		require.Error(t, err, in)
@@ -178,6 +179,13 @@ func TestExplain(t *testing.T) {
 		require.Equal(t, apiOrigin+"/a", v.Explain(r).ExpectedHTU)
 	})
 	t.Run("nothing that a log could choke on", func(t *testing.T) {
+		for htu, want := range map[string]string{
+			"https://user:secret@api.example/a@b?q#f": "https://api.example/a@b",
+			"user:secret@api.example":                 "api.example",
+			"https://a@b@c":                           "https://c",
+		} {
+			require.Equal(t, want, v.Explain(get(key.Proof("GET", ordersURL, token, dpoptest.Claim("htu", htu)))).HTU)
+		}
 		e := v.Explain(get(key.Proof("A\r\nB"+strings.Repeat("x", 99), ordersURL, token,
 			dpoptest.Claim("htu", "x\x1b[31m\n\u202e"+strings.Repeat("y", 999)))))
 		require.Len(t, e.HTU, 256)

@@ -125,6 +125,12 @@ func TestURIEquivalence(t *testing.T) {
 		require.True(t, htuMatches(t, v, "OPTIONS", h, h+"/") == dpop.ErrTarget)
 		require.True(t, htuMatches(t, v, "OPTIONS", h+"/", h) == dpop.ErrTarget)
 	})
+	t.Run("AMB-24 the URL of a Request, exactly", func(t *testing.T) {
+		v, err := dpop.New(h, dpop.WithExactHTU())
+		require.NoError(t, err)
+		require.NoError(t, htuMatches(t, v, "GET", h+"/%7ea#f", h+"/%7ea?q"))
+		require.True(t, htuMatches(t, v, "GET", h+"/~a", h+"/%7ea") == dpop.ErrTarget)
+	})
 	t.Run("the URL of a Request lies within an origin", func(t *testing.T) {
 		v, err := dpop.New("https://api.example/v1")
 		require.NoError(t, err)
@@ -178,6 +184,9 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"URI-12 an encoded slash is not decoded", plain, apiOrigin, "GET /a%2Fb HTTP/1.1", "api.example", apiOrigin + "/a/b", dpop.ErrTarget},
 		{"URI-12 two slashes in front are a path", plain, apiOrigin, "GET //evil.example/r HTTP/1.1", "api.example", apiOrigin + "//evil.example/r", nil},
 		{"URI-12 two slashes in front are no host", plain, apiOrigin, "GET //evil.example/r HTTP/1.1", "api.example", "https://evil.example/r", dpop.ErrTarget},
+		{"URI-08 a quote on both sides", plain, apiOrigin, "GET /a\"b HTTP/1.1", "api.example", apiOrigin + "/a\"b", dpop.ErrTarget},
+		{"URI-08 a backslash on both sides", plain, apiOrigin, "GET /a\\b HTTP/1.1", "api.example", apiOrigin + "/a\\b", dpop.ErrTarget},
+		{"URI-08 a number sign in the request", plain, apiOrigin, "GET /a#b HTTP/1.1", "api.example", apiOrigin + "/a#b", dpop.ErrTarget},
 		{"URI-13 absolute-form", plain, apiOrigin, "GET https://api.example/r?q HTTP/1.1", "api.example", apiOrigin + "/r", nil},
 		{"URI-13 absolute-form of another host", plain, apiOrigin, "GET https://other.example/r HTTP/1.1", "api.example", apiOrigin + "/r", dpop.ErrMisdirected},
 		{"URI-13 absolute-form of another host and its proof", plain, apiOrigin, "GET https://other.example/r HTTP/1.1", "api.example", "https://other.example/r", dpop.ErrMisdirected},

@@ -2,6 +2,7 @@ package dpop
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -108,12 +109,20 @@ func isToken68(s string) bool {
 		n--
 	}
 	for i := range n {
-		if c := s[i]; !isUnreserved(c) && c != '+' && c != '/' {
+		if !token68[s[i]] {
 			return false
 		}
 	}
 	return n > 0
 }
+
+// token68 are its characters. A table, since a proof has many of them.
+var token68 = func() (table [256]bool) {
+	for c := range table {
+		table[c] = isUnreserved(byte(c)) || c == '+' || c == '/'
+	}
+	return table
+}()
 
 // Verify checks the proof in r's DPoP field, for an access token that is bound to
 // the key with the thumbprint jkt. Preconditions: accessToken is verified, and
@@ -130,45 +139,65 @@ func isToken68(s string) bool {
 //
 // Verify does not read the body and does not change r.
 func (v *Verifier) Verify(r *http.Request, accessToken, jkt string) (*Proof, error) {
-	if err := v.usable(accessToken, jkt); err != nil {
-		return nil, err
+	if accessToken == "" {
+		return nil, errNoToken
 	}
-	field, err := v.field(r.Header)
+	field, t, err := v.read(r, jkt)
 	if err != nil {
 		return nil, err
 	}
+	return v.verify(r.Context(), Request{Proof: field, Method: r.Method, Thumbprint: jkt}, sha256.Sum256([]byte(accessToken)), t)
+}
+
+// VerifyHash is [Verifier.Verify] for a caller that knows the SHA-256 of the
+// access token already, for instance as the key of a cache: hashing a token
+// twice is a good part of what a request costs beside the signature.
+func (v *Verifier) VerifyHash(r *http.Request, tokenHash [sha256.Size]byte, jkt string) (*Proof, error) {
+	field, t, err := v.read(r, jkt)
+	if err != nil {
+		return nil, err
+	}
+	return v.verify(r.Context(), Request{Proof: field, Method: r.Method, Thumbprint: jkt}, tokenHash, t)
+}
+
+// read takes from the request what the checks need.
+func (v *Verifier) read(r *http.Request, jkt string) (field string, t target, err error) {
+	if err := v.usable(jkt); err != nil {
+		return "", target{}, err
+	}
+	if field, err = v.field(r.Header); err != nil {
+		return "", target{}, err
+	}
 	t, ok := targetOf(r)
 	if !ok {
-		return nil, ErrMisdirected
+		return "", target{}, ErrMisdirected
 	}
-	return v.verify(r.Context(), Request{
-		Proof: field, Method: r.Method, AccessToken: accessToken, Thumbprint: jkt,
-	}, t)
+	return field, t, nil
 }
 
 // VerifyProof makes the same checks as [Verifier.Verify] for what did not come
 // as an HTTP request, such as a message from a queue. req.URL, which takes the
 // place of the request line and the Host field, must lie within a configured origin.
 func (v *Verifier) VerifyProof(ctx context.Context, req Request) (*Proof, error) {
-	if err := v.usable(req.AccessToken, req.Thumbprint); err != nil {
+	if err := v.usable(req.Thumbprint); err != nil {
 		return nil, err
 	}
 	switch {
+	case req.AccessToken == "":
+		return nil, errNoToken
 	case req.Proof == "":
 		return nil, ErrMissing
 	case len(req.Proof) > v.maxSize:
 		return nil, ErrTooLarge
 	}
-	return v.verify(ctx, req, target{url: withoutQuery(req.URL), emptyPath: req.Method == http.MethodOptions})
+	return v.verify(ctx, req, sha256.Sum256([]byte(req.AccessToken)), target{url: withoutQuery(req.URL), emptyPath: req.Method == http.MethodOptions})
 }
 
 // usable finds the caller's mistakes that would make checks meaningless.
-func (v *Verifier) usable(accessToken, jkt string) error {
+func (v *Verifier) usable(jkt string) error {
 	switch {
 	case v == nil || len(v.origins) == 0:
 		return errNotNew
-	case accessToken == "":
-		return errNoToken
 	case jkt == "":
 		return errNoThumbprint
 	}

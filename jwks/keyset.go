@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/keybound-go/middleware/internal/jose"
@@ -69,6 +70,12 @@ func parseKeySet(raw []byte, maxKeys int) (*keySet, error) {
 	slices.Sort(content) // the order of a set means nothing
 	set.generation = generation(content)
 	return set, nil
+}
+
+// keyIDs are the names that tokens can use, for the operator.
+func (set *keySet) keyIDs() []string {
+	ids := slices.Sorted(maps.Keys(set.kids))
+	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 }
 
 func first(reasons []string) string {

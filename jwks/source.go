@@ -156,6 +156,7 @@ func (s *Source) Close() error {
 type Status struct {
 	URL         string    // last asked, without query; "" if not yet located
 	Keys        int       // in use
+	KeyIDs      []string  // those of the keys in use that have one, sorted
 	Skipped     []string  // why keys of the set are not in use
 	FetchedAt   time.Time // of the set in use; zero if there is none
 	Stale       bool      // the set is older than the limit and not served any more
@@ -182,6 +183,7 @@ func (s *Source) Status() Status {
 	}
 	if set := s.set(); set != nil {
 		status.Keys = len(set.thumbprints)
+		status.KeyIDs = set.keyIDs()
 		status.Skipped = slices.Clone(set.skipped)
 	}
 	return status

@@ -165,7 +165,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"every plus sign as a space": strings.ReplaceAll(escaped, "%2B", "%20"),
 			"RFC 9440":                   mtlspoptest.RFC9440(alice),
 			"only colons":                "::",
-			"CC-X-02 as much as a chain": strings.ReplaceAll(spaced, " ", strings.Repeat(" ", 4<<10)),
+			"CC-X-02 as much as a chain": wrap(b64[:40] + strings.Repeat(" ", 32<<10) + b64[40:]),
 		},
 		mtlspop.DER: {
 			"no padding":               strings.TrimRight(b64, "="),
@@ -204,7 +204,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"a broken one behind":         spaced + wrap("AAAA"),
 			"a truncated one behind":      strings.TrimSuffix(mtlspoptest.ALBPassthrough(alice), "-----%0A"),
 			"as many as nobody would use": strings.Repeat(spaced, 12),
-			"CC-X-02 an absurd size":      strings.ReplaceAll(spaced, " ", strings.Repeat(" ", 16<<10)),
+			"CC-X-02 an absurd size":      wrap(b64[:40] + strings.Repeat(" ", 96<<10) + b64[40:]),
 		},
 		mtlspop.DERChain: {
 			"a trailing comma":            b64 + ",",
@@ -242,6 +242,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"a quote that is not closed":     `Subject="` + element,
 			"a quote that opens too late":    `Subject=a"b;` + element,
 			"text behind a quote":            cert + "x",
+			"a pair behind a quote":          cert + "xBy=a",
 			"no value":                       "Hash;" + cert,
 			"no key":                         "=a;" + cert,
 			"a strange key":                  "A b=c;" + cert,

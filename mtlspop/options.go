@@ -20,11 +20,11 @@ func (f optionFunc) apply(c *config) { f(c) }
 // TLS terminator's addresses. The header is what that terminator writes the
 // certificate into; every format's comment has the line of configuration.
 //
-// The trusted prefixes are those of the peers of the TCP connection (netip.
-// MustParsePrefix("10.1.2.3/32")). There must be some, unless [WithUnixSocket]
-// is given, and they must be narrow: prefixes that hold a large part of all
-// addresses are refused, and there is no way to trust everybody. Anyone who
-// can connect from a trusted address can claim any certificate.
+// The trusted prefixes, such as 10.1.2.3/32, are those of the peers of the TCP
+// connection. There must be some, unless [WithUnixSocket] is given, and they
+// must be narrow: prefixes that hold a large part of all addresses are
+// refused, and there is no way to trust everybody. Anyone who can connect from
+// a trusted address can claim any certificate.
 //
 // A terminator that merely adds its field lets a client's field of the same
 // name through, and one whose configuration forgets the field passes it on as
@@ -100,6 +100,9 @@ func WithProxyRoots(pool *x509.CertPool) Option {
 // [WithIntermediates], every certificate within its validity, and usable for
 // client authentication. RFC 8705 needs none of this for the binding (section
 // 6.2). It holds for direct TLS and for forwarded certificates alike.
+//
+// The chains in r.TLS.VerifiedChains do not count: they are there only if the
+// server itself verifies, to roots of its own, and never for what is forwarded.
 //
 // A chain that was good is remembered until one of its certificates expires.
 // The pool must not be changed any more; see [WithRootsFunc].

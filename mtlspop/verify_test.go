@@ -15,9 +15,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/mtlspop"
@@ -350,4 +352,27 @@ func TestRequestClientCert(t *testing.T) {
 		require.Equal(t, uint16(tls.VersionTLS13), after.MinVersion)
 		require.Equal(t, tls.RequestClientCert, mtlspop.RequestClientCert(nil).ClientAuth)
 	})
+}
+
+func TestConcurrentUse(t *testing.T) {
+	ca := mtlspoptest.NewCA(t, "Root")
+	alice, bob := ca.Intermediate("Intermediate").Issue("alice"), ca.Issue("bob")
+	v := newVerifier(t, mtlspop.WithRootsFunc(ca.Pool), // a new pool each time: nothing is remembered for long
+		mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DERChain, trusted))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				for _, c := range []*mtlspoptest.Client{alice, bob} {
+					_, err := v.Verify(requestOver(c), c.Thumbprint())
+					assert.NoError(t, err)
+					_, err = v.Verify(forwardedFrom(trustedPeer, "X-Client-Cert", mtlspoptest.Traefik(c)), c.Thumbprint())
+					assert.NoError(t, err)
+				}
+				_, err := v.Verify(requestOver(alice), bob.Thumbprint())
+				assert.Equal(t, mtlspop.ErrMismatch, err)
+			}
+		})
+	}
+	wg.Wait()
 }

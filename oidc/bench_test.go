@@ -30,7 +30,7 @@ func benchmarkVerify(b *testing.B, opts ...oidc.Option) {
 	issuer := newIssuer(b)
 	v := newVerifier(b, issuer, opts...)
 	raw := issuer.Token(oidctest.Scope("orders:read", "orders:write"), oidctest.BoundToKey(thumb('a')))
-	_, err := verify(b, v, raw)
+	_, err := verifyToken(b, v, raw)
 	require.NoError(b, err)
 	ctx := b.Context()
 	b.ReportAllocs()
@@ -69,7 +69,7 @@ func BenchmarkRefusal(b *testing.B) {
 func BenchmarkClaim(b *testing.B) {
 	issuer := newIssuer(b)
 	v := newVerifier(b, issuer)
-	token, err := verify(b, v, issuer.Token(oidctest.Keycloak(), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c")))
+	token, err := verifyToken(b, v, issuer.Token(oidctest.Keycloak(), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c")))
 	require.NoError(b, err)
 	path := []string{"realm_access", "roles"}
 	b.ReportAllocs()

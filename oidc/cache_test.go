@@ -62,14 +62,14 @@ func TestASecondLookCostsNoSignature(t *testing.T) {
 	v := newStaticVerifier(t, issuer, keys)
 	raw := issuer.Token()
 	for range 3 {
-		_, err := verify(t, v, raw)
+		_, err := verifyToken(t, v, raw)
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, 1, keys.lookups.Load())
 	require.EqualValues(t, 2, keys.asked.Load())
 
 	keys.gone.Store(true)
-	_, err := verify(t, v, raw)
+	_, err := verifyToken(t, v, raw)
 	requireKind(t, oidc.ErrNoKey, err)
 	require.EqualValues(t, 2, keys.lookups.Load())
 }
@@ -80,7 +80,7 @@ func TestWithoutCacheEveryLookCosts(t *testing.T) {
 	v := newStaticVerifier(t, issuer, keys, oidc.WithTokenCache(0))
 	raw := issuer.Token()
 	for range 3 {
-		_, err := verify(t, v, raw)
+		_, err := verifyToken(t, v, raw)
 		require.NoError(t, err)
 	}
 	require.EqualValues(t, 3, keys.lookups.Load())
@@ -94,7 +94,7 @@ func TestGenerationsSpareTheQuestion(t *testing.T) {
 	v := newStaticVerifier(t, issuer, keys)
 	raw := issuer.Token()
 	look := func() error {
-		_, err := verify(t, v, raw)
+		_, err := verifyToken(t, v, raw)
 		return err
 	}
 	for range 3 {
@@ -118,10 +118,10 @@ func TestGeneration0IsNoGeneration(t *testing.T) {
 	keys := &counting{static: static{key: issuer.PublicKey()}} // the keys are not there yet
 	v := newStaticVerifier(t, issuer, keys)
 	raw := issuer.Token()
-	_, err := verify(t, v, raw)
+	_, err := verifyToken(t, v, raw)
 	require.NoError(t, err)
 	keys.gone.Store(true) // they have grown too old to be used
-	_, err = verify(t, v, raw)
+	_, err = verifyToken(t, v, raw)
 	requireKind(t, oidc.ErrNoKey, err)
 }
 
@@ -132,14 +132,14 @@ func TestCachedTokensAreLookedAtAgain(t *testing.T) {
 			v := newVerifier(t, issuer, oidc.WithSkew(0))
 			defer v.Close()
 			raw := issuer.Token(oidctest.ExpiresIn(10 * time.Second))
-			_, err := verify(t, v, raw)
+			_, err := verifyToken(t, v, raw)
 			require.NoError(t, err)
 			time.Sleep(9 * time.Second)
-			_, err = verify(t, v, raw)
+			_, err = verifyToken(t, v, raw)
 			require.NoError(t, err)
 			time.Sleep(time.Second)
 			for range 2 {
-				_, err = verify(t, v, raw)
+				_, err = verifyToken(t, v, raw)
 				requireKind(t, oidc.ErrExpired, err)
 			}
 			require.Zero(t, v.Status().CachedTokens)
@@ -151,14 +151,14 @@ func TestCachedTokensAreLookedAtAgain(t *testing.T) {
 			v := newVerifier(t, issuer)
 			defer v.Close()
 			raw := issuer.Token(oidctest.ExpiresIn(100 * time.Hour))
-			_, err := verify(t, v, raw)
+			_, err := verifyToken(t, v, raw)
 			require.NoError(t, err)
 			issuer.Rotate()
 			issuer.Retire()
-			_, err = verify(t, v, raw)
+			_, err = verifyToken(t, v, raw)
 			require.NoError(t, err, "nobody knows yet")
 			time.Sleep(2 * time.Hour) // the refresh in the background
-			_, err = verify(t, v, raw)
+			_, err = verifyToken(t, v, raw)
 			requireKind(t, oidc.ErrNoKey, err)
 		})
 	})
@@ -168,11 +168,11 @@ func TestCachedTokensAreLookedAtAgain(t *testing.T) {
 			v := newVerifier(t, issuer)
 			defer v.Close()
 			raw := issuer.Token(oidctest.ExpiresIn(1000 * time.Hour))
-			_, err := verify(t, v, raw)
+			_, err := verifyToken(t, v, raw)
 			require.NoError(t, err)
 			issuer.SetDown(true)
 			time.Sleep(48 * time.Hour)
-			_, err = verify(t, v, raw)
+			_, err = verifyToken(t, v, raw)
 			requireOurs(t, err)
 		})
 	})
@@ -183,7 +183,7 @@ func TestRefusedTokensTakeNoRoom(t *testing.T) {
 	v := newVerifier(t, issuer)
 	for n := range 100 {
 		raw := issuer.Token(oidctest.Claim("aud", strconv.Itoa(n)))
-		_, err := verify(t, v, raw)
+		_, err := verifyToken(t, v, raw)
 		requireKind(t, oidc.ErrAudience, err)
 	}
 	require.Zero(t, v.Status().CachedTokens)
@@ -193,7 +193,7 @@ func TestAFloodOfTokensIsBounded(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVerifier(t, issuer, oidc.WithTokenCache(100))
 	for range 1000 {
-		_, err := verify(t, v, issuer.Token())
+		_, err := verifyToken(t, v, issuer.Token())
 		require.NoError(t, err)
 		require.LessOrEqual(t, v.Status().CachedTokens, 101)
 	}
@@ -205,7 +205,7 @@ func TestTheCacheHoldsNoToken(t *testing.T) {
 	raw := []byte(issuer.Token(oidctest.Claim("marker", "findable"+strconv.Itoa(os.Getpid()))))
 	require.NoError(t, v.Prefetch(t.Context()))
 	func() {
-		token, err := verify(t, v, string(raw))
+		token, err := verifyToken(t, v, string(raw))
 		require.NoError(t, err)
 		_, _ = token.Claim("marker")
 	}()
@@ -219,9 +219,10 @@ func TestTheCacheHoldsNoToken(t *testing.T) {
 		raw[i] ^= 0x55
 	}
 	parts := strings.Split(string(raw), ".")
-	require.Contains(t, dump, "findable"+strconv.Itoa(os.Getpid()), "the claims are there: the dump is good")
-	require.NotContains(t, dump, parts[2][:40], "the signature")
-	require.NotContains(t, dump, parts[1][:80], "the payload")
+	// Not require.Contains, which would print the dump.
+	require.True(t, strings.Contains(dump, "findable"+strconv.Itoa(os.Getpid())), "the claims are there: the dump is good")
+	require.False(t, strings.Contains(dump, parts[1]), "the payload")
+	require.False(t, strings.Contains(dump, parts[2]), "the signature")
 	runtime.KeepAlive(v)
 }
 
@@ -257,12 +258,12 @@ func TestKeySourcesOfOthers(t *testing.T) {
 		"JWKS-04 too many":    {many, oidc.ErrNoKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, newStaticVerifier(t, issuer, list(tc.keys)), raw)
+			_, err := verifyToken(t, newStaticVerifier(t, issuer, list(tc.keys)), raw)
 			requireKind(t, tc.want, err)
 		})
 	}
 	t.Run("an error of its own", func(t *testing.T) {
-		_, err := verify(t, newStaticVerifier(t, issuer, &static{err: os.ErrDeadlineExceeded}), raw)
+		_, err := verifyToken(t, newStaticVerifier(t, issuer, &static{err: os.ErrDeadlineExceeded}), raw)
 		requireOurs(t, err)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})

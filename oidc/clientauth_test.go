@@ -111,6 +111,16 @@ func TestClientAuthenticates(t *testing.T) {
 		defer i.Close()
 		accept(t, i, issuer.OpaqueToken())
 	})
+	t.Run("DISC-08 a client without a certificate does not ask the alias", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		as.metadata["mtls_endpoint_aliases"] = map[string]any{"introspection_endpoint": "https://mtls.as.example/introspect"}
+		i, err := oidc.NewIntrospector(fakeIssuer, fakeAudience, oidc.PublicClient("api"), oidc.WithHTTPClient(as.client()))
+		require.NoError(t, err)
+		defer i.Close()
+		accept(t, i, "opaque")
+		require.Equal(t, "https://as.example/introspect", as.last(t).url)
+	})
 	t.Run("DISC-08 an alias in plain http is refused", func(t *testing.T) {
 		issuer := oidctest.NewIssuer(t, oidctest.WithMTLSAliases())
 		issuer.Edit(oidctest.OpenIDMetadata, func(m map[string]any) {

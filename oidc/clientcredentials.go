@@ -108,7 +108,7 @@ type ClientCredentials struct {
 	macKey  [sha256.Size]byte
 	request [sha256.Size]byte // a hash of issuer and form
 	granted memory[*grant]
-	refused memory[time.Time] // until when
+	refused refusals
 	flights *flights[*grant]
 	guesses *throttle
 }
@@ -141,7 +141,7 @@ func NewClientCredentials(issuer string, opts ...Option) (*ClientCredentials, er
 		form:         form,
 		lifetime:     c.tokenLifetime,
 		granted:      newMemory[*grant](c.cacheSize),
-		refused:      newMemory[time.Time](c.cacheSize),
+		refused:      newRefusals(c.cacheSize),
 		flights:      newFlights[*grant](),
 		guesses:      newThrottle(),
 	}
@@ -237,11 +237,8 @@ func (c *ClientCredentials) remembered(key [sha256.Size]byte, now time.Time) (g 
 	if g, ok := c.granted.get(key); ok && now.Before(g.until) {
 		return g, nil, true
 	}
-	if until, ok := c.refused.get(key); ok {
-		if now.Before(until) {
-			return nil, ErrClientRefused, true
-		}
-		c.refused.delete(key)
+	if _, refused := c.refused.find(key, now); refused {
+		return nil, ErrClientRefused, true
 	}
 	return nil, nil, false
 }
@@ -270,7 +267,7 @@ func (c *ClientCredentials) obtain(ctx context.Context, key [sha256.Size]byte, i
 	case refused:
 		c.guesses.refused(asked)
 		c.granted.delete(key)
-		c.refused.set(key, asked.Add(refusedFor))
+		c.refused.add(key, 0, asked.Add(refusedFor))
 	case err == nil:
 		c.granted.set(key, g)
 	}

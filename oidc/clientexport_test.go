@@ -9,3 +9,14 @@ func RememberedCredentials(c *ClientCredentials) (granted, refused, ids int) {
 	defer c.guesses.mu.Unlock()
 	return c.granted.size(), c.refused.size(), len(c.guesses.ids)
 }
+
+func (r refusals) size() (n int) {
+	for i := range r.sets {
+		for _, s := range r.sets[i].slots {
+			if !s.until.IsZero() {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -29,15 +29,6 @@ type providerConfig struct {
 	loopbackHTTP bool
 }
 
-// httpClient is the client for calls other than those of internal/remote:
-// redirects are not followed to another origin, whoever made it.
-func (c *providerConfig) httpClient() *http.Client {
-	if c.client == nil {
-		return remote.NewClient(nil)
-	}
-	return remote.Harden(c.client)
-}
-
 // metadata is what this package reads of a discovery document (RFC 8414,
 // section 2; RFC 8705, section 5). It is shared and must not be modified. The
 // URLs are as the issuer wrote them: who calls one checks it first.

@@ -60,7 +60,7 @@ type Introspector struct {
 
 	question [sha256.Size]byte // what a question is besides the token
 	active   memory[*answer]
-	refused  memory[refusal]
+	refused  refusals
 	flights  *flights[*answer]
 	failed   atomic.Int64 // when the issuer could last not be asked, in Unix nanoseconds
 }
@@ -73,12 +73,6 @@ type answer struct {
 	asked time.Time
 	fresh time.Time // until when it is believed
 	stale time.Time // until when it is believed if the issuer cannot be asked
-}
-
-// refusal is what the issuer says of a token that is not good.
-type refusal struct {
-	reason TokenError
-	until  time.Time
 }
 
 var errNoIntrospector = errors.New("oidc: this Introspector was not made by NewIntrospector")
@@ -120,7 +114,7 @@ func NewIntrospector(issuer, audience string, auth ClientAuth, opts ...Option) (
 		staleAnswers:    c.staleAnswers,
 		shared:          c.shared,
 		active:          newMemory[*answer](c.cacheSize),
-		refused:         newMemory[refusal](c.cacheSize),
+		refused:         newRefusals(c.cacheSize),
 		flights:         newFlights[*answer](),
 	}
 	if c.err() == nil {
@@ -182,7 +176,8 @@ func hashStrings(h hash.Hash, texts ...string) {
 }
 
 func (i *Introspector) key(raw string) [sha256.Size]byte {
-	return sha256.Sum256(append(i.question[:len(i.question):len(i.question)], raw...))
+	text := append(make([]byte, 0, 1024), i.question[:]...) // on the stack, for tokens of a usual size
+	return sha256.Sum256(append(text, raw...))
 }
 
 // VerifyToken asks the issuer about a token, or remembers what it said, and
@@ -237,11 +232,8 @@ func (i *Introspector) remembered(key [sha256.Size]byte, now time.Time) (a *answ
 	if a, ok := i.active.get(key); ok && now.Before(a.fresh) {
 		return a, nil, true
 	}
-	if r, ok := i.refused.get(key); ok {
-		if now.Before(r.until) {
-			return nil, r.reason, true
-		}
-		i.refused.delete(key)
+	if reason, refused := i.refused.find(key, now); refused {
+		return nil, reason, true
 	}
 	return nil, nil, false
 }
@@ -264,7 +256,7 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 	case refused:
 		i.active.delete(key)
 		if i.refusalLifetime > 0 {
-			i.refused.set(key, refusal{reason, asked.Add(i.refusalLifetime)})
+			i.refused.add(key, reason, asked.Add(i.refusalLifetime))
 		}
 	default:
 		i.failed.Store(time.Now().UnixNano())

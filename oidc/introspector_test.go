@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -75,15 +76,21 @@ func TestIntrospectionQuestion(t *testing.T) {
 		_, err = i.VerifyToken(t.Context(), "opaque")
 		require.ErrorContains(t, err, "protocol version")
 	})
-	t.Run("DISC-09 a redirect is not followed, not even within the origin", func(t *testing.T) {
-		as := newFakeAS()
-		as.introspect = func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "/elsewhere/introspect", http.StatusTemporaryRedirect)
-		}
-		_, err := newIntrospector(t, as).VerifyToken(t.Context(), "opaque")
-		requireOutage(t, err)
-		require.Len(t, as.asked(), 1)
-	})
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		t.Run(fmt.Sprint("DISC-09 a redirect is not followed, not even within the origin: ", status), func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/elsewhere") {
+					writeJSON(w, 200, goodAnswer())
+					return
+				}
+				http.Redirect(w, r, "/elsewhere/introspect", status)
+			}
+			_, err := newIntrospector(t, as).VerifyToken(t.Context(), "opaque")
+			requireOutage(t, err)
+			require.Len(t, as.asked(), 1)
+		})
+	}
 	t.Run("what no issuer can have made is not asked about", func(t *testing.T) {
 		as := newFakeAS()
 		i := newIntrospector(t, as, oidc.WithMaxTokenSize(256))

@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,6 +65,18 @@ func TestIntrospectionMemory(t *testing.T) {
 			})
 		})
 	}
+	t.Run("INTRO-2.2-03 an active answer that we refuse is remembered as a refusal", func(t *testing.T) {
+		for _, edit := range []func(map[string]any){with("exp", 1), with("aud", "x"), with("cnf", 1)} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(edit))
+			i := newIntrospector(t, as)
+			for range 3 {
+				_, err := i.VerifyToken(t.Context(), "opaque")
+				require.Equal(t, "invalid_token", code(err))
+			}
+			require.Len(t, as.asked(), 1)
+		}
+	})
 	t.Run("INTRO-4-01 a token that is revoked is noticed, and its answer forgotten", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
@@ -94,8 +107,33 @@ func TestIntrospectionMemory(t *testing.T) {
 			time.Sleep(10*time.Second - 1)
 			_, err := i.VerifyToken(t.Context(), "opaque")
 			require.Equal(t, oidc.ErrInactive, err)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			accept(t, i, "opaque")
+		})
+	})
+	t.Run("INTRO-4-03 when there is no room for another refusal, the one that ends first is forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(map[string]any{"active": false})
+			i := newIntrospector(t, as, oidc.WithCacheSize(8), oidc.WithRefusalLifetime(time.Minute))
+			refuse := func(n, wantAsked int) {
+				t.Helper()
+				_, err := i.VerifyToken(t.Context(), fmt.Sprint("t", n))
+				require.Equal(t, oidc.ErrInactive, err)
+				require.Len(t, as.asked(), wantAsked)
+				time.Sleep(time.Second)
+			}
+			for n := range 8 {
+				refuse(n, n+1)
+			}
+			for n := range 8 {
+				refuse(n, 8)
+			}
+			refuse(8, 9)
+			for n := 1; n <= 8; n++ {
+				refuse(n, 9)
+			}
+			refuse(0, 10)
 		})
 	})
 	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
@@ -192,6 +230,47 @@ func TestIntrospectionFlights(t *testing.T) {
 			}
 			wg.Wait()
 			require.EqualValues(t, 128, most.Load())
+		})
+	})
+	t.Run("INTRO-4-03 callers with one token ask once, also those that had to queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, goodAnswer())
+			}
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			for range 100 {
+				wg.Go(func() { accept(t, i, "queued") })
+			}
+			wg.Wait()
+			require.Len(t, as.asked(), 129)
+		})
+	})
+	t.Run("INTRO-4-03 who queues gives up with its context, or when a flight would", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) { time.Sleep(time.Minute) }
+			i := newIntrospector(t, as)
+			var wg sync.WaitGroup
+			for n := range 128 {
+				wg.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("t", n)) })
+			}
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := i.VerifyToken(ctx, "queued")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireOutage(t, err)
+			_, err = i.VerifyToken(t.Context(), "queued")
+			require.ErrorContains(t, err, "too many questions")
+			requireOutage(t, err)
+			wg.Wait()
 		})
 	})
 	t.Run("INTRO-2.3-01 an issuer that never answers is given up on after ten seconds", func(t *testing.T) {
@@ -352,7 +431,7 @@ func TestFlood(t *testing.T) {
 	t.Parallel()
 	tokens := 1_000_000
 	if testing.Short() || raceDetector {
-		tokens = 100_000
+		tokens = 50_000
 	}
 	f := new(flood)
 	i, err := oidc.NewIntrospector(fakeIssuer, fakeAudience, oidc.PublicClient("api"), oidc.WithCacheSize(1000), oidc.WithAnswerLifetime(time.Hour),
@@ -383,6 +462,54 @@ func TestFlood(t *testing.T) {
 	require.LessOrEqual(t, refused, 1000)
 	require.EqualValues(t, tokens+1, f.asked.Load(), "INTRO-4-03 the good token was asked about once")
 	require.Less(t, heap(), before+8<<20)
+}
+
+func TestFloodOfGoodTokens(t *testing.T) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as, oidc.WithCacheSize(100))
+	for n := range 2000 {
+		accept(t, i, fmt.Sprint(n))
+	}
+	active, _ := oidc.Remembered(i)
+	require.LessOrEqual(t, active, 100)
+}
+
+func TestRememberedAnswerCostsOneToken(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(t, as)
+	token := strings.Repeat("t", 900)
+	accept(t, i, token)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), token) }), 1.0)
+	as.introspect = saying(map[string]any{"active": false})
+	_, _ = i.VerifyToken(t.Context(), "refused")
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = i.VerifyToken(context.Background(), "refused") }))
+}
+
+func BenchmarkRememberedAnswer(b *testing.B) {
+	as := newFakeAS()
+	as.introspect = saying(goodAnswer())
+	i := newIntrospector(b, as, oidc.WithAnswerLifetime(time.Hour))
+	token := strings.Repeat("t", 900)
+	accept(b, i, token)
+	b.Run("baseline SHA-256 of the token", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sha256.Sum256([]byte(token))
+		}
+	})
+	b.Run("VerifyToken", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := i.VerifyToken(context.Background(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 func heap() uint64 {

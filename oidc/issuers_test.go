@@ -27,43 +27,43 @@ func TestEachIssuerHasItsOwnKeys(t *testing.T) {
 	s := newIssuers(t, newVerifier(t, a), newVerifier(t, b))
 	for range 2 {
 		for _, issuer := range []*oidctest.Issuer{a, b} {
-			token, err := verify(t, s, issuer.Token())
+			token, err := verifyToken(t, s, issuer.Token())
 			require.NoError(t, err)
 			require.Equal(t, issuer.URL, token.Issuer)
 		}
 	}
 	t.Run("AT-X-02 a token of A that says it is from B", func(t *testing.T) {
-		_, err := verify(t, s, a.Token(oidctest.Claim("iss", b.URL)))
+		_, err := verifyToken(t, s, a.Token(oidctest.Claim("iss", b.URL)))
 		requireKind(t, oidc.ErrSignature, err)
 	})
 	t.Run("AT-X-02 a kid that only A has, in a token for B", func(t *testing.T) {
 		a.Rotate()
-		_, err := verify(t, s, a.Token())
+		_, err := verifyToken(t, s, a.Token())
 		require.NoError(t, err)
-		_, err = verify(t, s, a.Token(oidctest.Claim("iss", b.URL)))
+		_, err = verifyToken(t, s, a.Token(oidctest.Claim("iss", b.URL)))
 		requireKind(t, oidc.ErrNoKey, err)
 	})
 	t.Run("AT-X-02 cached for A is not cached for B", func(t *testing.T) {
 		raw := a.Token()
-		_, err := verify(t, s, raw)
+		_, err := verifyToken(t, s, raw)
 		require.NoError(t, err)
-		_, err = verify(t, newIssuers(t, newVerifier(t, b)), raw)
+		_, err = verifyToken(t, newIssuers(t, newVerifier(t, b)), raw)
 		requireKind(t, oidc.ErrIssuer, err)
 	})
 	t.Run("AT-4-03 an issuer that nobody knows", func(t *testing.T) {
 		for _, iss := range []any{otherIdentifier + "/", "", nil} {
-			_, err := verify(t, s, a.Token(oidctest.Claim("iss", iss)))
+			_, err := verifyToken(t, s, a.Token(oidctest.Claim("iss", iss)))
 			requireKind(t, oidc.ErrIssuer, err)
 		}
-		_, err := verify(t, s, a.Token(oidctest.Claim("iss", []string{b.URL})))
+		_, err := verifyToken(t, s, a.Token(oidctest.Claim("iss", []string{b.URL})))
 		requireKind(t, oidc.ErrClaims, err)
-		_, err = verify(t, s, a.Token(oidctest.Without("iss")))
+		_, err = verifyToken(t, s, a.Token(oidctest.Without("iss")))
 		requireKind(t, oidc.ErrIssuer, err)
 	})
 	t.Run("AT-4-02 and other forms", func(t *testing.T) {
-		_, err := verify(t, s, a.Token()+".A.A")
+		_, err := verifyToken(t, s, a.Token()+".A.A")
 		requireKind(t, oidc.ErrEncrypted, err)
-		_, err = verify(t, s, strings.Repeat("x", 16<<10+1))
+		_, err = verifyToken(t, s, strings.Repeat("x", 16<<10+1))
 		requireKind(t, oidc.ErrTooLarge, err)
 	})
 }
@@ -92,7 +92,7 @@ func TestIssuersThatShareAKeySetAreKeptApart(t *testing.T) {
 		"AT-X-02 B's with the audience of A's": {b.Token(oidctest.Claim("aud", "https://a.example")), oidc.ErrAudience},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, s, tc.raw)
+			_, err := verifyToken(t, s, tc.raw)
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -113,14 +113,14 @@ func TestEachIssuerHasItsOwnRules(t *testing.T) {
 	s := newIssuers(t,
 		newVerifier(t, a, oidc.WithProfile(oidc.Keycloak), oidc.WithMaxTokenSize(4096)),
 		newVerifier(t, b, oidc.WithAlgorithms("PS256")))
-	_, err := verify(t, s, a.Token(oidctest.Keycloak()))
+	_, err := verifyToken(t, s, a.Token(oidctest.Keycloak()))
 	require.NoError(t, err)
-	_, err = verify(t, s, b.Token(oidctest.Keycloak()))
+	_, err = verifyToken(t, s, b.Token(oidctest.Keycloak()))
 	requireKind(t, oidc.ErrTypeJWT, err)
-	_, err = verify(t, s, b.Token())
+	_, err = verifyToken(t, s, b.Token())
 	requireKind(t, oidc.ErrAlgorithm, err)
 	long := oidctest.Claim("padding", strings.Repeat("x", 4096))
-	_, err = verify(t, s, a.Token(oidctest.Keycloak(), long))
+	_, err = verifyToken(t, s, a.Token(oidctest.Keycloak(), long))
 	requireKind(t, oidc.ErrTooLarge, err)
 }
 
@@ -149,7 +149,7 @@ func TestByIssuerReportsEveryMistake(t *testing.T) {
 func TestZeroIssuersAcceptNothing(t *testing.T) {
 	raw := newIssuer(t).Token()
 	for _, s := range []*oidc.Issuers{nil, {}} {
-		_, err := verify(t, s, raw)
+		_, err := verifyToken(t, s, raw)
 		requireOurs(t, err)
 		require.NoError(t, s.Close())
 	}
@@ -161,7 +161,7 @@ func TestIssuersPrefetchAndClose(t *testing.T) {
 	b.SetDown(true)
 	requireOurs(t, s.Prefetch(t.Context()))
 	require.Equal(t, 1, a.Fetches(oidctest.KeySet))
-	_, err := verify(t, s, a.Token())
+	_, err := verifyToken(t, s, a.Token())
 	require.NoError(t, err, "one issuer's outage is no matter to the other's tokens")
 	require.NoError(t, s.Close())
 }

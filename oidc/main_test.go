@@ -27,8 +27,8 @@ func newVerifier(t testing.TB, issuer *oidctest.Issuer, opts ...oidc.Option) *oi
 	return v
 }
 
-// verify is VerifyToken with a time limit.
-func verify(t testing.TB, v interface {
+// verifyToken is VerifyToken with a time limit.
+func verifyToken(t testing.TB, v interface {
 	VerifyToken(context.Context, string) (*oidc.Token, error)
 }, raw string) (*oidc.Token, error) {
 	t.Helper()

@@ -52,14 +52,14 @@ func (u user) String() string {
 
 // option is the only implementation of Option.
 type option struct {
-	name string
-	list bool // may be given more than once
-	for_ user
-	set  func(*config) error
+	name  string
+	list  bool // may be given more than once
+	users user // of which functions it is an option
+	set   func(*config) error
 }
 
 func (o option) apply(c *config) {
-	if o.for_&c.user == 0 {
+	if o.users&c.user == 0 {
 		c.problem("%s does not apply to %s", o.name, c.user)
 		return
 	}
@@ -148,7 +148,7 @@ func defaultAlgorithms() []string {
 
 // WithProfile sets how the issuer spells its access tokens. The default is [RFC9068].
 func WithProfile(p Profile) Option {
-	return option{name: "WithProfile", for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithProfile", users: forVerifier | forIntrospector, set: func(c *config) error {
 		if !p.valid() {
 			return errors.New("not a profile of this package")
 		}
@@ -160,7 +160,7 @@ func WithProfile(p Profile) Option {
 // WithAudiences adds identifiers of this service: a token is accepted if its aud
 // contains any of them or the one given to New. It may be given more than once.
 func WithAudiences(more ...string) Option {
-	return option{name: "WithAudiences", list: true, for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithAudiences", list: true, users: forVerifier | forIntrospector, set: func(c *config) error {
 		if len(more) == 0 {
 			return errors.New("no audience given")
 		}
@@ -173,7 +173,7 @@ func WithAudiences(more ...string) Option {
 // default is ES256, ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512,
 // EdDSA and Ed25519. There is no way to accept none or a MAC.
 func WithAlgorithms(algs ...string) Option {
-	return option{name: "WithAlgorithms", for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithAlgorithms", users: forVerifier | forIntrospector, set: func(c *config) error {
 		if len(algs) == 0 {
 			return errors.New("no algorithm given")
 		}
@@ -194,7 +194,7 @@ func WithAlgorithms(algs ...string) Option {
 // nbf and iat. The default is 30 seconds, the most is 5 minutes (RFC 9068,
 // section 4); 0 is allowed.
 func WithSkew(d time.Duration) Option {
-	return option{name: "WithSkew", for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithSkew", users: forVerifier | forIntrospector, set: func(c *config) error {
 		if d < 0 || d > maxSkew {
 			return fmt.Errorf("%v is not between 0 and %v", d, maxSkew)
 		}
@@ -206,7 +206,7 @@ func WithSkew(d time.Duration) Option {
 // WithMaxTokenSize sets how many bytes a token may have; a longer one is
 // [ErrTooLarge]. The default is 16 KiB.
 func WithMaxTokenSize(bytes int) Option {
-	return option{name: "WithMaxTokenSize", for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithMaxTokenSize", users: forVerifier | forIntrospector, set: func(c *config) error {
 		if bytes < minMaxTokenSize || bytes > maxMaxTokenSize {
 			return fmt.Errorf("%d is not between %d and %d", bytes, minMaxTokenSize, maxMaxTokenSize)
 		}
@@ -219,7 +219,7 @@ func WithMaxTokenSize(bytes int) Option {
 // request with the same token costs no signature. The default is 10,000; 0
 // switches the cache off. An entry takes about 1 KiB plus the claim set.
 func WithTokenCache(entries int) Option {
-	return option{name: "WithTokenCache", for_: forVerifier, set: func(c *config) error {
+	return option{name: "WithTokenCache", users: forVerifier, set: func(c *config) error {
 		if entries < 0 || entries > maxTokenCache {
 			return fmt.Errorf("%d is not between 0 and %d", entries, maxTokenCache)
 		}
@@ -233,7 +233,7 @@ func WithTokenCache(entries int) Option {
 // [github.com/keybound-go/middleware/jwks.New] returns directly, an error
 // included. The caller closes the source.
 func WithKeys(k KeySource, err error) Option {
-	return option{name: "WithKeys", for_: forVerifier, set: func(c *config) error {
+	return option{name: "WithKeys", users: forVerifier, set: func(c *config) error {
 		if err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func WithKeys(k KeySource, err error) Option {
 // publishes it elsewhere than RFC 8414 and OpenID Connect Discovery say. The
 // issuer that the document names must still be the configured one.
 func WithMetadataURL(url string) Option {
-	return option{name: "WithMetadataURL", for_: forAll, set: func(c *config) error {
+	return option{name: "WithMetadataURL", users: forAll, set: func(c *config) error {
 		c.provider.metadataURL = url
 		return nil
 	}}
@@ -257,18 +257,18 @@ func WithMetadataURL(url string) Option {
 
 // WithJWKSURI sets the URL of the issuer's key set, so that no discovery document is needed for it.
 func WithJWKSURI(url string) Option {
-	return option{name: "WithJWKSURI", for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "WithJWKSURI", users: forVerifier | forIntrospector, set: func(c *config) error {
 		c.provider.jwksURI = url
 		return nil
 	}}
 }
 
 // WithHTTPClient sets the client for everything that is fetched from the issuer,
-// for a proxy, a private CA, or a client certificate. Its Transport and Timeout
-// are used, not its cookies, and not its redirect policy: redirects are not
-// followed to another origin. The client is not modified.
+// for a proxy, a private CA, or a client certificate. A copy of it is used, which
+// follows redirects within one origin only. There are limits on time and size
+// whatever the client says.
 func WithHTTPClient(client *http.Client) Option {
-	return option{name: "WithHTTPClient", for_: forAll, set: func(c *config) error {
+	return option{name: "WithHTTPClient", users: forAll, set: func(c *config) error {
 		if client == nil {
 			return errors.New("the client is nil")
 		}
@@ -281,7 +281,7 @@ func WithHTTPClient(client *http.Client) Option {
 // loopback address or localhost. For development only: whoever can answer on
 // that port makes the tokens.
 func DangerouslyAllowLoopbackHTTP() Option {
-	return option{name: "DangerouslyAllowLoopbackHTTP", for_: forAll, set: func(c *config) error {
+	return option{name: "DangerouslyAllowLoopbackHTTP", users: forAll, set: func(c *config) error {
 		c.provider.loopbackHTTP = true
 		return nil
 	}}
@@ -292,7 +292,7 @@ func DangerouslyAllowLoopbackHTTP() Option {
 // unbound: whoever holds it can use it. Without this option a cnf that names no
 // known method is refused. It may be given more than once.
 func DangerouslyIgnoreConfirmation(members ...string) Option {
-	return option{name: "DangerouslyIgnoreConfirmation", list: true, for_: forVerifier | forIntrospector, set: func(c *config) error {
+	return option{name: "DangerouslyIgnoreConfirmation", list: true, users: forVerifier | forIntrospector, set: func(c *config) error {
 		if len(members) == 0 {
 			return errors.New("no member given")
 		}

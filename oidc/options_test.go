@@ -102,7 +102,7 @@ func TestIgnoredConfirmationIsUnbound(t *testing.T) {
 		"AMB-17 null":                   {nil, oidc.ErrConfirmation, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token, err := verify(t, v, issuer.Token(claimCnf(tc.cnf)))
+			token, err := verifyToken(t, v, issuer.Token(claimCnf(tc.cnf)))
 			requireKind(t, tc.want, err)
 			if err == nil {
 				require.Equal(t, tc.bound, token.Confirmation.Bound())

@@ -37,11 +37,11 @@ func TestEachProfileAcceptsItsIssuersTokens(t *testing.T) {
 	for _, vendor := range vendors {
 		t.Run(vendor.profile.String(), func(t *testing.T) {
 			v := newVendorVerifier(t, issuer, vendor.profile, vendor.audience)
-			token, err := verify(t, v, issuer.Token(vendor.token...))
+			token, err := verifyToken(t, v, issuer.Token(vendor.token...))
 			require.NoError(t, err)
 			require.Equal(t, clientID, token.ClientID)
 
-			_, err = verify(t, newVerifier(t, issuer), issuer.Token(vendor.token...))
+			_, err = verifyToken(t, newVerifier(t, issuer), issuer.Token(vendor.token...))
 			requireKind(t, oidc.ErrTypeJWT, err)
 			require.Contains(t, oidc.ErrTypeJWT.Hint(), "oidc.WithProfile(oidc.Keycloak)")
 		})
@@ -82,7 +82,7 @@ func TestNoProfileAcceptsOtherTokens(t *testing.T) {
 			"AT-X-01 a token of typ at+jwt, but with ID claims": issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c"), oidctest.Claim("jti", "1")),
 		} {
 			t.Run(vendor.profile.String()+" "+name, func(t *testing.T) {
-				_, err := verify(t, v, raw)
+				_, err := verifyToken(t, v, raw)
 				require.Equal(t, "invalid_token", code(err), "%v", err)
 			})
 		}
@@ -117,7 +117,7 @@ func TestKeycloak(t *testing.T) {
 		"a bearer token with a good thumbprint": {[]oidctest.Change{oidctest.Keycloak(), oidctest.Claim("cnf", map[string]any{"x5t#S256": thumb('c')})}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.changes...))
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -139,7 +139,7 @@ func TestAuth0(t *testing.T) {
 		"AT-2.2-02 scopes of the permissions API": {[]oidctest.Change{oidctest.Auth0(), oidctest.Scope("read:a"), oidctest.Claim("permissions", []string{"p"})}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.changes...))
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -148,7 +148,7 @@ func TestAuth0(t *testing.T) {
 func TestOkta(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVendorVerifier(t, issuer, oidc.Okta, oidctest.Audience)
-	token, err := verify(t, v, issuer.Token(oidctest.Okta("orders:read", "orders:write")))
+	token, err := verifyToken(t, v, issuer.Token(oidctest.Okta("orders:read", "orders:write")))
 	require.NoError(t, err)
 	require.Equal(t, []string{"orders:read", "orders:write"}, token.Scopes)
 	for name, tc := range map[string]struct {
@@ -167,7 +167,7 @@ func TestOkta(t *testing.T) {
 		"AT-2.2-01 no jti":                   {[]oidctest.Change{oidctest.Okta("a"), oidctest.Without("jti")}, oidc.ErrNoID},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.changes...))
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -176,7 +176,7 @@ func TestOkta(t *testing.T) {
 func TestEntraID(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVendorVerifier(t, issuer, oidc.EntraID, oidctest.Audience)
-	token, err := verify(t, v, issuer.Token(oidctest.Claim("jti", "u1"), oidctest.EntraID("2.0", "Orders.Read Orders.Write")))
+	token, err := verifyToken(t, v, issuer.Token(oidctest.Claim("jti", "u1"), oidctest.EntraID("2.0", "Orders.Read Orders.Write")))
 	require.NoError(t, err)
 	require.Equal(t, []string{"Orders.Read", "Orders.Write"}, token.Scopes)
 	require.Equal(t, "u1", token.ID) // uti
@@ -197,7 +197,7 @@ func TestEntraID(t *testing.T) {
 		"AT-2.2-01 azp a number":                   {[]oidctest.Change{entra, oidctest.Claim("azp", 1)}, oidc.ErrNoClientID},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.changes...))
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -220,7 +220,7 @@ func TestCognito(t *testing.T) {
 		"AT-2.2-01 no jti":                           {[]oidctest.Change{oidctest.Cognito(), oidctest.Without("jti")}, oidc.ErrNoID},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.changes...))
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -228,7 +228,7 @@ func TestCognito(t *testing.T) {
 		v, err := oidc.New(issuer.URL, "first", oidc.WithAudiences(clientID, "third"),
 			oidc.WithHTTPClient(issuer.Client()), oidc.WithProfile(oidc.Cognito))
 		require.NoError(t, err)
-		_, err = verify(t, v, issuer.Token(oidctest.Cognito()))
+		_, err = verifyToken(t, v, issuer.Token(oidctest.Cognito()))
 		require.NoError(t, err)
 		require.NoError(t, v.Close())
 	})

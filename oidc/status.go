@@ -38,6 +38,7 @@ type MetadataStatus struct {
 type KeysStatus struct {
 	URL         string    `json:"url"`
 	Keys        int       `json:"keys"`              // in use
+	KeyIDs      []string  `json:"key_ids,omitempty"` // those of them that have one
 	Skipped     []string  `json:"skipped,omitempty"` // why others are not
 	FetchedAt   time.Time `json:"fetched_at,omitzero"`
 	Stale       bool      `json:"stale,omitempty"`
@@ -47,8 +48,8 @@ type KeysStatus struct {
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
 }
 
-// Reporter is what [StatusHandler] asks: a [Verifier], [Issuers] or an
-// [Introspector].
+// Reporter is what [StatusHandler] asks: a [Verifier], [Issuers], an
+// [Introspector], and what combines them ([Introspected], [Forms]).
 type Reporter interface{ statuses() []Status }
 
 // Status returns the state at this moment. It touches no network.
@@ -61,10 +62,24 @@ func (v *Verifier) Status() Status {
 		st.Metadata = v.provider.status()
 	}
 	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
-		keys := KeysStatus(source.Status())
-		st.Keys = &keys
+		st.Keys = keysStatus(source.Status())
 	}
 	return st
+}
+
+func keysStatus(st jwks.Status) *KeysStatus {
+	return &KeysStatus{
+		URL:         st.URL,
+		Keys:        st.Keys,
+		KeyIDs:      st.KeyIDs,
+		Skipped:     st.Skipped,
+		FetchedAt:   st.FetchedAt,
+		Stale:       st.Stale,
+		LastAttempt: st.LastAttempt,
+		LastError:   st.LastError,
+		NextAttempt: st.NextAttempt,
+		NextRefresh: st.NextRefresh,
+	}
 }
 
 func (v *Verifier) statuses() []Status { return []Status{v.Status()} }
@@ -77,6 +92,40 @@ func (s *Issuers) statuses() (all []Status) {
 		all = append(all, v.Status())
 	}
 	return all
+}
+
+// Status returns the state at this moment. It touches no network.
+func (i *Introspector) Status() Status {
+	if i == nil || i.endpoint == nil {
+		return Status{}
+	}
+	st := Status{Issuer: i.issuer, CachedTokens: i.active.size()}
+	if i.provider != nil {
+		st.Metadata = i.provider.status()
+	}
+	if i.signed != nil {
+		st.Keys = keysStatus(i.signed.source.Status())
+	}
+	return st
+}
+
+func (i *Introspector) statuses() []Status { return []Status{i.Status()} }
+
+func (x *Introspected) statuses() []Status {
+	if x == nil {
+		return nil
+	}
+	return append(x.verifier.statuses(), x.introspector.statuses()...)
+}
+
+func (f *Forms) statuses() (all []Status) {
+	if f == nil {
+		return nil
+	}
+	if jwts, ok := f.jwts.(Reporter); ok {
+		all = jwts.statuses()
+	}
+	return append(all, f.opaque.statuses()...)
 }
 
 func (p *provider) status() *MetadataStatus {

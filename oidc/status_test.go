@@ -34,10 +34,10 @@ func TestStatusHandlerShowsEachIssuer(t *testing.T) {
 	require.Nil(t, before[2].Keys)
 
 	raw := a.Token()
-	_, err = verify(t, s, raw)
+	_, err = verifyToken(t, s, raw)
 	require.NoError(t, err)
 	b.SetDown(true)
-	_, err = verify(t, s, b.Token())
+	_, err = verifyToken(t, s, b.Token())
 	requireOurs(t, err)
 
 	w := get("GET")
@@ -72,10 +72,10 @@ func TestStatusOfNothing(t *testing.T) {
 func TestClosedVerifierKeepsWhatItKnows(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVerifier(t, issuer)
-	_, err := verify(t, v, issuer.Token())
+	_, err := verifyToken(t, v, issuer.Token())
 	require.NoError(t, err)
 	require.NoError(t, v.Close())
 	require.NoError(t, v.Close())
-	_, err = verify(t, v, issuer.Token())
+	_, err = verifyToken(t, v, issuer.Token())
 	require.NoError(t, err)
 }

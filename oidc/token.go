@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -32,6 +33,7 @@ type Token struct {
 	Confirmation Confirmation
 
 	claims *claimSet
+	hash   [sha256.Size]byte // of the token as sent; zero if it is not known
 }
 
 // Confirmation is the cnf claim (RFC 7800): what a token is bound to. The zero
@@ -53,6 +55,13 @@ func (c Confirmation) Bound() bool { return c != Confirmation{} }
 // a client choose its own id can give it the sub of a user (RFC 9068, section
 // 5): a service that looks up users by Subject asks this first.
 func (t *Token) SubjectIsClient() bool { return t.Subject != "" && t.Subject == t.ClientID }
+
+// Hash returns the SHA-256 of the token as the client sent it, which is what the
+// ath of a DPoP proof is made of (RFC 9449, section 4.2). ok is false for a Token
+// of [TokenFromClaims].
+func (t *Token) Hash() (sum [sha256.Size]byte, ok bool) {
+	return t.hash, t.hash != [sha256.Size]byte{}
+}
 
 // Claims decodes the token's claim set into v, a pointer, by the rules of
 // encoding/json: those of a struct match names regardless of case, those of a

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -178,11 +179,20 @@ func TestClaimMayBeCalledConcurrently(t *testing.T) {
 			if values, ok := token.Claim("sub"); !ok || values[0] != "user-1" {
 				t.Errorf("sub is %q", values)
 			}
-			token.Subject = "somebody else" // each caller has a Token of its own
 		})
 	}
 	wg.Wait()
-	token, err := v.VerifyToken(t.Context(), raw)
-	require.NoError(t, err)
-	require.Equal(t, "user-1", token.Subject)
+}
+
+func TestEachCallerHasATokenOfItsOwn(t *testing.T) {
+	issuer := newIssuer(t)
+	v := newVerifier(t, issuer)
+	raw := issuer.Token(oidctest.BoundToKey(thumb('a')))
+	for range 3 {
+		token, err := v.VerifyToken(t.Context(), raw)
+		require.NoError(t, err)
+		require.Equal(t, "user-1", token.Subject)
+		require.Equal(t, thumb('a'), token.Confirmation.JKT)
+		token.Subject, token.Confirmation = "somebody else", oidc.Confirmation{}
+	}
 }

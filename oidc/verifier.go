@@ -147,6 +147,7 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 	if err != nil {
 		return nil, err
 	}
+	t.hash = id
 	e := &entry{token: *t, begin: c.Begin.Time(), key: key}
 	e.generation.Store(generation)
 	v.cache.add(id, e)

@@ -42,7 +42,7 @@ func TestGoodTokenSaysWhatItSays(t *testing.T) {
 		oidctest.Claim("jti", "id-1"),
 	)
 	for range 2 { // the second from the cache
-		token, err := verify(t, v, raw)
+		token, err := verifyToken(t, v, raw)
 		require.NoError(t, err)
 		require.Equal(t, identifier, token.Issuer)
 		require.Equal(t, "user-1", token.Subject)
@@ -60,7 +60,7 @@ func TestGoodTokenSaysWhatItSays(t *testing.T) {
 func TestZeroVerifierAcceptsNothing(t *testing.T) {
 	raw := newIssuer(t).Token()
 	for _, v := range []*oidc.Verifier{nil, {}} {
-		_, err := verify(t, v, raw)
+		_, err := verifyToken(t, v, raw)
 		require.Error(t, err)
 		require.Empty(t, code(err))
 		require.Error(t, v.Prefetch(t.Context()))
@@ -97,7 +97,7 @@ func TestType(t *testing.T) {
 		"AT-X-01 a DPoP proof with the claims of the token": {"DPoP+JWT", oidc.ErrType},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(oidctest.Header("typ", tc.typ)))
+			_, err := verifyToken(t, v, issuer.Token(oidctest.Header("typ", tc.typ)))
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -181,21 +181,21 @@ func TestClaims(t *testing.T) {
 		"unknown claims of any type":  {claim("azp", 7), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, issuer.Token(tc.change))
+			_, err := verifyToken(t, v, issuer.Token(tc.change))
 			requireKind(t, tc.want, err)
 		})
 	}
 	t.Run("AT-2.2-02 scp is not scope", func(t *testing.T) {
-		token, err := verify(t, v, issuer.Token(claim("scp", []string{"admin"})))
+		token, err := verifyToken(t, v, issuer.Token(claim("scp", []string{"admin"})))
 		require.NoError(t, err)
 		require.Empty(t, token.Scopes)
 	})
 	t.Run("AT-5-01 an ID token", func(t *testing.T) {
-		_, err := verify(t, v, issuer.Token(oidctest.IDToken(oidctest.Audience)))
+		_, err := verifyToken(t, v, issuer.Token(oidctest.IDToken(oidctest.Audience)))
 		requireKind(t, oidc.ErrTypeJWT, err)
 	})
 	t.Run("AT-5-02 a client that speaks for itself can be told from a user", func(t *testing.T) {
-		token, err := verify(t, v, issuer.Token(oidctest.ForClient("user-1")))
+		token, err := verifyToken(t, v, issuer.Token(oidctest.ForClient("user-1")))
 		require.NoError(t, err)
 		require.Equal(t, "user-1", token.Subject)
 		require.True(t, token.SubjectIsClient())
@@ -228,7 +228,7 @@ func TestTimes(t *testing.T) {
 				issuer := newIssuer(t)
 				v := newVerifier(t, issuer, oidc.WithSkew(tc.skew))
 				at := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
-				_, err := verify(t, v, issuer.Token(
+				_, err := verifyToken(t, v, issuer.Token(
 					oidctest.Claim("exp", at(tc.exp)), oidctest.Claim("nbf", at(tc.nbf)), oidctest.Claim("iat", at(tc.iat))))
 				requireKind(t, tc.want, err)
 				require.NoError(t, v.Close())
@@ -241,7 +241,7 @@ func TestSignature(t *testing.T) {
 	issuer := newIssuer(t, oidctest.WithAlgorithm("ES256"))
 	v := newVerifier(t, issuer)
 	good := issuer.Token()
-	_, err := verify(t, v, good)
+	_, err := verifyToken(t, v, good)
 	require.NoError(t, err)
 	header, payload, _ := strings.Cut(good, ".")
 	payload, _, _ = strings.Cut(payload, ".")
@@ -275,7 +275,7 @@ func TestSignature(t *testing.T) {
 		"other claims under the good signature":    {replacePayload(good, strings.Replace(string(claims), "user-1", "user-2", 1)), oidc.ErrSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verify(t, v, tc.raw)
+			_, err := verifyToken(t, v, tc.raw)
 			requireKind(t, tc.want, err)
 		})
 	}
@@ -289,7 +289,7 @@ func TestSignature(t *testing.T) {
 		input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"at+jwt","kid":"key-1"}`)) + "." + payload
 		mac := hmac.New(sha256.New, secret)
 		mac.Write([]byte(input))
-		_, err = verify(t, v, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+		_, err = verifyToken(t, v, input+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
 		requireKind(t, oidc.ErrAlgorithm, err)
 	})
 }
@@ -314,9 +314,9 @@ func TestEveryAlgorithmVerifies(t *testing.T) {
 			} else {
 				issuer = newIssuer(t, oidctest.WithAlgorithm(alg))
 			}
-			_, err := verify(t, newVerifier(t, issuer), issuer.Token())
+			_, err := verifyToken(t, newVerifier(t, issuer), issuer.Token())
 			require.NoError(t, err)
-			_, err = verify(t, newVerifier(t, issuer, oidc.WithAlgorithms("PS384")), issuer.Token())
+			_, err = verifyToken(t, newVerifier(t, issuer, oidc.WithAlgorithms("PS384")), issuer.Token())
 			requireKind(t, oidc.ErrAlgorithm, err)
 		})
 	}
@@ -326,12 +326,12 @@ func TestTooLargeTokensAreNotEvenHashed(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVerifier(t, issuer, oidc.WithMaxTokenSize(1024))
 	raw := issuer.Token(oidctest.Claim("padding", strings.Repeat("x", 1024)))
-	_, err := verify(t, v, raw)
+	_, err := verifyToken(t, v, raw)
 	requireKind(t, oidc.ErrTooLarge, err)
 	require.Empty(t, code(err))
-	_, err = verify(t, newVerifier(t, issuer), raw)
+	_, err = verifyToken(t, newVerifier(t, issuer), raw)
 	require.NoError(t, err)
-	_, err = verify(t, newVerifier(t, issuer), strings.Repeat("x", 16<<10+1))
+	_, err = verifyToken(t, newVerifier(t, issuer), strings.Repeat("x", 16<<10+1))
 	requireKind(t, oidc.ErrTooLarge, err)
 	require.Zero(t, testing.AllocsPerRun(10, func() { _, _ = v.VerifyToken(t.Context(), raw) }))
 }
@@ -340,7 +340,7 @@ func TestNoTokenWithAFlippedBitPasses(t *testing.T) {
 	issuer := newIssuer(t)
 	v := newVerifier(t, issuer)
 	raw := issuer.Token()
-	_, err := verify(t, v, raw)
+	_, err := verifyToken(t, v, raw)
 	require.NoError(t, err)
 	for i := range raw {
 		for bit := range 8 {

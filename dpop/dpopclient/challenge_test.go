@@ -76,6 +76,7 @@ func TestAsksForNonce(t *testing.T) {
 		{"CLI-13 a longer scheme", `DPoPx error="use_dpop_nonce"`, false},
 		{"CLI-13 a scheme that is not a token", `DPoP/2, error="use_dpop_nonce"`, false},
 		{"CLI-13 a second scheme needs a comma", `Bearer DPoP error="use_dpop_nonce"`, false},
+		{"CLI-13 a comma inside quotes does not end a broken element", `Bearer x "a, DPoP error=use_dpop_nonce, b"`, false},
 		{"CLI-13 empty", ``, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

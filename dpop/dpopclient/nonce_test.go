@@ -344,6 +344,13 @@ func TestNewestNonce(t *testing.T) {
 		get(t, tr, api)
 		require.Equal(t, "second", proofIn(t, n.last(t)).claim("nonce"))
 	})
+	t.Run("CLI-04 CLI-05 a request without a proof is not retried", func(t *testing.T) {
+		for _, demand := range []func(http.ResponseWriter, string){challenge, tokenChallenge} {
+			tr, n := newTransport(t, func(w http.ResponseWriter, r *http.Request) { demand(w, "n") })
+			get(t, tr, api)
+			require.Len(t, n.seen, 1)
+		}
+	})
 	t.Run("CLI-06 a request without a token learns as well", func(t *testing.T) {
 		tr, n := newTransport(t, func(w http.ResponseWriter, r *http.Request) { w.Header().Set("DPoP-Nonce", "n") })
 		get(t, tr, api)

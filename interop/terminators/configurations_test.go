@@ -121,8 +121,43 @@ func TestTheDocumentationQuotesLinesThatAreTested(t *testing.T) {
 			require.Contains(t, string(formats), c.line, c.name)
 		}
 	}
+	for language, file := range map[string]string{
+		"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "apache": "httpd.conf", "caddy": "Caddyfile",
+	} {
+		whole, err := os.ReadFile(file)
+		require.NoError(t, err)
+		lines := trimmedLines(string(whole))
+		quoted := quotes(t, language)
+		require.NotEmpty(t, quoted, language)
+		for _, line := range quoted {
+			require.Contains(t, lines, line, file)
+		}
+	}
 	options, err := os.ReadFile("../../mtlspop/options.go")
 	require.NoError(t, err)
 	require.Contains(t, string(options), haproxyChain)
 	require.Contains(t, string(options), apacheChain)
+}
+
+// quotes returns the lines of the page's blocks in a language.
+func quotes(t *testing.T, language string) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/terminators.md")
+	require.NoError(t, err)
+	var lines []string
+	for _, block := range strings.Split(string(page), "```"+language+"\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		lines = append(lines, trimmedLines(block)...)
+	}
+	return lines
+}
+
+func trimmedLines(text string) []string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,8 @@ func (boundTo) VerifyToken(_ context.Context, raw string) (*oidc.Token, error) {
 type service struct {
 	*httptest.Server
 
+	passed atomic.Int64 // requests that the guard let through
+
 	mu   sync.Mutex
 	seen []string // the values of the forwarded field in the last request
 }
@@ -40,6 +43,7 @@ func newService(t *testing.T, c configuration, opts ...mtlspop.Option) *service 
 	require.NoError(t, err)
 	s := &service{}
 	guarded := guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.passed.Add(1)
 		credential, ok := middleware.FromContext(r.Context())
 		if !ok {
 			t.Error("the handler runs without a credential")

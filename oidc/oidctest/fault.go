@@ -56,6 +56,12 @@ func (f fieldWriter) WriteHeader(status int) {
 	f.ResponseWriter.WriteHeader(status)
 }
 
+// Write is WriteHeader for an answer that leaves it to the first Write.
+func (f fieldWriter) Write(body []byte) (int, error) {
+	f.Header().Set(f.name, f.value)
+	return f.ResponseWriter.Write(body)
+}
+
 // Redirect answers with a redirect, 302.
 func Redirect(url string) Fault {
 	return func(http.Handler) http.Handler { return http.RedirectHandler(url, http.StatusFound) }

@@ -177,10 +177,11 @@ func TestRotateAndRetire(t *testing.T) {
 func TestFaults(t *testing.T) {
 	const e = oidctest.OpenIDMetadata
 	issuer := oidctest.NewIssuer(t)
+	patience := time.Minute
 	fetch := func() (*http.Response, string, error) {
 		c := issuer.Client()
 		c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		c.Timeout = 700 * time.Millisecond
+		c.Timeout = patience
 		res, err := c.Get(issuer.Endpoint(e))
 		if err != nil {
 			return nil, "", err
@@ -219,9 +220,11 @@ func TestFaults(t *testing.T) {
 	_, _, err = fetch()
 	require.Error(t, err)
 	issuer.SetDown(false)
-	issuer.SetDelay(time.Minute)
+	issuer.SetDelay(time.Hour)
+	patience = 300 * time.Millisecond
 	_, _, err = fetch()
 	require.Error(t, err)
+	patience = time.Minute
 	issuer.SetDelay(0)
 	issuer.Edit(e, func(doc map[string]any) { doc["issuer"] = "x" })
 	_, body, err := fetch()

@@ -1,0 +1,78 @@
+package dpop
+
+import (
+	"hash/maphash"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What only a clock that is set back, or a knowledge of the seed, could bring about.
+
+func TestAClockThatIsSetBackMakesNothingFresh(t *testing.T) {
+	c, err := NewMemoryCache()
+	require.NoError(t, err)
+	now := time.Now()
+	c.dropped.Store(now.Add(time.Hour).Unix())
+	_, err = c.Add(t.Context(), "k", [32]byte{1}, now.Add(time.Minute))
+	require.ErrorIs(t, err, errPast)
+	fresh, err := c.Add(t.Context(), "k", [32]byte{1}, now.Add(time.Hour+time.Minute))
+	require.NoError(t, err)
+	require.True(t, fresh)
+}
+
+func TestAClockThatJumpsForwardMakesNothingForgotten(t *testing.T) {
+	now := time.Now()
+	end := now.Add(time.Minute)
+	b := bucket{end: end.Unix(), deadline: end}
+	require.False(t, b.expired(now))
+	require.False(t, b.expired(now.Round(0).Add(-time.Hour)), "neither clock")
+	require.True(t, b.expired(end.Add(time.Second)))
+
+	wallOnly := bucket{end: now.Add(-time.Minute).Unix(), deadline: now.Add(time.Minute)}
+	require.False(t, wallOnly.expired(now), "only the wall clock says so")
+	monotonicOnly := bucket{end: now.Add(time.Minute).Unix(), deadline: now.Add(-time.Minute)}
+	require.False(t, monotonicOnly.expired(now), "only the monotonic clock says so")
+}
+
+func TestTheEndsOfBuckets(t *testing.T) {
+	start := time.Unix(1_700_000_000, 123456789)
+	for ahead := time.Duration(0); ahead <= maxAhead; ahead += 777 * time.Millisecond * (1 + ahead/time.Minute) {
+		until := start.Add(ahead)
+		end := time.Unix(bucketEnd(until, ahead), 0)
+		require.True(t, end.After(until), "%v: a proof stays up to its end", ahead)
+		require.LessOrEqual(t, end.Sub(until), max(time.Second, ahead/4), "%v: and not much longer", ahead)
+	}
+}
+
+func TestATableWithAForeseeableHash(t *testing.T) {
+	seed, table := maphash.MakeSeed(), newTable(0)
+	ids := map[digest]uint64{}
+	for i := 1; len(ids) < 20_000; i++ {
+		d := digest{byte(i), byte(i >> 8), byte(i >> 16)}
+		ids[d] = maphash.Bytes(seed, d[:])
+	}
+	for d, hash := range ids {
+		require.False(t, table.contains(hash, &d))
+		require.True(t, table.add(seed, hash, &d))
+	}
+	for d, hash := range ids {
+		require.True(t, table.contains(hash, &d))
+	}
+	require.Less(t, len(table.pages), 4096)
+	// All in one page, as if somebody had chosen them.
+	full := newTable(0)
+	full.pages[0].depth = maxDepthOfPage
+	added := 0
+	for d := range ids {
+		if !full.add(seed, 0, &d) {
+			break
+		}
+		require.True(t, full.contains(0, &d))
+		added++
+	}
+	require.Equal(t, pageSlots, added, "refused, not lost")
+	zero := newDigest(&[32]byte{})
+	require.NotEqual(t, digest{}, zero)
+}

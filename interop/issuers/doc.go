@@ -1,0 +1,9 @@
+// Package issuers runs guarded services against issuers and clients that others wrote: oidc-provider and Keycloak; oauth4webapi,
+// openid-client and dpop from npm, curl, golang.org/x/oauth2 on top of dpopclient, and Chromium.
+//
+//	npm ci --prefix .. && sh keycloak/install.sh ../.cache/keycloak
+//	INTEROP_REQUIRED=1 go test .
+//
+// What is not on the machine is skipped, or fails the test if INTEROP_REQUIRED is set. The results are compared with the tables
+// of ../README.md; with INTEROP_UPDATE set, they are written there.
+package issuers

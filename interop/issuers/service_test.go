@@ -1,0 +1,158 @@
+package issuers_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// What the service is called by issuers: for tokens that it verifies itself, and for those that it has to ask about.
+const (
+	audience       = "https://api.example"
+	opaqueAudience = "https://opaque.api.example"
+)
+
+// service is one service behind several guards, each under a path of its own.
+type service struct {
+	*httptest.Server
+	keys *oidc.ClientKeys // with which it authenticates itself to the issuer
+
+	mu      sync.Mutex
+	seen    http.Header // of the last request
+	outcome middleware.Outcome
+}
+
+const (
+	verified = "/verified" // JWTs, bound ones only
+	asked    = "/asked"    // tokens by introspection, bound ones only
+	signed   = "/signed"   // the same, with signed answers
+	nonces   = "/nonces"   // JWTs, and proofs with nonces
+	behind   = "/behind"   // JWTs, with the certificate in certificateField
+	unbound  = "/unbound"  // JWTs, bound or not
+	basic    = "/basic"    // client id and secret as well
+
+	certificateField = "X-Client-Cert" // of a terminator on the loopback interface
+)
+
+// newService starts a service whose guards do not know the issuer yet.
+func newService(t *testing.T, f *files) *service {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	keys, err := oidc.NewClientKeys(oidc.ClientKey{Signer: key})
+	require.NoError(t, err)
+	s := &service{keys: keys}
+	s.Server = httptest.NewUnstartedServer(nil)
+	s.EnableHTTP2 = true
+	s.TLS = mtlspop.RequestClientCert(&tls.Config{Certificates: []tls.Certificate{*certificate(f.server)}})
+	s.Server.URL = "https://localhost" + strings.TrimPrefix(s.Listener.Addr().String(), "127.0.0.1")
+	return s
+}
+
+// guard starts the service, with guards that accept the issuer's tokens.
+func (s *service) guard(t *testing.T, w *world) {
+	i := w.issuer
+	trust := oidc.WithHTTPClient(w.files.client(nil))
+	jwts, err := oidc.New(i.url, audience, append(i.profile, trust)...)
+	require.NoError(t, err)
+	ask := func(opts ...oidc.Option) *oidc.Introspector {
+		// A second is short enough for the tests to see what happens when the issuer has to be asked again.
+		opts = append(opts, trust, oidc.WithAnswerLifetime(time.Second), oidc.WithAudiences(audience))
+		answers, err := oidc.NewIntrospector(i.url, opaqueAudience, oidc.PrivateKeyJWT("api", s.keys), opts...)
+		require.NoError(t, err)
+		t.Cleanup(func() { answers.Close() })
+		return answers
+	}
+	callers, err := oidc.NewClientCredentials(i.url, trust, oidc.WithScopes("orders"), oidc.WithTokenParameter("resource", audience))
+	require.NoError(t, err)
+	t.Cleanup(func() { jwts.Close(); callers.Close() })
+
+	nonceKey := make([]byte, 32)
+	_, _ = rand.Read(nonceKey)
+	proofs := middleware.WithDPoP(dpop.New(s.URL))
+	certificates := middleware.WithMTLS(mtlspop.New())
+	mux := http.NewServeMux()
+	mux.Handle("/jwks.json", s.keys) // of the client "api", the service itself
+	mux.HandleFunc("/signed.json", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/jwk-set+json")
+		_ = json.NewEncoder(rw).Encode(map[string]any{"keys": []any{w.signedPublicKey()}})
+	})
+	for path, opts := range map[string][]middleware.Option{
+		verified: {middleware.WithTokens(jwts, nil), proofs, certificates},
+		asked:    {middleware.WithTokens(ask(), nil), proofs, certificates},
+		signed:   {middleware.WithTokens(ask(oidc.WithSignedAnswers()), nil), proofs, certificates},
+		nonces: {middleware.WithTokens(jwts, nil), certificates, middleware.ExposeHeaders(),
+			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
+		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
+			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
+		unbound: {middleware.WithTokens(jwts, nil), proofs, certificates, middleware.AllowUnbound()},
+		basic:   {middleware.WithTokens(jwts, nil), middleware.WithClientCredentials(callers, nil), middleware.AllowUnbound()},
+	} {
+		guard, err := middleware.New(append(opts, middleware.WithObserver(s.observe))...)
+		require.NoError(t, err)
+		guarded := guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, ok := middleware.FromContext(r.Context()); !ok {
+				t.Error("the handler runs without a credential")
+			}
+		}))
+		mux.Handle(path, guarded)
+		mux.Handle(path+"/other", guarded)
+	}
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if allowOrigins(w, r) {
+			return
+		}
+		s.mu.Lock()
+		s.seen = r.Header.Clone()
+		s.mu.Unlock()
+		mux.ServeHTTP(w, r)
+	})
+	url := s.URL
+	s.Server.URL = ""
+	s.StartTLS()
+	s.Server.URL = url
+	t.Cleanup(s.Close)
+}
+
+// allowOrigins lets scripts of every origin call the service, as the CORS middleware of an application would, and reports whether
+// that was all there is to answer.
+func allowOrigins(w http.ResponseWriter, r *http.Request) (preflight bool) {
+	if r.Header.Get("Origin") == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Headers", "Authorization, DPoP")
+	return true
+}
+
+func (s *service) observe(_ context.Context, o middleware.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outcome = o
+}
+
+// last returns the header of the last request, and what was decided.
+func (s *service) last() (http.Header, middleware.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen, s.outcome
+}

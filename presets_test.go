@@ -1,0 +1,221 @@
+package middleware_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/josetest"
+	"github.com/keybound-go/middleware/mtlspop"
+	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
+)
+
+func (w *world) fapiTokens(opts ...oidc.Option) (*oidc.Verifier, error) {
+	return oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...)
+}
+
+func TestFAPI2(t *testing.T) {
+	w := newWorld(t)
+	tokens, err := w.fapiTokens(oidc.FAPI2())
+	require.NoError(t, err)
+	introspector, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))
+	require.NoError(t, err)
+	build := func(lifetime time.Duration, opts ...middleware.Option) (*middleware.Guard, error) {
+		return middleware.New(append(opts, middleware.FAPI2(lifetime, netip.MustParsePrefix("10.0.0.0/24")))...)
+	}
+	fapiProofs := middleware.WithDPoP(dpop.New(origin, dpop.FAPI2()))
+	g, err := build(10*time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, withMTLS())
+	require.NoError(t, err)
+
+	t.Run("FAPI-5.3.4-1 FAPI-5.3.4-5 sender-constrained tokens in the header pass, unbound ones do not", func(t *testing.T) {
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		serve(g, w.certRequest("/r")).accepted(t)
+		r := w.certRequest("/r")
+		r.Header.Set("Authorization", "Bearer "+w.issuer.Token())
+		serve(g, r).refused(t, 401)
+		serve(g, get("/r?access_token="+w.dpopToken())).refused(t, 401)
+	})
+	t.Run("FAPI-5.3.4-3 revocation is checked, or lives are short", func(t *testing.T) {
+		_, err := build(0, middleware.WithTokens(tokens, nil), fapiProofs)
+		require.ErrorContains(t, err, "does not check for revocation")
+		_, err = build(0, middleware.WithTokens(oidc.VerifyThenIntrospect(tokens, introspector)), fapiProofs)
+		require.NoError(t, err)
+		_, err = build(0, middleware.WithTokens(introspector, nil), fapiProofs)
+		require.NoError(t, err)
+		_, err = build(-1, middleware.WithTokens(tokens, nil), fapiProofs)
+		require.ErrorContains(t, err, "negative")
+		serve(g, w.dpopRequest("/r", oidctest.ExpiresIn(11*time.Minute))).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+	})
+	t.Run("FAPI-5.3.4-4 insufficient scope is 403", func(t *testing.T) {
+		serve(g.Require(middleware.Scopes("x")), w.dpopRequest("/r")).refused(t, 403)
+	})
+	t.Run("FAPI-5.4 other algorithms are refused, in New and on requests", func(t *testing.T) {
+		loose, err := w.fapiTokens()
+		require.NoError(t, err)
+		_, err = build(time.Minute, middleware.WithTokens(loose, nil), withDPoP())
+		for _, want := range []string{"tokens may not be signed with RS256", "proofs may not be signed with ES384"} {
+			require.ErrorContains(t, err, want)
+		}
+		v := *w
+		v.key = josetest.NewKey("RS256")
+		serve(g, v.dpopRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		v.key = josetest.NewKey("PS256")
+		serve(g, v.dpopRequest("/r")).accepted(t)
+		v.key = josetest.NewKey("Ed25519")
+		serve(g, v.dpopRequest("/r")).accepted(t)
+	})
+	t.Run("DPOP-11.1-02 FAPI-6.2 the window, and the replay cache", func(t *testing.T) {
+		at := func(d time.Duration) *http.Request {
+			r := w.dpopRequest("/r")
+			r.Header.Set("DPoP", w.proof("GET", origin+"/r", strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP "), func(c map[string]any) {
+				c["iat"] = time.Now().Add(d).Unix()
+			}))
+			return r
+		}
+		serve(g, at(8*time.Second)).accepted(t)
+		serve(g, at(61*time.Second)).refused(t, 401)
+		r := at(0)
+		serve(g, r).accepted(t)
+		serve(g, r).refused(t, 401)
+		for _, opts := range [][]dpop.Option{
+			{dpop.WithLifetime(5 * time.Minute)}, {dpop.WithSkew(time.Minute)}, {dpop.DangerouslyAllowReplay()}, {dpop.DangerouslyFailOpen(func(error) {})},
+		} {
+			opts = append(opts, dpop.WithAlgorithms("ES256"))
+			_, err := build(time.Minute, middleware.WithTokens(tokens, nil), middleware.WithDPoP(dpop.New(origin, opts...)))
+			require.ErrorContains(t, err, "middleware: FAPI2: ")
+		}
+		_, err := dpop.New(origin, dpop.FAPI2(), dpop.WithSkew(time.Minute))
+		require.ErrorContains(t, err, "given twice", "what the preset sets cannot be set again")
+	})
+	t.Run("what the profile forbids is refused", func(t *testing.T) {
+		_, err := build(time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, middleware.AllowUnbound(), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+		for _, want := range []string{"forbids AllowUnbound", "forbids WithClientCredentials", "forbids DangerouslySkipBindingFor"} {
+			require.ErrorContains(t, err, want)
+		}
+	})
+	t.Run("FAPI-5.2 HTTP-09 plain HTTP is refused, unless from a terminator", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.TLS = nil
+		for _, peer := range []string{"192.0.2.1:1", "", "@", "10.0.1.1:1", "[fe80::1%10.0.0.1]:1"} {
+			r.RemoteAddr = peer
+			serve(g, r).refused(t, 400)
+		}
+		r.RemoteAddr = "10.0.0.9:1"
+		serve(g, r).accepted(t)
+	})
+	t.Run("FAPI-6.3 AT-X-02 the issuer is pinned", func(t *testing.T) {
+		serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://other.example"))).refused(t, 401)
+	})
+	t.Run("FAPI-5.4 FAPI-5.3.3-8 BCP9700-2.2.1 BCP9700-2.3 BCP9700-4.10.1 the audience is checked, nonces are supported", func(t *testing.T) {
+		serve(g, w.dpopRequest("/r", oidctest.Claim("aud", "https://other.example"))).refused(t, 401)
+	})
+}
+
+func TestRequireTLSRefusesToTrustEverybody(t *testing.T) {
+	w := newWorld(t)
+	_, err := middleware.New(w.tokens(), withDPoP(), middleware.RequireTLS(netip.MustParsePrefix("0.0.0.0/0"), netip.Prefix{}))
+	require.ErrorContains(t, err, "RequireTLS: 0.0.0.0/0")
+	require.ErrorContains(t, err, "RequireTLS: invalid Prefix")
+}
+
+func TestMCP(t *testing.T) {
+	w := newWorld(t)
+	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}
+	g := w.guard(middleware.MCP(resource))
+	a := serve(g, get("/mcp")).refused(t, 401).challenged(t, "Bearer")
+	require.Equal(t, "https://api.example/.well-known/oauth-protected-resource/mcp", a.challenges(t)[0].params["resource_metadata"])
+	serve(g, w.bearerRequest("/mcp")).accepted(t)
+	r := w.certRequest("/mcp")
+	serve(g, r).refused(t, 401)
+	_, err := middleware.New(w.tokens(), middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp"}))
+	require.ErrorContains(t, err, "names no authorization servers")
+	_, err = middleware.New(w.tokens(), middleware.MCP(resource), middleware.AllowUnbound())
+	require.ErrorContains(t, err, "AllowUnbound given twice")
+	_, err = dpop.New(origin, dpop.MCP(), dpop.WithLifetime(time.Minute))
+	require.ErrorContains(t, err, "given twice")
+}
+
+// An inner guard relies on what an outer one verified, and on nothing that the
+// outer one was told to overlook.
+func TestNestedGuardsDoNotInheritWhatWasOverlooked(t *testing.T) {
+	w := newWorld(t)
+	tokens, err := w.fapiTokens()
+	require.NoError(t, err)
+	shared := middleware.WithTokens(tokens, nil)
+	build := func(opts ...middleware.Option) *middleware.Guard {
+		g, err := middleware.New(append(opts, shared)...)
+		require.NoError(t, err)
+		return g
+	}
+	nest := func(r *http.Request, outer, inner *middleware.Guard) int {
+		rec := httptest.NewRecorder()
+		outer.Wrap(inner.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))).ServeHTTP(rec, r)
+		return rec.Code
+	}
+	basic := get("/r")
+	basic.SetBasicAuth("client", "secret")
+	skipping := build(withDPoP(), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+	require.Equal(t, 200, nest(basic, skipping, skipping))
+	require.Equal(t, 401, nest(basic, skipping, build(withDPoP())), "a binding that only the outer guard waived")
+	require.Equal(t, 200, nest(basic, skipping, build(middleware.AllowUnbound())))
+	require.Equal(t, 401, nest(w.bearerRequest("/r"), build(middleware.AllowUnbound()), build(withDPoP())), "an unbound token")
+	require.Equal(t, 400, nest(w.dpopRequest("/r?access_token=x"), build(withDPoP(), middleware.IgnoreQueryToken()), build(withDPoP())), "a token in the query")
+	r := w.dpopRequest("/r")
+	r.TLS = nil
+	require.Equal(t, 400, nest(r, build(withDPoP()), build(withDPoP(), middleware.RequireTLS())), "plain HTTP")
+	require.Equal(t, 401, nest(w.dpopRequest("/r"), build(withDPoP()), build(middleware.AllowUnbound())), "a binding that the inner guard cannot check")
+	require.Equal(t, 200, nest(w.dpopRequest("/r"), build(withDPoP()), build(withDPoP())), "with a replay cache of its own the inner guard verifies the proof itself")
+}
+
+// Two guards that share the part for the binding, and ask different verifiers
+// what the token is bound to.
+func TestNestedGuardsShareAProofOnlyForTheSameBinding(t *testing.T) {
+	w := newWorld(t)
+	proofs, err := dpop.New(origin)
+	require.NoError(t, err)
+	certificates, err := mtlspop.New()
+	require.NoError(t, err)
+	says := func(cnf oidc.Confirmation) *middleware.Guard {
+		g, err := middleware.New(middleware.WithDPoP(proofs, nil), middleware.WithMTLS(certificates, nil),
+			withVerifier(func() (*oidc.Token, error) { return &oidc.Token{Confirmation: cnf}, nil }))
+		require.NoError(t, err)
+		return g
+	}
+	nest := func(r *http.Request, outer, inner oidc.Confirmation) bool {
+		called := false
+		says(outer).Wrap(says(inner).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))).ServeHTTP(httptest.NewRecorder(), r)
+		return called
+	}
+	key, cert := oidc.Confirmation{JKT: w.key.Thumbprint()}, oidc.Confirmation{X5T: w.cert.Thumbprint()}
+	require.True(t, nest(w.dpopRequest("/r"), key, key), "the proof is shared, and not a replay")
+	require.False(t, nest(w.dpopRequest("/r"), key, oidc.Confirmation{JKT: josetest.NewKey("ES256").Thumbprint()}))
+	require.True(t, nest(w.certRequest("/r"), cert, cert))
+	require.False(t, nest(w.certRequest("/r"), cert, oidc.Confirmation{X5T: mtlspoptest.SelfSigned(t, "other").Thumbprint()}))
+}
+
+func TestAnInnerGuardAsksMoreOfACertificateThanTheOuterOne(t *testing.T) {
+	w := newWorld(t)
+	tokens, err := w.fapiTokens()
+	require.NoError(t, err)
+	build := func(opts ...mtlspop.Option) *middleware.Guard {
+		g, err := middleware.New(middleware.WithTokens(tokens, nil), middleware.WithMTLS(mtlspop.New(opts...)))
+		require.NoError(t, err)
+		return g
+	}
+	called := false
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true })
+	plain, rooted := build(), build(mtlspop.WithRoots(mtlspoptest.NewCA(t, "root").Pool()))
+	plain.Wrap(rooted.Wrap(handler)).ServeHTTP(httptest.NewRecorder(), w.certRequest("/r"))
+	require.False(t, called, "a self-signed certificate is enough for the outer guard only")
+	plain.Wrap(plain.Wrap(handler)).ServeHTTP(httptest.NewRecorder(), w.certRequest("/r"))
+	require.True(t, called)
+}
