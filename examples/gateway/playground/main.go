@@ -1,8 +1,10 @@
 // Playground stands in for everything around the gateway: an issuer, httpbin as
 // the service behind, and a client's wallet that holds a token and signs proofs.
 //
-//	go run ./playground               run until Ctrl-C, and print commands to try
-//	go run ./playground -proofs 50000 also write tokens and proofs for a benchmark
+//	go -C examples/gateway run ./playground
+//
+// runs until Ctrl-C and prints commands to try. With -proofs it also writes tokens
+// and proofs for bench.sh.
 package main
 
 import (
@@ -59,13 +61,13 @@ func main() {
 In another terminal, start the gateway:
 
     . %s/env
-    go run . -config testdata/dpop-strict.yaml $GATEWAY_FLAGS
+    go -C examples/gateway run . -config testdata/dpop-strict.yaml $GATEWAY_FLAGS
 
 In a third one, call it. Without credentials (401), and with a token and a proof (200):
 
     . %s/env
     curl -si --cacert $CA %s/anything
-    curl -si --cacert $CA %s/anything -H "Authorization: DPoP $(curl -s $WALLET/token)" -H "DPoP: $(curl -s $WALLET/proof?url=%s/anything)"
+    curl -si --cacert $CA %s/anything -H "Authorization: DPoP $(curl -s $WALLET/token)" -H "DPoP: $(curl -s "$WALLET/proof?url=%s/anything")"
 `, bed.Issuer.URL, bed.Httpbin, *dir, *dir, *origin, *origin, *origin)
 
 	stopped := make(chan os.Signal, 1)
