@@ -70,15 +70,23 @@ func notTokenChar(c rune) bool {
 func isToken68(s string) bool {
 	body := strings.TrimRight(s, "=")
 	for i := range len(body) {
-		switch c := body[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
-		default:
+		if !token68[body[i]] {
 			return false
 		}
 	}
 	return body != ""
 }
+
+// token68 are its characters. A table, since a token has many of them.
+var token68 = func() (table [256]bool) {
+	for c := range table {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.ContainsRune("-._~+/", rune(c)):
+			table[c] = true
+		}
+	}
+	return table
+}()
 
 // hasQueryToken reports whether the query has an access_token parameter, under
 // any spelling that a form decoder would take for it.

@@ -21,7 +21,7 @@ const (
 	ErrCritical
 	// ErrPayload: not a strict JSON object of the shape that the caller asked for.
 	ErrPayload
-	// ErrTooDeep: the JSON is nested deeper than the limit.
+	// ErrTooDeep: the JSON is nested deeper, or has more members, than the limits.
 	ErrTooDeep
 	// ErrAlgorithm: not one of [Algorithms].
 	ErrAlgorithm

@@ -18,7 +18,7 @@ import (
 // The object itself has depth 1; maxDepth is what is allowed in all. The error
 // is [ErrPayload] or [ErrTooDeep]. On an error v may be half filled.
 func Unmarshal(raw []byte, v any, maxDepth int) error {
-	if nesting(raw) > maxDepth {
+	if exceeds(raw, maxDepth) {
 		return ErrTooDeep
 	}
 	// JSON null would decode into anything.
@@ -35,18 +35,34 @@ func startsObject(raw []byte) bool {
 	return jsontext.Value(raw).Kind() == '{'
 }
 
-// nesting returns how deep the objects and arrays of raw are nested. It is
-// exact for valid JSON, and cheap for everything else, so that it can run
-// before a parser that recurses.
-func nesting(raw []byte) int {
-	depth, deepest := 0, 0
+// maxMembers limits the members of all objects of one JSON text. Issuers send some
+// dozens; what a parser does for each of them, above all to find a name that is
+// there twice, is what makes a large object expensive, long before a signature
+// has shown who sends it.
+const maxMembers = 256
+
+// exceeds reports whether the objects and arrays of raw are nested deeper than
+// maxDepth, or have more than maxMembers members. It is exact for valid JSON, and
+// cheap for everything else, so that it can run before a parser that recurses.
+func exceeds(raw []byte, maxDepth int) bool { return larger(raw, maxDepth, maxMembers) }
+
+// tooDeep is exceeds for the key sets of configured issuers, which may have many members.
+func tooDeep(raw []byte, maxDepth int) bool { return larger(raw, maxDepth, len(raw)) }
+
+func larger(raw []byte, maxDepth, maxMembers int) bool {
+	depth, members := 0, 0
 	for i := 0; i < len(raw); i++ {
 		switch raw[i] {
 		case '{', '[':
-			depth++
-			deepest = max(deepest, depth)
+			if depth++; depth > maxDepth {
+				return true
+			}
 		case '}', ']':
 			depth--
+		case ':':
+			if members++; members > maxMembers {
+				return true
+			}
 		case '"':
 			for i++; i < len(raw) && raw[i] != '"'; i++ {
 				if raw[i] == '\\' {
@@ -55,7 +71,7 @@ func nesting(raw []byte) int {
 			}
 		}
 	}
-	return deepest
+	return false
 }
 
 // memberReader takes the members of one JSON object, in order: the name

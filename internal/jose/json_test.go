@@ -2,11 +2,15 @@ package jose_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/josetest"
 )
 
 type claims struct {
@@ -83,6 +87,26 @@ func TestUnmarshalIsStrict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a parser does for each member, above all to find a name that is there
+// twice, costs a stranger nothing and us a lot.
+func TestTheNumberOfMembersIsLimited(t *testing.T) {
+	object := func(members int) string {
+		var b strings.Builder
+		for i := range members {
+			fmt.Fprintf(&b, `,"%d":0`, i)
+		}
+		return "{" + strings.TrimPrefix(b.String(), ",") + "}"
+	}
+	var v struct{}
+	require.NoError(t, jose.Unmarshal([]byte(object(256)), &v, depth))
+	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(object(257)), &v, depth))
+	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(`{"x":`+object(256)+`}`), &v, depth), "those of all objects count")
+	require.NoError(t, jose.Unmarshal([]byte(`{"x":"`+strings.Repeat(":", 999)+`"}`), &v, depth), "those within strings are none")
+	key := josetest.NewKey("ES256")
+	_, err := jose.Parse(key.SignRaw([]byte(`{"alg":"ES256"}`), []byte(object(257))), 1<<20, depth)
+	require.Equal(t, jose.ErrTooDeep, err)
 }
 
 func TestUnmarshalDecodes(t *testing.T) {

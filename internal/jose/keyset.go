@@ -19,7 +19,7 @@ const maxKeySetDepth = 8
 // possibly nothing. err is ErrKeySet or ErrTooDeep, if the document as a whole
 // is not strict JSON, or has no array of keys.
 func ParseKeySet(raw []byte) (keys []Key, skipped []error, err error) {
-	if nesting(raw) > maxKeySetDepth {
+	if tooDeep(raw, maxKeySetDepth) {
 		return nil, nil, ErrTooDeep
 	}
 	var set keySet

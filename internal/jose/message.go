@@ -24,7 +24,7 @@ const maxHeaderDepth = 8
 
 // Parse takes compact apart. It refuses what is longer than maxSize octets
 // before it looks at or allocates anything, and a payload that is nested
-// deeper than maxDepth. It does no cryptography.
+// deeper than maxDepth or has more than maxMembers members. It does no cryptography.
 //
 // The error is an [Error]: ErrTooLarge, ErrForm, ErrEncrypted, ErrTooDeep,
 // ErrHeader or ErrCritical.
@@ -44,7 +44,7 @@ func Parse(compact string, maxSize, maxDepth int) (*Message, error) {
 	if !ok {
 		return nil, ErrForm
 	}
-	if nesting(header) > maxHeaderDepth || nesting(m.Payload) > maxDepth {
+	if exceeds(header, maxHeaderDepth) || exceeds(m.Payload, maxDepth) {
 		return nil, ErrTooDeep
 	}
 	if fault := m.Header.parse(header); fault != 0 {
