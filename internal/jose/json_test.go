@@ -100,12 +100,12 @@ func TestTheNumberOfMembersIsLimited(t *testing.T) {
 		return "{" + strings.TrimPrefix(b.String(), ",") + "}"
 	}
 	var v struct{}
-	require.NoError(t, jose.Unmarshal([]byte(object(256)), &v, depth))
-	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(object(257)), &v, depth))
-	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(`{"x":`+object(256)+`}`), &v, depth), "those of all objects count")
-	require.NoError(t, jose.Unmarshal([]byte(`{"x":"`+strings.Repeat(":", 999)+`"}`), &v, depth), "those within strings are none")
+	require.NoError(t, jose.Unmarshal([]byte(object(256)), &v, 8))
+	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(object(257)), &v, 8))
+	require.Equal(t, jose.ErrTooDeep, jose.Unmarshal([]byte(`{"x":`+object(256)+`}`), &v, 8), "those of all objects count")
+	require.NoError(t, jose.Unmarshal([]byte(`{"x":"`+strings.Repeat(":", 999)+`"}`), &v, 8), "those within strings are none")
 	key := josetest.NewKey("ES256")
-	_, err := jose.Parse(key.SignRaw([]byte(`{"alg":"ES256"}`), []byte(object(257))), 1<<20, depth)
+	_, err := jose.Parse(key.SignRaw([]byte(`{"alg":"ES256"}`), []byte(object(257))), 1<<20, 8)
 	require.Equal(t, jose.ErrTooDeep, err)
 }
 
