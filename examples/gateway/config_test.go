@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -167,13 +168,16 @@ func TestAValueFromTheEnvironmentCannotChangeTheDocument(t *testing.T) {
 func TestTheCommandExitsWith2(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kong.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(good+"      verify_claims: false\n"), 0o600))
+	// What starts by mistake must not serve for ever.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	var stderr buffer
-	require.Equal(t, 2, run(t.Context(), []string{"-config", file, "-listen", "127.0.0.1:0"}, io.Discard, &stderr))
+	require.Equal(t, 2, run(ctx, []string{"-config", file, "-listen", "127.0.0.1:0"}, io.Discard, &stderr))
 	require.Contains(t, stderr.String(), file+":14: plugins[0].config.verify_claims: false is refused")
 	for _, args := range [][]string{{}, {"-config", "/does/not/exist"}, {"-config", file, "-tls-cert", "x"}, {"-no-such-flag"}, {"-config", file, "-trusted-proxy", "x"}} {
-		require.Equal(t, 2, run(t.Context(), args, io.Discard, io.Discard), args)
+		require.Equal(t, 2, run(ctx, args, io.Discard, io.Discard), args)
 	}
-	require.Equal(t, 0, run(t.Context(), []string{"-help"}, io.Discard, io.Discard))
+	require.Equal(t, 0, run(ctx, []string{"-help"}, io.Discard, io.Discard))
 }
 
 // TestEveryKeyOfTheTable takes every key of Kong's that works here, in
