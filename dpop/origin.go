@@ -39,6 +39,9 @@ func newOrigin(s string, plainHTTP bool) (origin, error) {
 		return origin{}, errors.New("path is not valid")
 	}
 	prefix := strings.TrimSuffix(string(normal), "/")
+	if strings.HasSuffix(prefix, "/") {
+		return origin{}, errors.New("path ends with more than one slash")
+	}
 	root := scheme + "://" + authority
 	return origin{scheme, authority, root, prefix, root + prefix}, nil
 }

@@ -94,6 +94,7 @@ func FuzzOrigin(f *testing.F) {
 	f.Add("https://api.example/v1", "/a/../b", "https://api.example/v1/b", "API.example:443")
 	f.Add("http://localhost:80/", "", "http://localhost", "localhost")
 	f.Add("https://[::1]/%2e%2e/x/", "/%2F", "https://[0::1]/x/%2f?", "[::1]")
+	f.Add("http://p//", "/", "http://p/", "p")
 	f.Fuzz(func(t *testing.T, base, raw, htu, host string) {
 		o, err := newOrigin(base, true)
 		if err != nil {
