@@ -156,6 +156,14 @@ func TestAllMistakesComeAtOnceInTheOrderOfTheirLines(t *testing.T) {
 	}
 }
 
+func TestMistakesOfAnEarlierLineComeFirstWhateverIsReadFirst(t *testing.T) {
+	found := mistakes(t, "plugins: [{name: key-auth}]\nservices: [{url: x}]\n_format_version: '2.0'\n")
+	require.Len(t, found, 3, found)
+	for i, line := range []string{"1:", "2:", "3:"} {
+		require.True(t, strings.HasPrefix(found[i], "kong.yaml:"+line), found)
+	}
+}
+
 func TestAValueFromTheEnvironmentCannotChangeTheDocument(t *testing.T) {
 	text := strings.Replace(good, "https://issuer.example", `${{ env "DECK_ISSUER" }}`, 1)
 	found := mistakes(t, text, "DECK_ISSUER", "https://issuer.example\n      verify_signature: false")

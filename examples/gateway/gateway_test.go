@@ -379,3 +379,35 @@ func TestWhatTheServiceSaysOfDPoPStaysBehind(t *testing.T) {
 	require.Equal(t, "yes", a.header.Get("X-Other"))
 	require.Empty(t, a.header.Values("DPoP-Nonce"))
 }
+
+func TestWhereTheTokenGoes(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	plugin := func(lines string) string {
+		return "_format_version: \"3.0\"\nservices: [{name: s, url: '${{ env \"DECK_UPSTREAM\" }}', routes: [{name: r, paths: [/]}]}]\n" +
+			"plugins: [{name: openid-connect, config: {issuer: '${{ env \"DECK_ISSUER\" }}', " + lines + "}}]\n"
+	}
+	token := bed.Issuer.Token()
+	for lines, want := range map[string]http.Header{
+		"hide_credentials: true":                                                 {},
+		"upstream_access_token_header: null":                                     {},
+		"upstream_access_token_header: x-token":                                  {"X-Token": {token}},
+		"hide_credentials: true, upstream_access_token_header: 'x-token:bearer'": {"X-Token": {"Bearer " + token}},
+	} {
+		t.Run(lines, func(t *testing.T) {
+			a := ask(t, bed.Client(nil), start(t, bed, plugin(lines)).url+"/headers", bearer(token), with("X_token", "forged"))
+			require.Equal(t, 200, a.status, a.body)
+			require.Equal(t, want["X-Token"], a.headers["X-Token"])
+			require.Empty(t, a.headers["Authorization"])
+			if len(want) > 0 {
+				require.NotContains(t, a.body, "forged")
+			}
+		})
+	}
+}
+
+func TestTheReasonIsThatOfTheIssuersOwnSpelling(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, "bearer.yaml")
+	ask(t, bed.Client(nil), gw.url+"/api/x", bearer(bed.Issuer.Token(oidctest.Keycloak(), oidctest.ExpiresIn(-time.Hour))))
+	require.Regexp(t, `msg=denied .*reason="oidc: .*expired`, gw.log.String())
+}
