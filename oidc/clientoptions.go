@@ -34,7 +34,7 @@ type clientConfig struct {
 	staleAnswers    time.Duration
 	shared          TokenCache
 	signed          bool
-	anyAudience     bool
+	missingAudience bool
 
 	tokenLifetime time.Duration
 	scopes        []string
@@ -194,10 +194,11 @@ func WithSignedAnswers() Option {
 
 // DangerouslyAllowMissingAudience accepts tokens for which the issuer names no
 // aud, as many introspection endpoints do. Such a token may have been made for
-// another service, which can then use it here. An aud that is there is checked.
+// another service, which can then use it here. An aud that is there is checked,
+// unless [DangerouslyAcceptAnyAudience] says otherwise.
 func DangerouslyAllowMissingAudience() Option {
 	return clientOption{name: "DangerouslyAllowMissingAudience", for_: forIntrospector, set: func(c *clientConfig) error {
-		c.anyAudience = true
+		c.missingAudience = true
 		return nil
 	}}
 }

@@ -33,7 +33,8 @@
 //	v, err := oidc.New("https://keycloak.example/realms/main", "https://api.example",
 //		oidc.WithProfile(oidc.Keycloak))
 //
-// No profile accepts an ID token, whatever its audience.
+// No profile accepts an ID token, whatever its audience, not even with
+// [DangerouslyAcceptAnyAudience].
 //
 // # What is remembered
 //

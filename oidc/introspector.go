@@ -48,7 +48,8 @@ type Introspector struct {
 	maxSize    int
 	ignoredCnf []string
 
-	anyAudience     bool
+	anyAudience     bool // audiences is empty then
+	missingAudience bool
 	answerLifetime  time.Duration
 	refusalLifetime time.Duration
 	staleAnswers    time.Duration
@@ -82,7 +83,7 @@ var errNoIntrospector = errors.New("oidc: this Introspector was not made by NewI
 //
 // issuer is the issuer identifier, exactly as its discovery document has it;
 // audience is the identifier of this service that a token's aud must contain
-// (but see [DangerouslyAllowMissingAudience]). The endpoint comes from the
+// (but see [DangerouslyAllowMissingAudience] and [DangerouslyAcceptAnyAudience]). The endpoint comes from the
 // discovery document, or its mtls_endpoint_aliases if auth is a client certificate (RFC
 // 8705, section 5), or from [WithIntrospectionEndpoint].
 //
@@ -90,7 +91,7 @@ var errNoIntrospector = errors.New("oidc: this Introspector was not made by NewI
 // no network.
 func NewIntrospector(issuer, audience string, auth ClientAuth, opts ...Option) (*Introspector, error) {
 	c := newClientConfig(forIntrospector, issuer, opts)
-	c.addAudiences(audience)
+	c.setAudience(audience)
 	if auth == nil {
 		c.problem("NewIntrospector: the client authentication is nil")
 	} else if err := auth.check(); err != nil {
@@ -109,6 +110,7 @@ func NewIntrospector(issuer, audience string, auth ClientAuth, opts ...Option) (
 		maxSize:         c.maxSize,
 		ignoredCnf:      c.ignoredCnf,
 		anyAudience:     c.anyAudience,
+		missingAudience: c.missingAudience,
 		answerLifetime:  c.answerLifetime,
 		refusalLifetime: c.refusalLifetime,
 		staleAnswers:    c.staleAnswers,

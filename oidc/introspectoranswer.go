@@ -105,6 +105,9 @@ func (i *Introspector) checkKind(t *Token, c *claims, tokenType json.RawMessage)
 		}
 	}
 	if tokenType == nil || string(tokenType) == "null" {
+		if i.anyAudience && !showsAccess(c) {
+			return ErrNotAccessToken
+		}
 		return nil
 	}
 	switch strings.ToLower(optionalString(tokenType)) {
@@ -120,6 +123,16 @@ func (i *Introspector) checkKind(t *Token, c *claims, tokenType json.RawMessage)
 	}
 }
 
+// showsAccess reports whether an answer without token_type shows otherwise that it
+// is about an access token: by a scope, which no ID token has, or as Keycloak and
+// Hydra name the kinds.
+//
+// Precondition: checkKind has refused the names of other kinds.
+func showsAccess(c *claims) bool {
+	typ := optionalString(c.Typ)
+	return stated(c.Scope) && !stated(c.Nonce) || typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != ""
+}
+
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
 // section 2.2): iss because the endpoint is the issuer's, aud by option.
 func (i *Introspector) checkClaims(t *Token) error {
@@ -130,10 +143,11 @@ func (i *Introspector) checkClaims(t *Token) error {
 		return ErrIssuer
 	}
 	audiences := i.profile.audience(t)
-	if len(audiences) == 0 && i.anyAudience {
-		return nil
-	}
-	if !intersects(audiences, i.audiences) {
+	switch {
+	case len(audiences) == 0 && i.missingAudience:
+	case i.anyAudience && namesAny(audiences):
+	case !i.anyAudience && intersects(audiences, i.audiences):
+	default:
 		return ErrAudience
 	}
 	return nil

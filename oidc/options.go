@@ -79,9 +79,10 @@ type config struct {
 	given    map[string]bool
 	problems []error
 
-	issuer    string
-	audiences []string
-	provider  providerConfig
+	issuer      string
+	audiences   []string
+	anyAudience bool
+	provider    providerConfig
 
 	profile    Profile
 	algorithms []string
@@ -123,6 +124,17 @@ func (c *config) problem(format string, args ...any) {
 
 // err is every problem, one per line, or nil.
 func (c *config) err() error { return errors.Join(c.problems...) }
+
+// setAudience adds the audience that a constructor was given, or finds that none
+// had to be.
+func (c *config) setAudience(audience string) {
+	switch {
+	case !c.anyAudience:
+		c.addAudiences(audience)
+	case audience != "" || len(c.audiences) > 0:
+		c.problem("DangerouslyAcceptAnyAudience and an audience exclude each other")
+	}
+}
 
 // addAudiences checks and adds audiences.
 func (c *config) addAudiences(audiences ...string) {
@@ -283,6 +295,27 @@ func WithHTTPClient(client *http.Client) Option {
 func DangerouslyAllowLoopbackHTTP() Option {
 	return option{name: "DangerouslyAllowLoopbackHTTP", users: forAll, set: func(c *config) error {
 		c.provider.loopbackHTTP = true
+		return nil
+	}}
+}
+
+// DangerouslyAcceptAnyAudience compares aud with nothing: a token that the issuer
+// made for any other service is accepted here, and whoever runs one of those can
+// use here what it is sent (RFC 9700, section 2.3). The audience that the
+// constructor is given must then be "". Every other check remains: a token
+// without any aud is refused all the same (RFC 9068, section 2.2; for introspection
+// see [DangerouslyAllowMissingAudience]), and so are ID tokens, which takes more
+// evidence than usual since their audience does not give them away any more:
+//   - [New] refuses the option with the profile [Auth0], by which nothing but aud tells the two
+//     apart. By [EntraID], a token without scp is refused if its client is in its aud.
+//   - [NewIntrospector] accepts answers that show by token_type or scope, or by the claim typ or
+//     token_use, that they are about an access token.
+//
+// With [WithSignedAnswers], the answers themselves are still for this service's
+// client id alone (RFC 9701, section 5).
+func DangerouslyAcceptAnyAudience() Option {
+	return option{name: "DangerouslyAcceptAnyAudience", users: forVerifier | forIntrospector, set: func(c *config) error {
+		c.anyAudience = true
 		return nil
 	}}
 }

@@ -91,6 +91,9 @@ type profile struct {
 	// access looks for the evidence that a token of typ JWT is an access token; typed is whether it
 	// is of typ at+jwt.
 	access func(t *Token, c *claims, typed bool) error
+	// forAnyAudience looks for what must be there besides if no audience is checked. It is nil if
+	// access relies on aud, so that there is nothing to look for.
+	forAnyAudience func(t *Token, c *claims) error
 }
 
 func (p Profile) rules() *profile {
@@ -100,6 +103,8 @@ func (p Profile) rules() *profile {
 		id:       func(c *claims) string { return c.ID },
 		audience: func(t *Token) []string { return t.Audience },
 		access:   func(*Token, *claims, bool) error { return nil }, // typ is at+jwt
+
+		forAnyAudience: func(*Token, *claims) error { return nil },
 	}
 	switch p {
 	case Keycloak:
@@ -110,6 +115,8 @@ func (p Profile) rules() *profile {
 		r.jwt, r.noID = true, true
 		r.client = func(c *claims) string { return firstString(c.AZP, c.ClientID) }
 		r.access = auth0Access
+		// OpenID Connect Core, section 2, has azp in ID tokens, and that just if it is not in aud.
+		r.forAnyAudience = nil
 	case Okta:
 		r.jwt, r.untyped = true, true
 		r.client = func(c *claims) string { return firstString(c.CID, c.ClientID) }
@@ -121,6 +128,7 @@ func (p Profile) rules() *profile {
 		r.scope = func(c *claims) ([]string, error) { return splitScope(c.SCP) }
 		r.id = func(c *claims) string { return cmp.Or(c.ID, optionalString(c.UTI)) }
 		r.access = entraAccess
+		r.forAnyAudience = entraForAnyAudience
 	case Cognito:
 		r.jwt, r.untyped = true, true
 		r.audience = cognitoAudience
@@ -205,6 +213,15 @@ func oktaAccess(t *Token, c *claims, typed bool) error {
 // API of its own registration. ID tokens have roles, but neither azp, appid nor scp.
 func entraAccess(_ *Token, c *claims, _ bool) error {
 	if c.hasIDTokenClaims() || !stated(c.AZP) && !stated(c.AppID) || !stated(c.SCP) && !stated(c.Roles) {
+		return ErrNotAccessToken
+	}
+	return nil
+}
+
+// entraForAnyAudience leaves no more to roles, which ID tokens have too, than to
+// applications that call the API of another registration.
+func entraForAnyAudience(t *Token, c *claims) error {
+	if !stated(c.SCP) && slices.Contains(t.Audience, t.ClientID) {
 		return ErrNotAccessToken
 	}
 	return nil

@@ -10,12 +10,15 @@ import (
 
 const clientID = "client"
 
-// vendors are the profiles that accept typ JWT, each with its issuer's usual token.
-var vendors = []struct {
+// vendor is a profile with its issuer's usual token.
+type vendor struct {
 	profile  oidc.Profile
 	audience string
 	token    []oidctest.Change
-}{
+}
+
+// vendors are the profiles that accept typ JWT.
+var vendors = []vendor{
 	{oidc.Keycloak, oidctest.Audience, []oidctest.Change{oidctest.Keycloak()}},
 	{oidc.Auth0, oidctest.Audience, []oidctest.Change{oidctest.Auth0()}},
 	{oidc.Okta, oidctest.Audience, []oidctest.Change{oidctest.Okta("a")}},
@@ -52,40 +55,45 @@ func TestNoProfileAcceptsOtherTokens(t *testing.T) {
 	issuer := newIssuer(t)
 	for _, vendor := range vendors {
 		v := newVendorVerifier(t, issuer, vendor.profile, vendor.audience)
-		with := func(more ...oidctest.Change) string {
-			return issuer.Token(append(append([]oidctest.Change{}, vendor.token...), more...)...)
-		}
-		for name, raw := range map[string]string{
-			"AT-5-01 an ID token for this service":              issuer.Token(oidctest.IDToken(vendor.audience)),
-			"AT-5-01 an ID token without nonce and at_hash":     issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash")),
-			"AT-5-01 an ID token with jti and scope":            issuer.Token(oidctest.Scope("a"), oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("jti", "1"), oidctest.Claim("scope", "a")),
-			"AT-5-01 an ID token with roles and without azp":    issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash", "azp"), oidctest.Claim("roles", []string{"r"})),
-			"AT-5-01 an ID token with Keycloak's typ ID":        issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("typ", "ID")),
-			"AT-5-01 an ID token with Cognito's token_use id":   issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("token_use", "id")),
-			"AT-5-01 an access token with at_hash":              with(oidctest.Claim("at_hash", "x")),
-			"AT-5-01 an access token with c_hash":               with(oidctest.Claim("c_hash", "x")),
-			"AT-X-01 dpop+jwt":                                  with(oidctest.Header("typ", "dpop+jwt")),
-			"AT-X-01 logout+jwt":                                with(oidctest.Header("typ", "logout+jwt")),
-			"AT-X-01 IJWT-8.1-01 token-introspection+jwt":       with(oidctest.Header("typ", "token-introspection+jwt")),
-			"AT-X-01 secevent+jwt":                              with(oidctest.Header("typ", "secevent+jwt")),
-			"AT-X-01 entity-statement+jwt":                      with(oidctest.Header("typ", "entity-statement+jwt")),
-			"AT-X-01 id_token+jwt":                              with(oidctest.Header("typ", "id_token+jwt")),
-			"AT-X-01 Okta's own token for its own org":          with(oidctest.Header("typ", "application/okta-internal-at+jwt")),
-			"AT-4-03 another issuer":                            with(oidctest.Claim("iss", identifier+"/")),
-			"AT-4-04 another audience":                          with(oidctest.Claim("aud", "https://other.example")),
-			"AT-4-06 expired":                                   with(oidctest.Claim("exp", 1)),
-			"AT-2.2-01 no exp":                                  with(oidctest.Without("exp")),
-			"AT-2.2-01 no sub":                                  with(oidctest.Without("sub")),
-			"AT-2.2-01 no iat":                                  with(oidctest.Without("iat")),
-			"AT-2.2-01 no client":                               with(oidctest.Without("azp", "cid", "appid", "client_id")),
-			"MTLS-X-02 an empty cnf":                            with(oidctest.Claim("cnf", map[string]any{})),
-			"AT-X-01 a token of typ at+jwt, but with ID claims": issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c"), oidctest.Claim("jti", "1")),
-		} {
+		for name, raw := range otherTokens(issuer, vendor) {
 			t.Run(vendor.profile.String()+" "+name, func(t *testing.T) {
 				_, err := verifyToken(t, v, raw)
 				require.Equal(t, "invalid_token", code(err), "%v", err)
 			})
 		}
+	}
+}
+
+// otherTokens are what must not pass by the vendor's profile.
+func otherTokens(issuer *oidctest.Issuer, vendor vendor) map[string]string {
+	with := func(more ...oidctest.Change) string {
+		return issuer.Token(append(append([]oidctest.Change{}, vendor.token...), more...)...)
+	}
+	return map[string]string{
+		"AT-5-01 an ID token for this service":              issuer.Token(oidctest.IDToken(vendor.audience)),
+		"AT-5-01 an ID token without nonce and at_hash":     issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash")),
+		"AT-5-01 an ID token with jti and scope":            issuer.Token(oidctest.Scope("a"), oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("jti", "1"), oidctest.Claim("scope", "a")),
+		"AT-5-01 an ID token with roles and without azp":    issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash", "azp"), oidctest.Claim("roles", []string{"r"})),
+		"AT-5-01 an ID token with Keycloak's typ ID":        issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("typ", "ID")),
+		"AT-5-01 an ID token with Cognito's token_use id":   issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("token_use", "id")),
+		"AT-5-01 an access token with at_hash":              with(oidctest.Claim("at_hash", "x")),
+		"AT-5-01 an access token with c_hash":               with(oidctest.Claim("c_hash", "x")),
+		"AT-X-01 dpop+jwt":                                  with(oidctest.Header("typ", "dpop+jwt")),
+		"AT-X-01 logout+jwt":                                with(oidctest.Header("typ", "logout+jwt")),
+		"AT-X-01 IJWT-8.1-01 token-introspection+jwt":       with(oidctest.Header("typ", "token-introspection+jwt")),
+		"AT-X-01 secevent+jwt":                              with(oidctest.Header("typ", "secevent+jwt")),
+		"AT-X-01 entity-statement+jwt":                      with(oidctest.Header("typ", "entity-statement+jwt")),
+		"AT-X-01 id_token+jwt":                              with(oidctest.Header("typ", "id_token+jwt")),
+		"AT-X-01 Okta's own token for its own org":          with(oidctest.Header("typ", "application/okta-internal-at+jwt")),
+		"AT-4-03 another issuer":                            with(oidctest.Claim("iss", identifier+"/")),
+		"AT-4-04 another audience":                          with(oidctest.Claim("aud", "https://other.example")),
+		"AT-4-06 expired":                                   with(oidctest.Claim("exp", 1)),
+		"AT-2.2-01 no exp":                                  with(oidctest.Without("exp")),
+		"AT-2.2-01 no sub":                                  with(oidctest.Without("sub")),
+		"AT-2.2-01 no iat":                                  with(oidctest.Without("iat")),
+		"AT-2.2-01 no client":                               with(oidctest.Without("azp", "cid", "appid", "client_id")),
+		"MTLS-X-02 an empty cnf":                            with(oidctest.Claim("cnf", map[string]any{})),
+		"AT-X-01 a token of typ at+jwt, but with ID claims": issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Header("typ", "at+jwt"), oidctest.Claim("client_id", "c"), oidctest.Claim("jti", "1")),
 	}
 }
 

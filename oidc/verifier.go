@@ -25,6 +25,8 @@ type Verifier struct {
 	maxSize    int
 	ignoredCnf []string
 
+	anyAudience bool // audiences is empty then
+
 	keys     KeySource
 	source   *jwks.Source // keys, if this Verifier made it
 	provider *provider    // nil if no discovery document is needed
@@ -37,7 +39,8 @@ var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 //
 // issuer is the issuer identifier (RFC 8414, section 2), exactly as the tokens
 // and the discovery document have it, a slash at the end included. audience is
-// the identifier of this service that a token's aud must contain.
+// the identifier of this service that a token's aud must contain (but see
+// [DangerouslyAcceptAnyAudience]).
 //
 // New reports every mistake at once. It starts nothing and touches no network:
 // discovery document and keys are fetched when the first token comes in (or by
@@ -45,7 +48,7 @@ var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 // is down.
 func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	c := newConfig(forVerifier, issuer, opts)
-	c.addAudiences(audience)
+	c.setAudience(audience)
 	v := &Verifier{
 		issuer:     issuer,
 		audiences:  c.audiences,
@@ -54,6 +57,11 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 		skew:       c.skew,
 		maxSize:    c.maxSize,
 		ignoredCnf: c.ignoredCnf,
+
+		anyAudience: c.anyAudience,
+	}
+	if c.anyAudience && v.profile.forAnyAudience == nil {
+		c.problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
 	}
 	if c.given["WithKeys"] && (c.given["WithJWKSURI"] || c.given["WithMetadataURL"] || c.given["WithHTTPClient"]) {
 		c.problem("with WithKeys nothing is fetched, so WithJWKSURI, WithMetadataURL and WithHTTPClient have no meaning")
@@ -175,8 +183,8 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, *claims,
 	if err := v.profile.access(t, c, typed); err != nil {
 		return nil, nil, err
 	}
-	if !intersects(v.profile.audience(t), v.audiences) {
-		return nil, nil, ErrAudience
+	if err := v.checkAudience(t, c); err != nil {
+		return nil, nil, err
 	}
 	if err := v.profile.checkPresent(t); err != nil {
 		return nil, nil, err
@@ -185,6 +193,19 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, *claims,
 		return nil, nil, err
 	}
 	return t, c, nil
+}
+
+// checkAudience is RFC 9068, section 4, and what takes its place if the audience
+// does not matter.
+func (v *Verifier) checkAudience(t *Token, c *claims) error {
+	stated := v.profile.audience(t)
+	switch {
+	case v.anyAudience && namesAny(stated):
+		return v.profile.forAnyAudience(t, c)
+	case !v.anyAudience && intersects(stated, v.audiences):
+		return nil
+	}
+	return ErrAudience
 }
 
 // checkSignature returns the issuer's key that made m's signature.
@@ -236,6 +257,11 @@ func checkTimes(expiry, begin, issuedAt, now time.Time, skew time.Duration) erro
 		return ErrIssuedInFuture
 	}
 	return nil
+}
+
+// namesAny reports whether a token's audiences are more than nothing at all.
+func namesAny(audiences []string) bool {
+	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
 }
 
 func intersects(a, b []string) bool {
