@@ -93,9 +93,9 @@ func WithRefreshInterval(least, most time.Duration) Option {
 
 // WithCooldown sets the least time between two fetches for unknown kids,
 // default 30 seconds, and the wait after a failed fetch, default 5 seconds,
-// which doubles with each further failure, up to d. Fetches that bring new
-// keys do not count, up to four in a row, so that two rotations in quick
-// succession are both found.
+// which doubles with each further failure, up to d or 30 seconds, whichever is
+// less. Fetches that bring new keys do not count, up to four in a row, so that
+// two rotations in quick succession are both found.
 func WithCooldown(d, afterFailure time.Duration) Option {
 	return positive("WithCooldown", func(c *config) {
 		c.remote.Cooldown, c.remote.FailureCooldown = d, afterFailure

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/remote"
@@ -27,6 +28,7 @@ type providerConfig struct {
 	jwksURI      string
 	client       *http.Client
 	loopbackHTTP bool
+	cooldown     time.Duration // of the keys; 0: the default
 }
 
 // metadata is what this package reads of a discovery document (RFC 8414,

@@ -220,6 +220,51 @@ func TestDISC03AndJWKS06WhatWasGoodStaysInUse(t *testing.T) {
 	})
 }
 
+func TestCooldown(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opts []oidc.Option
+		want time.Duration
+	}{
+		"JWKS-05 the default":  {nil, 30 * time.Second},
+		"JWKS-05 the shortest": {[]oidc.Option{oidc.WithCooldown(time.Second)}, time.Second},
+		"JWKS-05 a longer one": {[]oidc.Option{oidc.WithCooldown(2 * time.Minute)}, 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := newIssuer(t)
+				v := newVerifier(t, issuer, tc.opts...)
+				defer v.Close()
+				require.NoError(t, v.Prefetch(t.Context()))
+				for fetches := 2; fetches < 5; fetches++ {
+					for range 3 {
+						_, err := verifyToken(t, v, issuer.Token(oidctest.Header("kid", "made up")))
+						requireKind(t, oidc.ErrNoKey, err)
+					}
+					require.Equal(t, fetches, issuer.Fetches(oidctest.KeySet))
+					time.Sleep(tc.want)
+				}
+			})
+		})
+	}
+	t.Run("the wait after a failure is what it was", func(t *testing.T) {
+		for _, d := range []time.Duration{time.Second, time.Hour} {
+			synctest.Test(t, func(t *testing.T) {
+				issuer := newIssuer(t)
+				v := newVerifier(t, issuer, oidc.WithCooldown(d), oidc.WithJWKSURI(issuer.Endpoint(oidctest.KeySet)))
+				defer v.Close()
+				issuer.SetDown(true)
+				for range 6 {
+					_, err := verifyToken(t, v, issuer.Token())
+					var retry interface{ RetryAfter() time.Duration }
+					require.ErrorAs(t, err, &retry)
+					require.True(t, 5*time.Second <= retry.RetryAfter() && retry.RetryAfter() < 34*time.Second, "%v", retry.RetryAfter())
+					time.Sleep(retry.RetryAfter())
+				}
+			})
+		}
+	})
+}
+
 func TestMovedKeySetIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer := newIssuer(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"reflect"
+	"time"
 
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -32,6 +33,9 @@ type KeySource interface {
 // maxKeys limits how many signatures one token may cost.
 const maxKeys = 16
 
+// failureCooldown is the default of package jwks, which WithCooldown leaves alone.
+const failureCooldown = 5 * time.Second
+
 // generations is the optional part of KeySource.
 type generations interface{ Generation() uint64 }
 
@@ -44,6 +48,9 @@ var (
 func keyOptions(c *config) (opts []jwks.Option) {
 	if c.provider.client != nil {
 		opts = append(opts, jwks.WithHTTPClient(c.provider.client))
+	}
+	if c.provider.cooldown > 0 {
+		opts = append(opts, jwks.WithCooldown(c.provider.cooldown, failureCooldown))
 	}
 	if c.provider.loopbackHTTP {
 		opts = append(opts, jwks.DangerouslyAllowLoopbackHTTP())

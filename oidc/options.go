@@ -20,6 +20,8 @@ const (
 	maxMaxTokenSize     = 1 << 20 // net/http's own limit for a whole header
 	defaultTokenCache   = 10_000
 	maxTokenCache       = 10_000_000
+	minCooldown         = time.Second
+	maxCooldown         = time.Hour // the longest time between two background refreshes
 )
 
 // Option is a setting of [New], [NewIntrospector] or [NewClientCredentials].
@@ -285,6 +287,21 @@ func WithHTTPClient(client *http.Client) Option {
 			return errors.New("the client is nil")
 		}
 		c.provider.client = client
+		return nil
+	}}
+}
+
+// WithCooldown sets the least time between two fetches of the issuer's keys for
+// tokens under an unknown key id. The default is 30 seconds; it can be from a
+// second, by which made-up key ids cost the issuer as much, to an hour, for
+// which tokens under a key that was just rotated in may be refused. The wait
+// after a failure remains 5 seconds at first and 30 at most.
+func WithCooldown(d time.Duration) Option {
+	return option{name: "WithCooldown", users: forVerifier | forIntrospector, set: func(c *config) error {
+		if d < minCooldown || d > maxCooldown {
+			return fmt.Errorf("%v is not between %v and %v", d, minCooldown, maxCooldown)
+		}
+		c.provider.cooldown = d
 		return nil
 	}}
 }

@@ -63,8 +63,8 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	if c.anyAudience && v.profile.forAnyAudience == nil {
 		c.problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
 	}
-	if c.given["WithKeys"] && (c.given["WithJWKSURI"] || c.given["WithMetadataURL"] || c.given["WithHTTPClient"]) {
-		c.problem("with WithKeys nothing is fetched, so WithJWKSURI, WithMetadataURL and WithHTTPClient have no meaning")
+	if c.given["WithKeys"] && (c.given["WithJWKSURI"] || c.given["WithMetadataURL"] || c.given["WithHTTPClient"] || c.given["WithCooldown"]) {
+		c.problem("with WithKeys nothing is fetched, so WithJWKSURI, WithMetadataURL, WithHTTPClient and WithCooldown have no meaning")
 	}
 	if c.given["WithJWKSURI"] && c.given["WithMetadataURL"] {
 		c.problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL has no meaning")

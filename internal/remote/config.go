@@ -53,7 +53,8 @@ type Config[T any] struct {
 
 	// Cooldown is the least time between two renewals that brought nothing
 	// new, default 30 s. FailureCooldown is the wait after a failure, default
-	// 5 s, doubled with each further one, up to Cooldown.
+	// 5 s, doubled with each further one, up to Cooldown or 30 s, whichever is
+	// less.
 	Cooldown, FailureCooldown time.Duration
 
 	// MaxStale is how long the last good answer serves while no newer one can

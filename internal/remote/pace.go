@@ -18,6 +18,10 @@ const (
 	// quick succession are both found; an issuer that answers something else
 	// each time cannot be asked without end.
 	renewalsInARow = 4
+
+	// longestFailureCooldown bounds the wait after failures where the cooldown
+	// does not: who wants fewer renewals does not want a longer outage.
+	longestFailureCooldown = 30 * time.Second
 )
 
 // pace decides when the next attempt may be made. It knows no lock.
@@ -53,7 +57,7 @@ func (p *pace) renewed(now time.Time, news bool) {
 // failed starts the wait after a failure: doubled each time, with up to an
 // eighth on top so that a fleet does not come back in step.
 func (p *pace) failed(now time.Time, err error) {
-	limit := max(p.cooldown, p.failure)
+	limit := max(min(p.cooldown, longestFailureCooldown), p.failure)
 	wait := p.failure
 	for n := p.failures; n > 0 && wait < limit; n-- {
 		wait *= 2

@@ -216,6 +216,19 @@ func TestTheWaitAfterFailuresDoublesUpToTheCooldown(t *testing.T) {
 	})
 }
 
+func TestALongCooldownIsNoLongOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := start(t, func(c *remote.Config[string]) { c.Cooldown = time.Hour })
+		s.set(fails)
+		for range 5 {
+			_, err := r.Get(t.Context())
+			time.Sleep(requireUnavailable(t, err).RetryAfter())
+		}
+		_, err := r.Get(t.Context())
+		require.Less(t, requireUnavailable(t, err).RetryAfter(), 34*time.Second)
+	})
+}
+
 func TestOneFlightForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := start(t, nil)
