@@ -22,6 +22,13 @@ func (s scheme) String() string {
 	return [...]string{"", "DPoP", "Bearer", "Basic"}[s]
 }
 
+// credentials are what a client has sent to be let in by.
+type credentials struct {
+	scheme  scheme // as far as it was recognised
+	raw     string // the token, or what stands behind Basic
+	session bool   // they came in a cookie, under the scheme that the session began with
+}
+
 // readAuthorization takes the credentials from the Authorization field, the
 // only place where they are ever looked for (RFC 9449, section 7.1). The scheme
 // is returned with an error too, as far as it was recognised: it decides which

@@ -29,6 +29,12 @@ func WithClientCredentials(c *oidc.ClientCredentials, err error) Option {
 	return part("WithClientCredentials", c == nil, err, func(cfg *config) { cfg.credentials = c })
 }
 
+// ClientCredentialsOnly refuses the tokens that callers bring themselves: Basic
+// credentials are the only way in, and the only scheme that challenges offer.
+func ClientCredentialsOnly() Option {
+	return once("ClientCredentialsOnly", func(c *config) { c.credentialsOnly = true })
+}
+
 // DangerouslySkipBindingFor exempts requests that were authenticated by the
 // given method from every demand for a binding. Whoever knows the secret of one
 // client then passes where others must hold a key.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // challenges are the schemes that a guard offers, and what stands in each of
@@ -37,11 +38,11 @@ func newChallenges(c *config, rules []Rule) challenges {
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
 	// what a client should be sent for where a certificate is enough.
-	if possible[dpopShape] || possible[bothShape] && !bearer {
+	if !c.credentialsOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
 		ch.offered = append(ch.offered, schemeDPoP)
 		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Algorithms(), " "))
 	}
-	if bearer {
+	if bearer && !c.credentialsOnly {
 		ch.offered = append(ch.offered, schemeBearer)
 	}
 	if c.credentials != nil && (possible[unboundShape] || c.skipBinding) {
@@ -147,6 +148,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision)
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
 		if err := g.challenge(h, r, decided, e); err != nil {
 			d = Denial{Status: http.StatusServiceUnavailable}
+		}
+		if _, ok := e.(oidc.TokenError); ok && decided.verified.bySession() {
+			g.sessions.End(h, r) // It would come to nothing again.
 		}
 	}
 	if d.Status == http.StatusServiceUnavailable {

@@ -51,10 +51,9 @@ type verified struct {
 	}
 	of requestIdentity
 
-	scheme         scheme // that the client used
-	raw            string // the token
-	bindingSkipped bool   // by a setting that says so
-	nested         bool   // an outer Guard has verified the token
+	credentials
+	bindingSkipped bool // by a setting that says so
+	nested         bool // an outer Guard has verified the token
 
 	tokenTime, bindingTime time.Duration
 }
@@ -64,6 +63,9 @@ type verified struct {
 func (v *verified) provedTokenTo(verifier TokenVerifier) bool {
 	return v != nil && v.Token != nil && v.by.tokens == verifier
 }
+
+// bySession reports whether the token of v, which may be nil, came in a cookie.
+func (v *verified) bySession() bool { return v != nil && v.session }
 
 // provedKeyTo reports whether v, which may be nil, holds a proof that verifier
 // has verified.

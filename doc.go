@@ -37,8 +37,8 @@
 //
 // Responses to refused requests carry Cache-Control: no-store. Responses to
 // accepted ones are left alone, except that a response that renews a DPoP nonce
-// is given no-store too, and one whose request was judged by a forwarded
-// certificate gets Vary.
+// or sets a cookie is given no-store too, and one whose request was judged by a
+// forwarded certificate or by a cookie gets Vary.
 //
 // # Rules for deployers
 //
@@ -65,7 +65,9 @@
 //     it; mtlspop asks for its address and has no way to trust everybody.
 //   - A server that wants client certificates itself SHOULD ask for them with
 //     [mtlspop.RequestClientCert]: crypto/tls asks only at the handshake.
-//   - Handlers MUST NOT act on an OPTIONS request when [PassPreflights] is set.
+//   - Handlers MUST NOT act on an OPTIONS request when [PassPreflights] is set, nor
+//     on GET and HEAD with [WithSession]: browsers send cookies with the requests
+//     of other sites.
 //
 // # Nested guards
 //
@@ -78,5 +80,6 @@
 //
 // It reads no request bodies, so that a token in a form is not found (RFC 6750,
 // section 2.2), and no token in a query (section 2.3). It does not obtain tokens
-// for users, keep sessions, or wrap the ResponseWriter.
+// for users, or wrap the ResponseWriter. With [WithSession] a cookie stands for a
+// token that was presented once; nothing is stored on the server.
 package middleware

@@ -64,6 +64,9 @@ const (
 	ErrPlainHTTP
 	// ErrLongLived: the token lives longer than [FAPI2] was told.
 	ErrLongLived
+	// ErrCrossOrigin: a page of another origin made a browser send the request
+	// within a session (see [WithSession]).
+	ErrCrossOrigin
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -90,6 +93,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrClaim:                      {403, "insufficient_scope", "the token lacks a required claim", ""},
 	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators"},
 	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.FAPI2 limits how long tokens live that are not checked for revocation"},
+	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 

@@ -39,7 +39,7 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	for _, line := range strings.Split(err.Error(), "\n") {
-		require.Regexp(t, `^(middleware|oidc|dpop|mtlspop|jwks): `, line)
+		require.Regexp(t, `^(middleware|oidc|dpop|mtlspop|jwks|session): `, line)
 	}
 }
 

@@ -64,6 +64,12 @@ func (c *config) validate() {
 	if !c.given["WithDPoP"] && !c.given["WithMTLS"] && !c.allowUnbound {
 		c.problem("middleware: no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound")
 	}
+	if c.credentialsOnly && !c.given["WithClientCredentials"] {
+		c.problem("middleware: ClientCredentialsOnly needs WithClientCredentials")
+	}
+	if c.credentialsOnly && c.given["WithSession"] {
+		c.problem("middleware: ClientCredentialsOnly and WithSession exclude each other: a session begins with a token")
+	}
 	if c.forwardBearer && c.hideCredentials {
 		c.problem("middleware: WithBearerForwarding and HideCredentials exclude each other")
 	}
@@ -118,8 +124,9 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 // The order of checks:
 //
 //  1. The shape of the request, without crypto: not TLS early data, nor plain
-//     HTTP under RequireTLS; no token in the query; one Authorization field with one token; under the DPoP scheme
-//     one DPoP field, of a proof's form and size.
+//     HTTP under RequireTLS; one Authorization field with one token, or without
+//     it a session that is not used by another site; no token in the query;
+//     under the DPoP scheme one DPoP field, of a proof's form and size.
 //  2. The token: known from before, or parsed, its signature and claims checked.
 //  3. The binding policy: what cnf names must be configured here and fit the
 //     scheme, all of it. An unbound token passes only with AllowUnbound.
@@ -182,11 +189,11 @@ func (g *Guard) verify(r *http.Request) (d decision) {
 		}
 	}()
 	outer := earlier(r)
-	var raw string
-	if d.scheme, raw, d.err = g.checkShape(r, outer); d.err != nil {
+	sent, err := g.checkShape(r, outer)
+	if d.scheme, d.err = sent.scheme, err; err != nil {
 		return d
 	}
-	v := &verified{scheme: d.scheme, raw: raw}
+	v := &verified{credentials: sent}
 	d.verified = v
 	if d.err = g.checkToken(r.Context(), v, outer); d.err != nil {
 		return d
@@ -208,42 +215,58 @@ func (g *Guard) verify(r *http.Request) (d decision) {
 
 // checkShape is step 1. It allocates nothing, for what it refuses costs a
 // stranger nothing either.
-func (g *Guard) checkShape(r *http.Request, outer *verified) (s scheme, raw string, err error) {
+func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, err error) {
 	if isEarlyData(r) {
-		return noScheme, "", ErrTooEarly
+		return sent, ErrTooEarly
 	}
 	if g.requireTLS && !g.cameOverTLS(r) {
-		return noScheme, "", ErrPlainHTTP
+		return sent, ErrPlainHTTP
 	}
-	if s, raw, err = g.readCredentials(r, outer); err != nil {
-		return s, "", err
+	if sent, err = g.readCredentials(r, outer); err != nil {
+		return sent, err
 	}
-	switch {
-	case s == schemeDPoP && g.dpop == nil, s == schemeBasic && g.credentials == nil:
+	switch s := sent.scheme; {
+	case !g.takes(s):
 		err = ErrUnsupportedScheme
 	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
 		err = ErrQueryToken
 	case s == schemeDPoP && !outer.provedKeyTo(g.dpop):
 		err = g.dpop.CheckField(r.Header)
 	}
-	return s, raw, err
+	return sent, err
+}
+
+// takes reports whether credentials of that scheme are accepted at all.
+func (g *Guard) takes(s scheme) bool {
+	switch s {
+	case schemeDPoP:
+		return g.dpop != nil && !g.credentialsOnly
+	case schemeBasic:
+		return g.credentials != nil
+	default:
+		return !g.credentialsOnly
+	}
 }
 
 // readCredentials takes them from the request, or from the outer Guard that has
 // done so already: what that one passed on may be under another scheme than the
 // client used, or gone.
-func (g *Guard) readCredentials(r *http.Request, outer *verified) (s scheme, raw string, err error) {
+func (g *Guard) readCredentials(r *http.Request, outer *verified) (sent credentials, err error) {
 	if outer.provedTokenTo(g.tokens) {
-		if outer.scheme == schemeBasic && g.credentials == nil {
-			return schemeBearer, outer.raw, nil // which is how the token arrives here
+		sent.scheme, sent.raw = outer.scheme, outer.raw
+		if sent.scheme == schemeBasic && g.credentials == nil {
+			sent.scheme = schemeBearer // which is how the token arrives here
 		}
-		return outer.scheme, outer.raw, nil
+		return sent, nil
 	}
-	s, raw, err = readAuthorization(r.Header)
+	sent.scheme, sent.raw, err = readAuthorization(r.Header)
 	if err == nil && outer != nil && outer.scheme == schemeDPoP {
-		s = schemeDPoP
+		sent.scheme = schemeDPoP
 	}
-	return s, raw, err
+	if err == ErrNoCredentials && g.sessions != nil {
+		return g.readSession(r)
+	}
+	return sent, err
 }
 
 // checkToken is step 2.
@@ -366,6 +389,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 // announce sets the fields of a response to a request that passes.
 func (g *Guard) announce(h http.Header, r *http.Request, v *verified, fromTerminator bool) {
 	g.expose(h, r)
+	g.keepSession(h, r, v)
 	if v.by.mtls != nil && fromTerminator {
 		for _, name := range g.forwarded {
 			h.Add("Vary", name) // RFC 9440, section 2.4.
@@ -394,13 +418,14 @@ func (g *Guard) expose(h http.Header, r *http.Request) {
 func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
 	hide := g.forwardBearer || g.hideCredentials
-	if hide || v.scheme == schemeBasic {
+	if hide || v.session || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
 		if !g.hideCredentials { // A secret is not for the handler either way.
-			passed.Header[headers.Authorization] = []string{"Bearer " + v.raw}
+			passed.Header[headers.Authorization] = []string{g.forwardedScheme(v) + " " + v.raw}
 		}
 	}
+	passed.Header = g.sessions.Strip(passed.Header)
 	if hide {
 		delete(passed.Header, headers.DPoP)
 	}
@@ -409,6 +434,14 @@ func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Re
 	}
 	v.of, _ = identify(passed)
 	return passed
+}
+
+// forwardedScheme is that under which the handler gets the token.
+func (g *Guard) forwardedScheme(v *verified) string {
+	if v.session && !g.forwardBearer {
+		return v.scheme.String() // as if the client had sent it
+	}
+	return schemeBearer.String()
 }
 
 // withoutForwarded returns h without the named fields, under any spelling that
@@ -443,7 +476,7 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 		}
 	}
 	if v := d.verified; v != nil {
-		o.Nested, o.TokenTime, o.BindingTime = v.nested, v.tokenTime, v.bindingTime
+		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
 	}
 	if v := d.verified; v != nil && v.Token != nil {
 		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation

@@ -10,6 +10,7 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/session"
 )
 
 // TokenVerifier says what an access token means. [oidc.Verifier],
@@ -35,8 +36,11 @@ type config struct {
 	dpop   *dpop.Verifier
 	mtls   *mtlspop.Verifier
 
-	credentials *oidc.ClientCredentials
-	skipBinding bool // of tokens by credentials
+	credentials     *oidc.ClientCredentials
+	credentialsOnly bool // no token from a caller is accepted
+	skipBinding     bool // of tokens by credentials
+
+	sessions *session.Sessions // nil: none
 
 	forwarded []string // the fields that mtls reads certificates from
 
@@ -114,6 +118,25 @@ func WithDPoP(v *dpop.Verifier, err error) Option {
 // that come with it (RFC 8705). It takes what [mtlspop.New] returns.
 func WithMTLS(v *mtlspop.Verifier, err error) Option {
 	return part("WithMTLS", v == nil, err, func(c *config) { c.mtls, c.forwarded = v, v.ForwardedHeaders() })
+}
+
+// WithSession lets browser applications present their token once: the response
+// sets an encrypted cookie that stands for it in the requests that follow. It
+// takes what [session.New] returns.
+//
+// The cookie is a way for the token to come, and nothing else: everything is
+// checked as for a token in the Authorization field, and a bound token needs its
+// proof or certificate with every request. Where both come, the Authorization
+// field counts. The handler is given the token in the Authorization field
+// (or not at all, with [HideCredentials]) and never sees the cookie.
+//
+// A request with an unsafe method that another origin has made a browser send is
+// refused with 403. Responses to requests by cookie are given "Cache-Control:
+// private" and "Vary: Cookie", before the handler runs: other than the
+// Authorization field, a cookie does not keep shared caches from storing them
+// (RFC 9111, section 3.5).
+func WithSession(s *session.Sessions, err error) Option {
+	return part("WithSession", s == nil, err, func(c *config) { c.sessions = s })
 }
 
 // WithRules sets what every request must satisfy. It may be given several

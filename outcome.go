@@ -35,6 +35,9 @@ type Outcome struct {
 
 	// Scheme is "DPoP", "Bearer", "Basic", or "" if none was recognised.
 	Scheme string
+	// Session reports that a cookie stood for the token; Scheme is then the one
+	// under which its session began.
+	Session bool
 	// Issuer, Subject and ClientID are those of the token, once it is verified.
 	Issuer, Subject, ClientID string
 	// Confirmation is what the token is bound to.

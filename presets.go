@@ -17,7 +17,7 @@ import (
 //	a limit of maxLifetime          see below (5.3.4-3)
 //
 // and New refuses what it forbids: AllowUnbound, WithClientCredentials,
-// DangerouslySkipBindingFor; proofs or tokens by other algorithms than PS256,
+// DangerouslySkipBindingFor, WithSession (5.3.4-1); proofs or tokens by other algorithms than PS256,
 // ES256 and EdDSA (Ed25519); a longer window for proofs than 60 s back and 30 s
 // ahead; no replay cache, or one that fails open. [dpop.FAPI2] and [oidc.FAPI2]
 // make the settings of the parts.
@@ -43,7 +43,7 @@ func FAPI2(maxLifetime time.Duration, terminators ...netip.Prefix) Option {
 var fapi2Algorithms = [...]string{"PS256", "ES256", "EdDSA", "Ed25519"}
 
 func (c *config) checkFAPI2(maxLifetime time.Duration) {
-	for _, forbidden := range []string{"AllowUnbound", "WithClientCredentials", "DangerouslySkipBindingFor"} {
+	for _, forbidden := range []string{"AllowUnbound", "WithClientCredentials", "DangerouslySkipBindingFor", "WithSession"} {
 		if c.given[forbidden] {
 			c.problem("middleware: FAPI2 forbids " + forbidden)
 		}

@@ -1,0 +1,402 @@
+package session_test
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware/session"
+)
+
+var (
+	key   = []byte("a key of thirty-two octets or mo")
+	other = []byte("another key of thirty-two octets")
+)
+
+func newSessions(t testing.TB, opts ...session.Option) *session.Sessions {
+	t.Helper()
+	s, err := session.New(key, opts...)
+	require.NoError(t, err)
+	return s
+}
+
+// browser keeps cookies as a browser does, for one origin.
+type browser struct{ cookies map[string]string }
+
+func (b *browser) request(method string) *http.Request {
+	r := httptest.NewRequest(method, "https://api.example/r", nil)
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	return r
+}
+
+// take does what the Set-Cookie fields of h say, and returns how many there were.
+func (b *browser) take(t testing.TB, h http.Header) int {
+	t.Helper()
+	if b.cookies == nil {
+		b.cookies = make(map[string]string)
+	}
+	for _, line := range h["Set-Cookie"] {
+		c, err := http.ParseSetCookie(line)
+		require.NoError(t, err)
+		require.Less(t, len(line), 4096, "what a browser keeps")
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c.Value
+		}
+	}
+	return len(h["Set-Cookie"])
+}
+
+// begin starts a session with that token.
+func begin(t testing.TB, s *session.Sessions, token string) *browser {
+	t.Helper()
+	b, h := &browser{}, http.Header{}
+	require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: token}))
+	b.take(t, h)
+	return b
+}
+
+func TestACookieStandsForItsToken(t *testing.T) {
+	s := newSessions(t)
+	for _, scheme := range []string{"DPoP", "Bearer"} {
+		b, h := &browser{}, http.Header{}
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: scheme, Token: "token"}))
+		b.take(t, h)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, "token", read.Token)
+		require.Equal(t, scheme, read.Scheme)
+	}
+	require.False(t, s.Save(http.Header{}, (&browser{}).request("GET"), session.Session{Scheme: "Basic", Token: "secret"}))
+	require.False(t, s.Save(http.Header{}, (&browser{}).request("GET"), session.Session{Scheme: "DPoP"}))
+}
+
+func TestTheCookieIsOneThatBrowsersProtect(t *testing.T) {
+	h := http.Header{}
+	newSessions(t).Save(h, (&browser{}).request("GET"), session.Session{Scheme: "DPoP", Token: "a-token"})
+	line := h.Get("Set-Cookie")
+	require.True(t, strings.HasPrefix(line, "__Host-session="), line)
+	for _, attribute := range []string{"; Path=/", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
+		require.Contains(t, line, attribute)
+	}
+	require.NotContains(t, line, "Domain")
+	require.NotContains(t, line, "a-token")
+}
+
+func TestEveryChangedCookieIsNone(t *testing.T) {
+	s := newSessions(t)
+	b := begin(t, s, "token")
+	sealed := b.cookies["__Host-session"]
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+	for i := range sealed {
+		changed := alphabet[(strings.IndexByte(alphabet, sealed[i])+7)%len(alphabet)]
+		b.cookies["__Host-session"] = sealed[:i] + string(changed) + sealed[i+1:]
+		_, err := s.Read(b.request("GET"))
+		require.Equal(t, session.ErrNone, err, "position %d", i)
+	}
+	for _, value := range []string{"", "1", "1.", "0." + sealed[2:], "2." + sealed[2:], "5." + sealed[2:], sealed[:len(sealed)-1], sealed + "A", sealed[2:]} {
+		b.cookies["__Host-session"] = value
+		_, err := s.Read(b.request("GET"))
+		require.Equal(t, session.ErrNone, err, "%q", value)
+	}
+}
+
+func TestACookieOpensUnderItsNameAndKeyOnly(t *testing.T) {
+	b := begin(t, newSessions(t), "token")
+	sealed := b.cookies["__Host-session"]
+
+	renamed := newSessions(t, session.WithCookieName("__Host-other"))
+	b.cookies["__Host-other"] = sealed
+	_, err := renamed.Read(b.request("GET"))
+	require.Equal(t, session.ErrNone, err)
+
+	rekeyed, err := session.New(other)
+	require.NoError(t, err)
+	_, err = rekeyed.Read(b.request("GET"))
+	require.Equal(t, session.ErrNone, err)
+
+	rotated, err := session.New(other, session.WithPreviousKeys(key))
+	require.NoError(t, err)
+	read, err := rotated.Read(b.request("GET"))
+	require.NoError(t, err)
+	require.Equal(t, "token", read.Token)
+}
+
+func TestTwoCookiesOfOneNameAreNone(t *testing.T) {
+	s := newSessions(t)
+	r := begin(t, s, "token").request("GET")
+	for name, value := range begin(t, s, "of somebody else").cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	_, err := s.Read(r)
+	require.Equal(t, session.ErrNone, err)
+}
+
+func TestLongTokensTakeSeveralCookies(t *testing.T) {
+	s := newSessions(t)
+	long := strings.Repeat("x", 9000)
+	b := begin(t, s, long)
+	require.Len(t, b.cookies, 4)
+	read, err := s.Read(b.request("GET"))
+	require.NoError(t, err)
+	require.Equal(t, long, read.Token)
+
+	for name := range b.cookies {
+		less := &browser{cookies: map[string]string{}}
+		for n, v := range b.cookies {
+			if n != name {
+				less.cookies[n] = v
+			}
+		}
+		_, err := s.Read(less.request("GET"))
+		require.Equal(t, session.ErrNone, err, "without %s", name)
+	}
+
+	h := http.Header{}
+	require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "short"}))
+	b.take(t, h)
+	require.Len(t, b.cookies, 1, "what is left over is removed")
+
+	require.False(t, s.Save(http.Header{}, b.request("GET"), session.Session{Scheme: "DPoP", Token: strings.Repeat("x", 11000)}))
+}
+
+func TestASessionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(10*time.Minute), session.WithLifetime(time.Hour))
+		alive := func(b *browser) bool {
+			_, err := s.Read(b.request("GET"))
+			return err == nil
+		}
+		use := func(b *browser) int {
+			h := http.Header{}
+			s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"})
+			return b.take(t, h)
+		}
+
+		b := begin(t, s, "token")
+		time.Sleep(10*time.Minute - time.Second)
+		require.True(t, alive(b))
+		time.Sleep(time.Second)
+		require.False(t, alive(b), "idle")
+
+		b = begin(t, s, "token")
+		for range 11 {
+			require.Zero(t, use(b), "no new cookie for a fresh one")
+			time.Sleep(5 * time.Minute)
+			require.True(t, alive(b))
+			require.Equal(t, 1, use(b))
+		}
+		time.Sleep(5*time.Minute - time.Second)
+		require.True(t, alive(b))
+		time.Sleep(time.Second)
+		require.False(t, alive(b), "the lifetime is over, however busy")
+	})
+}
+
+func TestAClockThatIsAheadIsForgivenAndAForeignOneIsNot(t *testing.T) {
+	var tomorrow, soon *browser
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t)
+		begun := time.Now()
+		time.Sleep(4 * time.Minute)
+		soon = begin(t, s, "token")
+		time.Sleep(time.Hour)
+		tomorrow = begin(t, s, "token")
+		require.NotZero(t, begun)
+	})
+	synctest.Test(t, func(t *testing.T) { // begins at the same time again
+		s := newSessions(t)
+		_, err := s.Read(soon.request("GET"))
+		require.NoError(t, err)
+		_, err = s.Read(tomorrow.request("GET"))
+		require.Equal(t, session.ErrNone, err)
+	})
+}
+
+func TestANewTokenBeginsANewSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(time.Hour), session.WithLifetime(time.Hour))
+		b := begin(t, s, "token")
+		time.Sleep(40 * time.Minute)
+		h := http.Header{}
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "the next token"}))
+		b.take(t, h)
+		time.Sleep(40 * time.Minute)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, "the next token", read.Token)
+	})
+}
+
+func TestRequestsOfOtherSites(t *testing.T) {
+	s := newSessions(t, session.WithTrustedOrigins("https://app.example"))
+	b := begin(t, s, "token")
+	for _, test := range []struct {
+		method, site, origin string
+		want                 error
+	}{
+		{"POST", "same-origin", "https://api.example", nil},
+		{"POST", "none", "", nil},
+		{"POST", "", "", nil}, // no browser
+		{"POST", "", "https://api.example", nil},
+		{"POST", "cross-site", "https://evil.example", session.ErrCrossOrigin},
+		{"POST", "same-site", "https://evil.example", session.ErrCrossOrigin},
+		{"POST", "", "https://evil.example", session.ErrCrossOrigin},
+		{"DELETE", "cross-site", "https://evil.example", session.ErrCrossOrigin},
+		{"POST", "cross-site", "https://app.example", nil},
+		{"GET", "cross-site", "https://evil.example", nil},
+	} {
+		r := b.request(test.method)
+		if test.site != "" {
+			r.Header.Set("Sec-Fetch-Site", test.site)
+		}
+		if test.origin != "" {
+			r.Header.Set("Origin", test.origin)
+		}
+		_, err := s.Read(r)
+		require.Equal(t, test.want, err, "%+v", test)
+	}
+}
+
+func TestEndRemovesEveryPart(t *testing.T) {
+	s := newSessions(t)
+	b := begin(t, s, strings.Repeat("x", 9000))
+	h := http.Header{}
+	s.End(h, b.request("POST"))
+	b.take(t, h)
+	require.Empty(t, b.cookies)
+	h = http.Header{}
+	s.End(h, b.request("POST"))
+	require.Empty(t, h, "nothing to remove")
+}
+
+func TestStripTakesOutTheSessionAlone(t *testing.T) {
+	s := newSessions(t, session.WithCookieName("sid"))
+	for _, test := range []struct {
+		lines, want []string
+	}{
+		{[]string{"sid=1"}, nil},
+		{[]string{"a=b; sid=1;sid-1=2; sid-4=kept; sid-10=kept; c=d"}, []string{"a=b; sid-4=kept; sid-10=kept; c=d"}},
+		{[]string{"sid =1; a=b", "\tsid-3\t=2"}, []string{"a=b"}},
+		{[]string{"SID=kept; sidx=kept"}, []string{"SID=kept; sidx=kept"}},
+		{[]string{"sid"}, nil},
+	} {
+		h := http.Header{"Cookie": test.lines, "X": {"y"}}
+		before := strings.Join(test.lines, "|")
+		got := s.Strip(h)
+		require.Equal(t, test.want, got["Cookie"], "%q", test.lines)
+		require.Equal(t, []string{"y"}, got["X"])
+		require.Equal(t, before, strings.Join(h["Cookie"], "|"), "the header itself stays")
+	}
+}
+
+func TestTheZeroSessionsKnowNone(t *testing.T) {
+	for _, s := range []*session.Sessions{nil, {}} {
+		r := begin(t, newSessions(t), "token").request("GET")
+		_, err := s.Read(r)
+		require.Equal(t, session.ErrNone, err)
+		h := http.Header{}
+		require.False(t, s.Save(h, r, session.Session{Scheme: "DPoP", Token: "token"}))
+		s.End(h, r)
+		require.Empty(t, h)
+		require.Equal(t, r.Header, s.Strip(r.Header))
+	}
+}
+
+func TestNewReportsEveryMistake(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		opts []session.Option
+		want string
+	}{
+		{"a nil option", []session.Option{nil}, "nil Option"},
+		{"an option given twice", []session.Option{session.WithIdleTimeout(time.Minute), session.WithIdleTimeout(time.Minute)}, "WithIdleTimeout given twice"},
+		{"a short previous key", []session.Option{session.WithPreviousKeys([]byte("short"))}, "key 2 has 5 octets, not 32 or more"},
+		{"the same key again", []session.Option{session.WithPreviousKeys(other, key)}, "key 3 is key 1 again"},
+		{"an empty name", []session.Option{session.WithCookieName("")}, "WithCookieName: empty"},
+		{"a name that is none", []session.Option{session.WithCookieName("a b")}, "the cookie is not valid"},
+		{"a relative path", []session.Option{session.WithPath("app")}, `WithPath: "app" does not begin with a slash`},
+		{"an empty domain", []session.Option{session.WithDomain("")}, "WithDomain: empty"},
+		{"a domain that is none", []session.Option{session.WithDomain("a b")}, "the cookie is not valid"},
+		{"no mode of SameSite", []session.Option{session.WithSameSite(http.SameSiteDefaultMode)}, "WithSameSite: neither"},
+		{"SameSite=None in the clear", []session.Option{session.WithSameSite(http.SameSiteNoneMode), session.DangerouslyAllowPlainHTTP()}, "SameSite=None demands Secure"},
+		{"__Host- with a domain", []session.Option{session.WithCookieName("__host-x"), session.WithDomain("api.example")}, "the prefix demands Secure, the path / and no domain"},
+		{"__Host- with a path", []session.Option{session.WithCookieName("__Host-x"), session.WithPath("/app")}, "the prefix demands Secure, the path / and no domain"},
+		{"__Secure- in the clear", []session.Option{session.WithCookieName("__Secure-x"), session.DangerouslyAllowPlainHTTP()}, "the prefix demands Secure"},
+		{"no idle time", []session.Option{session.WithIdleTimeout(0)}, "WithIdleTimeout: 0s is not between"},
+		{"no lifetime", []session.Option{session.WithLifetime(time.Second)}, "WithLifetime: 1s is not between"},
+		{"idle for longer than alive", []session.Option{session.WithIdleTimeout(time.Hour), session.WithLifetime(time.Minute)}, "is longer than the lifetime"},
+		{"no origin", []session.Option{session.WithTrustedOrigins()}, "no origin given"},
+		{"an origin that is none", []session.Option{session.WithTrustedOrigins("app.example")}, "WithTrustedOrigins: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := session.New(key, test.opts...)
+			require.Nil(t, s)
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+	_, err := session.New([]byte("short"), session.WithCookieName(""), session.WithPath("x"))
+	require.Len(t, strings.Split(err.Error(), "\n"), 3, "%v", err)
+}
+
+func TestTheDefaultNameFollowsTheOptions(t *testing.T) {
+	for _, test := range []struct {
+		opts []session.Option
+		want string
+	}{
+		{nil, "__Host-session"},
+		{[]session.Option{session.WithDomain("example.com")}, "__Secure-session"},
+		{[]session.Option{session.WithPath("/app")}, "__Secure-session"},
+		{[]session.Option{session.DangerouslyAllowPlainHTTP()}, "session"},
+	} {
+		b := begin(t, newSessions(t, test.opts...), "token")
+		require.Contains(t, b.cookies, test.want)
+		require.Len(t, b.cookies, 1)
+	}
+	_, err := session.New(key, session.WithLifetime(time.Minute)) // the default idle timeout follows
+	require.NoError(t, err)
+}
+
+func TestNoTwoCookiesAreAlike(t *testing.T) {
+	s := newSessions(t)
+	seen := make(map[string]bool)
+	for range 100 {
+		value := begin(t, s, "token").cookies["__Host-session"]
+		require.False(t, seen[value])
+		seen[value] = true
+	}
+}
+
+// FuzzRead: whatever a client sends, only what was sealed opens, and nothing panics.
+func FuzzRead(f *testing.F) {
+	s, err := session.New(key)
+	require.NoError(f, err)
+	f.Add("__Host-session=" + begin(f, s, rand.Text()).cookies["__Host-session"] + "x")
+	f.Add("__Host-session=1.; __Host-session-1=AAAA")
+	f.Add("__Host-session=4." + strings.Repeat("A", 3500) + "; __Host-session-1=; __Host-session-2=\"\"; __Host-session-3=,")
+	f.Fuzz(func(t *testing.T, cookies string) {
+		r := httptest.NewRequest("GET", "https://api.example/", nil)
+		r.Header["Cookie"] = []string{cookies}
+		if _, err := s.Read(r); err != session.ErrNone {
+			t.Fatalf("%q opened", cookies)
+		}
+		s.Save(http.Header{}, r, session.Session{Scheme: "DPoP", Token: "t"})
+		s.End(http.Header{}, r)
+		stripped := s.Strip(r.Header)
+		r.Header = stripped
+		if len(r.CookiesNamed("__Host-session")) > 0 {
+			t.Fatalf("%q left a session in %q", cookies, stripped)
+		}
+	})
+}
