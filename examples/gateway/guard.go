@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
@@ -39,7 +38,7 @@ type guarded struct {
 
 // newGuard makes the guard of one plugin.
 func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, error) {
-	g := &guarded{parts: &parts{}, upstream: &p.upstream, only: p.credentials && !p.bearer && !p.introspection}
+	g := &guarded{parts: &parts{}, upstream: &p.upstream}
 	auth, keys, err := newClientAuth(p, c.certificates)
 	if err != nil {
 		return nil, err
@@ -63,6 +62,9 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 	}
 	if p.credentials {
 		opts = append(opts, middleware.WithClientCredentials(maker.credentials()))
+		if !p.bearer && !p.introspection {
+			opts = append(opts, middleware.ClientCredentialsOnly())
+		}
 		if !p.validateMethods {
 			opts = append(opts, middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
 		}
@@ -181,7 +183,7 @@ func (d *deployment) newRevocation(p *openIDConnect) (*revocation.Checker, error
 // credentials makes what turns Basic credentials into tokens.
 func (tm *tokenMaker) credentials() (*oidc.ClientCredentials, error) {
 	p := tm.plugin
-	opts := tm.common(p.issuer, tm.client)
+	opts := tm.common(p.issuer)
 	if p.grant.endpoint != "" {
 		opts = append(opts, oidc.WithTokenEndpoint(p.grant.endpoint))
 	}
@@ -210,22 +212,4 @@ func (d *deployment) profiles(issuer string) []oidc.Profile {
 		return []oidc.Profile{*d.profile}
 	}
 	return profilesOf(issuer)
-}
-
-// wrap guards a handler.
-func (g *guarded) wrap(next http.Handler) http.Handler {
-	h := g.guard.Wrap(next)
-	if !g.only {
-		return h
-	}
-	// The guard accepts the issuer's tokens beside Basic credentials. Where the
-	// file names client_credentials alone, a token counts as no credentials.
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !slices.ContainsFunc(r.Header["Authorization"], isBasic) {
-			stripped := r.Clone(r.Context())
-			stripped.Header.Del("Authorization")
-			r = stripped
-		}
-		h.ServeHTTP(w, r)
-	})
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/tls"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -16,10 +15,4 @@ func (d *deployment) issuerClient(p *openIDConnect) *http.Client {
 		client.Timeout = p.timeout
 	}
 	return client
-}
-
-// isBasic reports whether a field is for the scheme Basic.
-func isBasic(authorization string) bool {
-	scheme, _, _ := strings.Cut(authorization, " ")
-	return strings.EqualFold(scheme, "Basic")
 }

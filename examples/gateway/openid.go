@@ -25,6 +25,7 @@ type openIDConnect struct {
 	demands         []demand // what a token must say
 	audiences       []string // what aud must name one of; none: not checked
 	leeway          time.Duration
+	cooldown        time.Duration // between fetches for unknown keys; 0: the library's
 	timeout         time.Duration // of requests to the issuer; 0: the library's
 
 	upstream
@@ -94,6 +95,7 @@ func readOpenIDConnect(m *mapping) *openIDConnect {
 	p.passPreflights = !m.flag("run_on_preflight", true)
 	p.timeout = m.duration("timeout", time.Millisecond, 0)
 	p.leeway = m.duration("leeway", time.Second, -1)
+	p.readCooldown()
 	p.readFixed()
 	p.check()
 	m.done(whyNot)
@@ -242,6 +244,20 @@ func (p *openIDConnect) readDemand(what, claim string) {
 	p.demands = append(p.demands, d)
 }
 
+// readCooldown reads the least time between two attempts. As in Kong, it is another
+// one after a failure.
+func (p *openIDConnect) readCooldown() {
+	const key = "rediscovery_lifetime"
+	if !p.has(key) {
+		return
+	}
+	found := len(p.problems.list)
+	p.cooldown = p.duration(key, time.Second, 0)
+	if len(p.problems.list) == found && (p.cooldown < time.Second || p.cooldown > time.Hour) {
+		p.wrong(key, "%v is refused on purpose: under a second, anybody could turn this gateway against the issuer, and beyond an hour, its new keys would be found too late", p.cooldown)
+	}
+}
+
 // readFixed reads what can be said and not changed.
 func (p *openIDConnect) readFixed() {
 	p.mustBe("verify_signature", true, "anybody can write a token that nobody signed")
@@ -256,16 +272,29 @@ func (p *openIDConnect) readFixed() {
 			}
 		}
 	}
-	if d := p.duration("rediscovery_lifetime", time.Second, 30*time.Second); d != 30*time.Second {
-		p.wrong("rediscovery_lifetime", "is refused on purpose: the least time between attempts is 30 s, and 5 s after a failure")
-	}
 	if p.duration("cache_ttl_min", time.Second, 0) != 0 {
 		p.wrong("cache_ttl_min", "is refused on purpose: it would keep tokens beyond their expiry")
 	}
 }
 
+// checkPlainHTTP refuses what package oidc would, and says what to do instead.
+func (p *openIDConnect) checkPlainHTTP(key string, urls ...string) {
+	for _, raw := range urls {
+		if strings.HasPrefix(raw, "http://") && !isPlainLoopback(raw) {
+			p.wrong(key, "%s is refused on purpose: over plain HTTP, whoever is in between makes the tokens; give the issuer a certificate and an https URL, "+
+				"and name a private CA with -issuer-ca (for development, http is good at a loopback address: localhost, 127.0.0.1, [::1])", raw)
+		}
+	}
+}
+
 // check finds settings that do not go together.
 func (p *openIDConnect) check() {
+	p.checkPlainHTTP("issuer", p.issuer)
+	p.checkPlainHTTP("introspection_endpoint", p.introspect.endpoint)
+	p.checkPlainHTTP("token_endpoint", p.grant.endpoint)
+	if p.has("issuers_allowed") {
+		p.checkPlainHTTP("issuers_allowed", p.issuers...)
+	}
 	strict := "proof_of_possession_dpop"
 	if p.dpop != "strict" {
 		strict = "proof_of_possession_mtls"
@@ -282,9 +311,6 @@ func (p *openIDConnect) check() {
 	}
 	if len(p.issuers) > 1 && (p.introspection || p.introspect.jwts) {
 		p.wrong("issuers_allowed", "several issuers and introspection exclude each other: only one of them can be asked")
-	}
-	if len(p.issuers) > 1 && len(p.audiences) == 0 {
-		p.wrong("issuers_allowed", "several issuers need audience_required")
 	}
 	if strings.HasPrefix(p.auth, "client_secret") && p.secret == "" && p.clientID != "" {
 		p.wrong("client_auth", "%s needs a client_secret", p.auth)

@@ -53,7 +53,7 @@ func newGateway(c *configuration, d *deployment) (*gateway, error) {
 			g := byPlugin[c.openIDOf(r)] // nil: everybody may pass
 			handler := gw.forward(r, g, transport)
 			if g != nil {
-				handler = g.wrap(handler)
+				handler = g.guard.Wrap(handler)
 			}
 			gw.handlers[r] = handler
 		}

@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/keybound-go/middleware"
-	"github.com/keybound-go/middleware/jwks"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -67,7 +62,7 @@ func (tm *tokenMaker) make(profiles []oidc.Profile) (middleware.TokenVerifier, e
 	var alternatives firstOf
 	for _, profile := range profiles {
 		reported := len(tm.reporters)
-		v, err := tm.jwts(introspector, oidc.WithProfile(profile))
+		v, err := tm.jwts(introspector, profile)
 		if err != nil {
 			return nil, err
 		}
@@ -87,8 +82,8 @@ func (tm *tokenMaker) make(profiles []oidc.Profile) (middleware.TokenVerifier, e
 }
 
 // common are the options of everything that talks to an issuer.
-func (tm *tokenMaker) common(issuer string, client *http.Client) []oidc.Option {
-	opts := []oidc.Option{oidc.WithHTTPClient(client)}
+func (tm *tokenMaker) common(issuer string) []oidc.Option {
+	opts := []oidc.Option{oidc.WithHTTPClient(tm.client)}
 	if isPlainLoopback(issuer) {
 		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
 	}
@@ -105,30 +100,34 @@ func isPlainLoopback(raw string) bool {
 	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
-func (tm *tokenMaker) skew() (opts []oidc.Option) {
-	if tm.plugin.leeway >= 0 {
-		opts = append(opts, oidc.WithSkew(tm.plugin.leeway))
+// checks are the options of everything that verifies tokens, and the first audience
+// of this service, "" if nobody has said what the audience should be.
+func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
+	p := tm.plugin
+	if p.leeway >= 0 {
+		opts = append(opts, oidc.WithSkew(p.leeway))
 	}
-	return opts
+	if p.cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(p.cooldown))
+	}
+	if len(p.audiences) == 0 {
+		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
+	}
+	if len(p.audiences) > 1 {
+		opts = append(opts, oidc.WithAudiences(p.audiences[1:]...))
+	}
+	return p.audiences[0], opts
 }
 
-// introspector makes what asks the issuer. Without audience_required nobody says
-// what the audience should be, so what the issuer says of it is left out.
+// introspector makes what asks the issuer.
 func (tm *tokenMaker) introspector() (*oidc.Introspector, error) {
-	p, client := tm.plugin, tm.client
-	audiences := p.audiences
-	var opts []oidc.Option
-	if len(audiences) == 0 {
-		if p.signedAnswers || strings.HasSuffix(p.auth, "tls_client_auth") {
-			return nil, errors.New("audience_required is needed for introspection with signed answers or a client certificate")
-		}
-		client = &http.Client{Transport: withoutAudience{client.Transport}, Timeout: client.Timeout}
-		audiences = []string{p.clientID}
+	p := tm.plugin
+	audience, opts := tm.checks()
+	if audience == "" {
 		opts = append(opts, oidc.DangerouslyAllowMissingAudience())
 	}
-	opts = append(append(opts, tm.common(p.issuer, client)...), tm.skew()...)
-	opts = append(append(opts, p.introspect.options()...), moreAudiences(audiences)...)
-	return oidc.NewIntrospector(p.issuer, audiences[0], tm.auth, opts...)
+	opts = append(append(opts, tm.common(p.issuer)...), p.introspect.options()...)
+	return oidc.NewIntrospector(p.issuer, audience, tm.auth, opts...)
 }
 
 // options are the settings of an introspector.
@@ -154,25 +153,19 @@ func (i *introspect) options() (opts []oidc.Option) {
 	return opts
 }
 
-func moreAudiences(audiences []string) (opts []oidc.Option) {
-	if len(audiences) > 1 {
-		opts = append(opts, oidc.WithAudiences(audiences[1:]...))
-	}
-	return opts
-}
-
 // jwts makes the verifier of JWTs by one profile.
-func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile oidc.Option) (middleware.TokenVerifier, error) {
+func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
-	if len(p.audiences) == 0 {
-		return tm.anyAudience(introspector, profile)
+	audience, checks := tm.checks()
+	if audience == "" && profile == oidc.Auth0 {
+		return nil, errors.New("audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; " +
+			"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
 	}
 	var verifiers []*oidc.Verifier
 	var problems []error
 	for _, issuer := range p.issuers {
-		opts := append(tm.common(issuer, tm.client), tm.skew()...)
-		opts = append(append(opts, profile), moreAudiences(p.audiences)...)
-		v, err := oidc.New(issuer, p.audiences[0], opts...)
+		opts := append(append(tm.common(issuer), oidc.WithProfile(profile)), checks...)
+		v, err := oidc.New(issuer, audience, opts...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
 	}
@@ -230,122 +223,4 @@ func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Tok
 		}
 	}
 	return nil, told
-}
-
-// anyAudience verifies the JWTs of an issuer whatever their audience is: Kong's
-// default. The library does not do that: each of its verifiers is for stated
-// audiences. So the audience that a token states, unverified, does nothing but
-// choose the verifier, which checks everything; its answer to the question of the
-// audience is then yes, and that is what the warning at the start is about.
-type anyAudience struct {
-	metadata *oidc.Verifier // finds the keys; verifies nothing
-	keys     *jwks.Source
-	make     func(audience string, opts ...oidc.Option) (middleware.TokenVerifier, error)
-
-	mu    sync.RWMutex
-	known map[string]middleware.TokenVerifier // of audiences that the issuer has signed
-}
-
-// maxAudiences bounds how many audiences have a verifier that remembers tokens.
-const maxAudiences = 64
-
-func (tm *tokenMaker) anyAudience(introspector *oidc.Introspector, profile oidc.Option) (middleware.TokenVerifier, error) {
-	p := tm.plugin
-	issuer := p.issuers[0]
-	metadata, err := oidc.New(issuer, "urn:none", append(append(tm.common(issuer, tm.client), tm.skew()...), profile)...)
-	if err != nil {
-		return nil, err
-	}
-	locate := func(ctx context.Context) (string, error) {
-		if err := metadata.Prefetch(ctx); err != nil {
-			return "", err
-		}
-		status := metadata.Status()
-		if status.Metadata == nil || status.Metadata.JWKSURI == "" {
-			return "", fmt.Errorf("%s has told of no jwks_uri", issuer)
-		}
-		return status.Metadata.JWKSURI, nil
-	}
-	opts := []jwks.Option{jwks.WithHTTPClient(tm.client)}
-	if isPlainLoopback(issuer) {
-		opts = append(opts, jwks.DangerouslyAllowLoopbackHTTP())
-	}
-	keys, err := jwks.NewLocated(locate, opts...)
-	if err != nil {
-		return nil, err
-	}
-	tm.add(metadata)
-	tm.closers = append(tm.closers, keys.Close)
-	tm.prefetch = append(tm.prefetch, keys.Prefetch)
-	own := append(tm.skew(), profile, oidc.WithKeys(keys, nil))
-	if isPlainLoopback(issuer) {
-		own = append(own, oidc.DangerouslyAllowLoopbackHTTP())
-	}
-	return &anyAudience{
-		metadata: metadata, keys: keys, known: make(map[string]middleware.TokenVerifier),
-		make: func(audience string, opts ...oidc.Option) (middleware.TokenVerifier, error) {
-			v, err := oidc.New(issuer, audience, append(opts, own...)...)
-			if err == nil && p.introspect.jwts {
-				return oidc.VerifyThenIntrospect(v, introspector)
-			}
-			return v, err
-		},
-	}, nil
-}
-
-func (v *anyAudience) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
-	audience, err := statedAudience(raw)
-	if err != nil {
-		return nil, err
-	}
-	v.mu.RLock()
-	verifier := v.known[audience]
-	full := len(v.known) >= maxAudiences
-	v.mu.RUnlock()
-	if verifier != nil {
-		return verifier.VerifyToken(ctx, raw)
-	}
-	once, err := v.make(audience, oidc.WithTokenCache(0))
-	if err != nil {
-		return nil, oidc.ErrAudience // it is the audience that cannot be one
-	}
-	token, err := once.VerifyToken(ctx, raw)
-	if err != nil || full {
-		return token, err
-	}
-	if kept, err := v.make(audience); err == nil {
-		v.mu.Lock()
-		v.known[audience] = kept
-		v.mu.Unlock()
-	}
-	return token, nil
-}
-
-// statedAudience returns the first audience that an unverified JWT states.
-func statedAudience(raw string) (string, error) {
-	const most = 16 << 10 // as oidc.WithMaxTokenSize
-	if len(raw) > most {
-		return "", oidc.ErrTooLarge
-	}
-	parts := strings.Split(raw, ".")
-	if len(parts) != 3 {
-		return "", oidc.ErrMalformed
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return "", oidc.ErrMalformed
-	}
-	var claims map[string]json.RawMessage
-	if json.Unmarshal(payload, &claims) != nil {
-		return "", oidc.ErrClaims
-	}
-	var one string
-	var many []string
-	if json.Unmarshal(claims["aud"], &one) == nil {
-		return one, nil
-	}
-	if json.Unmarshal(claims["aud"], &many) == nil && len(many) > 0 {
-		return many[0], nil
-	}
-	return "", oidc.ErrAudience
 }
