@@ -90,6 +90,7 @@ func (c *configuration) readTop(m *mapping) {
 	m.done(nil)
 	c.checkNames()
 	c.checkReferences()
+	c.checkSessions()
 	if len(c.services) == 0 {
 		m.add(m.at, "there is no service to forward to")
 	}

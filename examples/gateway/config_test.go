@@ -66,7 +66,7 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 	for added, want := range map[string]string{
 		"      login_action: redirect":                              `login_action: is not supported: users do not log in here`,
 		"      no_such_key: 1":                                      `no_such_key: is not supported`,
-		"      session_secret: x":                                   `session_secret: is not supported yet: there are no sessions`,
+		"      session_secret: x":                                   `session_secret: needs session among the auth_methods`,
 		"      anonymous: someone":                                  `anonymous: is not supported: there are no consumers`,
 		"      verify_signature: false":                             `verify_signature: false is refused on purpose: anybody can write a token that nobody signed`,
 		"      verify_claims: false":                                `verify_claims: false is refused on purpose`,

@@ -13,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/session"
 )
 
 // deployment is what the command line says and Kong's file does not.
@@ -33,7 +34,7 @@ type guarded struct {
 	guard    *middleware.Guard
 	keys     *clientKeys // nil if none are published
 	upstream *upstream
-	only     bool // Basic credentials are all that is accepted
+	sessions *session.Sessions // nil if there are none
 }
 
 // newGuard makes the guard of one plugin.
@@ -68,6 +69,13 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 		if !p.validateMethods {
 			opts = append(opts, middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
 		}
+	}
+	if p.cookies.session {
+		g.sessions, err = p.newSessions()
+		opts = append(opts, middleware.WithSession(g.sessions, err))
+	}
+	if p.resource != nil {
+		opts = append(opts, middleware.WithProtectedResource(*p.resource))
 	}
 	if p.passPreflights {
 		opts = append(opts, middleware.PassPreflights())

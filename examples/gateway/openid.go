@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware"
 )
 
 // openIDConnect is the configuration of one openid-connect plugin.
@@ -15,6 +17,7 @@ type openIDConnect struct {
 	bearer        bool
 	introspection bool
 	credentials   bool
+	cookies       // a cookie may stand for a token
 
 	proof                    // DPoP
 	certificate              // mutual TLS
@@ -27,6 +30,8 @@ type openIDConnect struct {
 	leeway          time.Duration
 	cooldown        time.Duration // between fetches for unknown keys; 0: the library's
 	timeout         time.Duration // of requests to the issuer; 0: the library's
+
+	resource *middleware.ProtectedResource // nil: not described
 
 	upstream
 	unauthorized, forbidden string
@@ -78,7 +83,9 @@ type demand struct {
 func readOpenIDConnect(m *mapping) *openIDConnect {
 	p := &openIDConnect{mapping: m}
 	p.readIssuer()
+	p.readResource()
 	p.readMethods()
+	p.readSession()
 	p.readProof()
 	p.readCertificate()
 	p.validateMethods = m.flag("proof_of_possession_auth_methods_validation", true)
@@ -134,9 +141,9 @@ func (p *openIDConnect) readMethods() {
 		case "client_credentials":
 			p.credentials = true
 		case "session":
-			p.wrong("auth_methods", "session is not supported yet")
+			p.cookies.session = true
 		default:
-			p.wrong("auth_methods", "%q is not supported; it can be bearer, introspection, client_credentials", method)
+			p.wrong("auth_methods", "%q is not supported; it can be bearer, introspection, client_credentials, session", method)
 		}
 	}
 	if p.has("auth_methods") && len(p.texts("auth_methods")) == 0 {
@@ -336,10 +343,10 @@ func (p *openIDConnect) checkReferences(c *configuration) {
 // whyNot knows more about some keys than that they are not supported.
 func whyNot(key string) string {
 	switch {
-	case strings.HasPrefix(key, "session_"):
-		return "is not supported yet: there are no sessions"
-	case key == "protected_resource_metadata":
-		return "is not supported yet"
+	case strings.HasPrefix(key, "session_memcached_"), strings.HasPrefix(key, "session_redis_"):
+		return "is not supported: a session is in its cookie, and there is nothing to store"
+	case key == "session_rolling_timeout":
+		return "is not supported: the cookie is written anew when half of session_idling_timeout has passed"
 	case strings.HasPrefix(key, "login_"), strings.HasPrefix(key, "logout_"), strings.HasPrefix(key, "authorization_"), key == "redirect_uri":
 		return "is not supported: users do not log in here"
 	case key == "anonymous", strings.HasPrefix(key, "consumer_"), strings.HasPrefix(key, "credential_"):

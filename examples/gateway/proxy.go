@@ -24,6 +24,7 @@ type gateway struct {
 	handlers   map[*route]http.Handler
 	hidden     map[string]bool // canonical names that no client may send to a service
 	guards     []*guarded
+	documents  documents
 }
 
 // newGateway makes everything. Its error has the mistakes that were found in the
@@ -42,6 +43,9 @@ func newGateway(c *configuration, d *deployment) (*gateway, error) {
 		}
 		byPlugin[p] = g
 		gw.guards = append(gw.guards, g)
+		if err := gw.documents.add(p.openID, g.guard); err != nil {
+			c.problems.add(p.at, "%s: %v", p.where, err)
+		}
 	}
 	if err := c.problems.err(); err != nil {
 		gw.close()
@@ -71,6 +75,10 @@ func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, err := normalPath(r.URL.EscapedPath())
 	if err != nil {
 		writeMessage(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	if document := gw.documents.find(r.Host, path); document != nil {
+		document.ServeHTTP(w, r)
 		return
 	}
 	found, prefix := gw.router.find(r, path)
@@ -139,6 +147,9 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
 		if gw.hidden[http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))] {
 			delete(out.Header, name)
 		}
+	}
+	for _, other := range gw.guards { // a browser sends the cookie of one route to all of them
+		out.Header = other.sessions.Strip(out.Header)
 	}
 	trusted := gw.trusts(pr.In)
 	if before := pr.In.Header["X-Forwarded-For"]; trusted && len(before) > 0 {
