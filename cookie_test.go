@@ -104,13 +104,19 @@ func TestSessionOfADPoPBoundToken(t *testing.T) {
 			if authorization == "" {
 				r.Header["Authorization"] = []string{"DPoP a", "DPoP b"}
 			}
-			require.False(t, serve(g, r).called, authorization)
+			a := serve(g, r)
+			require.False(t, a.called, authorization)
+			require.Empty(t, a.Header()["Set-Cookie"], "the session is not to blame")
 		}
 	})
 	t.Run("a token in the query is refused beside a cookie too", func(t *testing.T) {
 		r := next()
 		r.URL.RawQuery = "access_token=x"
 		serve(g, r).refused(t, 400)
+	})
+	t.Run("behind WithBearerForwarding the scheme is Bearer as for every token", func(t *testing.T) {
+		a := serve(w.guard(both(withSession(), middleware.WithBearerForwarding())...), next()).accepted(t)
+		require.Equal(t, []string{"Bearer " + sent(first)}, a.seen.Header["Authorization"])
 	})
 	t.Run("a guard without sessions sees no credentials in a cookie", func(t *testing.T) {
 		serve(w.guard(), next()).refused(t, 401).challenged(t, "DPoP", "Bearer")
@@ -125,6 +131,7 @@ func TestSessionOfADPoPBoundToken(t *testing.T) {
 		g.Wrap(inner).ServeHTTP(rec, next())
 		require.True(t, called)
 		require.Equal(t, []string{"Cookie"}, rec.Header()["Vary"])
+		require.Empty(t, rec.Header()["Set-Cookie"])
 	})
 	t.Run("a request made in process with the request's context must bring its own credential", func(t *testing.T) {
 		outer := serve(g, next()).accepted(t).seen

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,8 +186,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		svc.unavailable(svc.proof())
 	})
 	t.Run("nobody answers the connection", func(t *testing.T) {
-		// 192.0.2.0/24 is for documentation (RFC 5737): packets vanish, or are refused at once.
-		svc := newService(t, newReplayCache(t, newClient(t, "192.0.2.1:6379")))
+		svc := newService(t, newReplayCache(t, newClient(t, silentAddr(t))))
 		for range 3 {
 			svc.unavailable(svc.proof())
 		}
@@ -203,6 +204,28 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 			require.ErrorContains(t, reported[i], "redisstore: replay cache: ")
 		}
 	})
+}
+
+// silentAddr is an address on loopback whose packets vanish: nobody takes connections from a queue that is full.
+func silentAddr(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	addr := net.JoinHostPort("127.0.0.1", fmt.Sprint(name.(*syscall.SockaddrInet4).Port))
+	for range 10 {
+		c, err := net.DialTimeout("tcp", addr, 200*time.Millisecond)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	t.Fatal("the queue does not get full")
+	return ""
 }
 
 func TestALostReply(t *testing.T) {

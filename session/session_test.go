@@ -192,8 +192,9 @@ func TestASessionEnds(t *testing.T) {
 
 		b = begin(t, s, "token")
 		for range 11 {
+			time.Sleep(5*time.Minute - time.Second)
 			require.Zero(t, use(b), "no new cookie for a fresh one")
-			time.Sleep(5 * time.Minute)
+			time.Sleep(time.Second)
 			require.True(t, alive(b))
 			require.Equal(t, 1, use(b))
 		}
