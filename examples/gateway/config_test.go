@@ -38,6 +38,12 @@ plugins:
 // mistakes starts a gateway on text, without serving, and returns what is wrong.
 func mistakes(t *testing.T, text string, environment ...string) []string {
 	t.Helper()
+	return mistakesOf(t, &deployment{}, text, environment...)
+}
+
+// mistakesOf is mistakes where the command line says something.
+func mistakesOf(t *testing.T, d *deployment, text string, environment ...string) []string {
+	t.Helper()
 	lookup := func(name string) (string, bool) {
 		for i := 0; i < len(environment); i += 2 {
 			if environment[i] == name {
@@ -49,7 +55,8 @@ func mistakes(t *testing.T, text string, environment ...string) []string {
 	cache, err := dpop.NewMemoryCache()
 	require.NoError(t, err)
 	c := parseConfiguration("kong.yaml", []byte(text), lookup)
-	gw, err := newGateway(c, &deployment{origins: []string{"https://api.example"}, replay: cache, nonceKey: make([]byte, 32), log: slog.New(slog.DiscardHandler)})
+	d.origins, d.replay, d.nonceKey, d.log = []string{"https://api.example"}, cache, make([]byte, 32), slog.New(slog.DiscardHandler)
+	gw, err := newGateway(c, d)
 	if err == nil {
 		gw.close()
 		return nil

@@ -18,7 +18,11 @@ import (
 func readJWK(m *mapping, alg string) (oidc.ClientKey, error) {
 	k := jwk{m: m}
 	key := oidc.ClientKey{KeyID: m.text("kid", ""), Algorithm: m.text("alg", alg)}
-	switch kty := m.oneOf("kty", "", "EC", "RSA", "OKP"); kty {
+	if !m.has("kty") {
+		m.add(m.at, "%s: kty is missing", m.where)
+		return key, errNoted
+	}
+	switch m.oneOf("kty", "", "EC", "RSA", "OKP") {
 	case "EC":
 		key.Signer = k.ec()
 	case "RSA":
@@ -26,7 +30,7 @@ func readJWK(m *mapping, alg string) (oidc.ClientKey, error) {
 	case "OKP":
 		key.Signer = k.okp()
 	default:
-		m.wrong("kty", "is missing or not supported")
+		return key, errNoted // the other members mean something else
 	}
 	m.ignore("use", "key_ops", "x5c", "x5t", "x5t#S256", "x5u")
 	m.done(nil)

@@ -351,6 +351,8 @@ func whyNot(key string) string {
 		return "is not supported: users do not log in here"
 	case key == "anonymous", strings.HasPrefix(key, "consumer_"), strings.HasPrefix(key, "credential_"):
 		return "is not supported: there are no consumers"
+	case key == "extra_jwks_uris":
+		return "is refused on purpose: whoever publishes there could make tokens of this issuer"
 	case strings.HasPrefix(key, "bearer_token_cookie"):
 		return "is refused on purpose: a token in a cookie is sent by other sites too"
 	}

@@ -14,6 +14,9 @@ type problems struct {
 	list []problem
 }
 
+// errNoted says that a mistake has been noted already, with a line of its own.
+var errNoted = errors.New("noted")
+
 type problem struct {
 	line int
 	text string

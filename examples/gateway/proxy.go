@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -37,7 +38,10 @@ func newGateway(c *configuration, d *deployment) (*gateway, error) {
 			continue
 		}
 		g, err := d.newGuard(c, p.openID)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNoted):
+			continue
+		case err != nil:
 			c.problems.add(p.at, "%s: %v", p.where, err)
 			continue
 		}
