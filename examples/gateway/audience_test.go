@@ -62,6 +62,20 @@ func TestSeveralIssuersNeedNoAudience(t *testing.T) {
 	require.Equal(t, 401, ask(t, bed.Client(nil), gw.url+"/headers", bearer(forged)).status, "AT-X-01 the key of the one, the name of the other")
 }
 
+func TestEachIssuerSpellsItsTokensItsOwnWay(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, strings.Replace(withoutAudience(`      auth_methods: [bearer]
+      issuers_allowed: [https://issuer.example, '${{ env "DECK_ISSUER" }}']
+`), `issuer: ${{ env "DECK_ISSUER" }}`, "issuer: https://issuer.example", 1))
+	for _, change := range []oidctest.Change{oidctest.Keycloak(), oidctest.Header("typ", "at+jwt")} {
+		a := ask(t, bed.Client(nil), gw.url+"/headers", bearer(bed.Issuer.Token(change)))
+		require.Equal(t, 200, a.status, a.body)
+	}
+	found := mistakes(t, strings.Replace(good, "audience_required: [a]", "issuers_allowed: [https://issuer.example, https://tenant.auth0.com/]", 1))
+	require.Len(t, found, 1, found)
+	require.Contains(t, found[0], "audience_required is missing: nothing but the audience tells access tokens of Auth0")
+}
+
 // bothCAs is a file with the CAs of two beds.
 func bothCAs(t *testing.T, beds ...*testbed.Bed) string {
 	t.Helper()

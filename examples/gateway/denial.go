@@ -68,6 +68,9 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 	if o.Proof.HasIssuedAt {
 		attrs = append(attrs, "skew", o.Proof.Skew)
 	}
+	if o.Session {
+		attrs = append(attrs, "session", true)
+	}
 	if o.UntrustedForward {
 		attrs = append(attrs, "untrusted_certificate_header", true)
 	}

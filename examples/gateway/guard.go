@@ -47,7 +47,7 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 	g.keys = keys
 	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
 	opts := []middleware.Option{
-		middleware.WithTokens(maker.make(d.profiles(p.issuer))),
+		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.WithBearerForwarding(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(p.deny),

@@ -46,7 +46,7 @@ type tokenMaker struct {
 
 // make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
 // of both, told apart by their form. Either way it is the same issuer's word.
-func (tm *tokenMaker) make(profiles []oidc.Profile) (middleware.TokenVerifier, error) {
+func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	var introspector *oidc.Introspector
 	if p.introspection || p.introspect.jwts {
@@ -59,10 +59,17 @@ func (tm *tokenMaker) make(profiles []oidc.Profile) (middleware.TokenVerifier, e
 			return &audienceForbidden{introspector}, nil
 		}
 	}
+	most := 0
+	for _, issuer := range p.issuers {
+		most = max(most, len(profiles(issuer)))
+	}
 	var alternatives firstOf
-	for _, profile := range profiles {
+	for k := range most {
 		reported := len(tm.reporters)
-		v, err := tm.jwts(introspector, profile)
+		v, err := tm.jwts(introspector, func(issuer string) oidc.Profile {
+			all := profiles(issuer)
+			return all[min(k, len(all)-1)]
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -153,18 +160,21 @@ func (i *introspect) options() (opts []oidc.Option) {
 	return opts
 }
 
-// jwts makes the verifier of JWTs by one profile.
-func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile oidc.Profile) (middleware.TokenVerifier, error) {
+var errAuth0 = errors.New("audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; " +
+	"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
+
+// jwts makes the verifier of JWTs by one profile of each issuer.
+func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	audience, checks := tm.checks()
-	if audience == "" && profile == oidc.Auth0 {
-		return nil, errors.New("audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; " +
-			"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
-	}
 	var verifiers []*oidc.Verifier
 	var problems []error
 	for _, issuer := range p.issuers {
-		opts := append(append(tm.common(issuer), oidc.WithProfile(profile)), checks...)
+		if audience == "" && profile(issuer) == oidc.Auth0 {
+			problems = append(problems, errAuth0)
+			continue
+		}
+		opts := append(append(tm.common(issuer), oidc.WithProfile(profile(issuer))), checks...)
 		v, err := oidc.New(issuer, audience, opts...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
