@@ -39,7 +39,7 @@ func (v *Verifier) Explain(r *http.Request) Explanation {
 	}
 	// One claim of the wrong type does not hide the others before it.
 	var c claims
-	_ = jose.Unmarshal(m.Payload, &c, maxDepth)
+	_ = c.read(m.Payload)
 	e.HTU = printable(withoutUserinfo(withoutQuery(c.URI)), maxExplainedURI)
 	e.HTM = printable(c.Method, maxExplainedMethod)
 	if c.IssuedAt.Present() {

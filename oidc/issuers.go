@@ -84,13 +84,11 @@ func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	var unverified struct {
-		Issuer string `json:"iss"`
+	unverified, err := issuerOf(m.Payload)
+	if err != nil {
+		return nil, err
 	}
-	if err := jose.Unmarshal(m.Payload, &unverified, maxTokenDepth); err != nil {
-		return nil, ErrClaims
-	}
-	v := s.byIssuer[unverified.Issuer]
+	v := s.byIssuer[unverified]
 	if v == nil {
 		return nil, ErrIssuer
 	}
@@ -98,6 +96,20 @@ func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 		return nil, ErrTooLarge
 	}
 	return v.verify(ctx, id, m)
+}
+
+// issuerOf returns what a claim set says about its issuer.
+func issuerOf(payload []byte) (iss string, err error) {
+	var o jose.Object
+	for o.Start(payload, maxTokenDepth); o.Next(); {
+		if string(o.Name()) == "iss" {
+			o.Text(&iss)
+		}
+	}
+	if o.Err() != nil {
+		return "", ErrClaims
+	}
+	return iss, nil
 }
 
 // Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.
