@@ -44,10 +44,10 @@ type inspection struct {
 // clients add. All others are ignored.
 type claims struct {
 	ID        string           // jti
-	Method    string           // htm
+	Method    []byte           // htm, within the payload
 	URI       string           // htu
 	IssuedAt  jose.NumericDate // iat
-	TokenHash string           // ath
+	TokenHash []byte           // ath, within the payload
 	Nonce     string           // nonce
 	Expiry    jose.NumericDate // exp
 	NotBefore jose.NumericDate // nbf
@@ -62,13 +62,13 @@ func (c *claims) read(payload []byte) error {
 		case "jti":
 			o.Text(&c.ID)
 		case "htm":
-			o.Text(&c.Method)
+			o.Octets(&c.Method)
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
 			o.Date(&c.IssuedAt)
 		case "ath":
-			o.Text(&c.TokenHash)
+			o.Octets(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
@@ -166,7 +166,7 @@ func (p *inspection) checkClaims() error {
 		return ErrClaims
 	}
 	c := &p.claims
-	if c.ID == "" || c.Method == "" || c.URI == "" || c.TokenHash == "" || !c.IssuedAt.Present() {
+	if c.ID == "" || len(c.Method) == 0 || c.URI == "" || len(c.TokenHash) == 0 || !c.IssuedAt.Present() {
 		return ErrClaims
 	}
 	if len(c.ID) > maxID {
@@ -177,7 +177,7 @@ func (p *inspection) checkClaims() error {
 
 // Check 8: methods are case-sensitive (RFC 9110, section 9.1).
 func (p *inspection) checkMethod() error {
-	if p.claims.Method != p.req.Method {
+	if string(p.claims.Method) != p.req.Method {
 		return ErrMethod
 	}
 	return nil
@@ -215,7 +215,7 @@ func (p *inspection) checkTime() error {
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
 	base64.RawURLEncoding.Encode(want[:], p.tokenHash[:])
-	if subtle.ConstantTimeCompare([]byte(p.claims.TokenHash), want[:]) != 1 {
+	if subtle.ConstantTimeCompare(p.claims.TokenHash, want[:]) != 1 {
 		return ErrTokenHash
 	}
 	return nil

@@ -41,7 +41,7 @@ func (v *Verifier) Explain(r *http.Request) Explanation {
 	var c claims
 	_ = c.read(m.Payload)
 	e.HTU = printable(withoutUserinfo(withoutQuery(c.URI)), maxExplainedURI)
-	e.HTM = printable(c.Method, maxExplainedMethod)
+	e.HTM = printable(string(c.Method), maxExplainedMethod)
 	if c.IssuedAt.Present() {
 		e.HasIssuedAt, e.Skew = true, time.Until(c.IssuedAt.Time())
 	}

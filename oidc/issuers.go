@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"reflect"
@@ -74,7 +73,7 @@ func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	if len(raw) > s.maxSize {
 		return nil, ErrTooLarge
 	}
-	id := sha256.Sum256([]byte(raw))
+	id := hashOf(raw)
 	for _, v := range s.verifiers {
 		if t, err, hit := v.cached(id); hit {
 			return t, err

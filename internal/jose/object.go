@@ -2,7 +2,9 @@ package jose
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -86,6 +88,15 @@ func (o *Object) Value() []byte { return o.value }
 // Text sets dst to what the value, a string, says. It leaves dst alone if the
 // value is null, and everything else is a fault.
 func (o *Object) Text(dst *string) {
+	var text []byte
+	if o.Octets(&text); text != nil {
+		*dst = string(text)
+	}
+}
+
+// Octets is Text without a copy, if the string has no escapes: what it sets dst to
+// shares memory with the input.
+func (o *Object) Octets(dst *[]byte) {
 	if string(o.value) == "null" {
 		return
 	}
@@ -94,7 +105,7 @@ func (o *Object) Text(dst *string) {
 		o.fail(ErrPayload)
 		return
 	}
-	*dst = string(text)
+	*dst = text
 }
 
 // Date sets dst to the value. What is not a date, null included, is a fault.
@@ -334,22 +345,32 @@ func (o *Object) skipDigits(i int) int {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// plain are the octets that stand for themselves in a JSON string.
-var plain = func() (table [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		table[c] = c != '"' && c != '\\'
+// skipPlain returns the position, from i on, of the first octet that does not
+// stand for itself in a JSON string: a quote, a backslash, a control character,
+// or what is not ASCII. It takes eight octets at a time.
+func skipPlain(raw []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(raw); i += 8 {
+		x := binary.LittleEndian.Uint64(raw[i:])
+		quote, backslash := x^'"'*ones, x^'\\'*ones
+		// The high bit of an octet is set if subtracting made it wrap. A wrap may
+		// spoil the octets above, never those below, so the lowest one is right.
+		special := ((x-' '*ones)&^x | (quote-ones)&^quote | (backslash-ones)&^backslash | x) & highs
+		if special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
 	}
-	return table
-}()
+	for i < len(raw) && raw[i] >= ' ' && raw[i] < utf8.RuneSelf && raw[i] != '"' && raw[i] != '\\' {
+		i++
+	}
+	return i
+}
 
 // skipString reads a string with its quotes. Precondition: o.raw[i] is the first one.
 func (o *Object) skipString(i int) (end int, escaped bool) {
 	raw := o.raw
 	for i++; ; {
-		for i < len(raw) && plain[raw[i]] {
-			i++
-		}
-		switch {
+		switch i = skipPlain(raw, i); {
 		case i == len(raw) || raw[i] < 0x20:
 			return o.fail(ErrPayload), escaped
 		case raw[i] == '"':
@@ -460,7 +481,7 @@ func (s *names) unescape(text []byte, rawLen int) span {
 }
 
 // filter tells most names that are new from those that may have been there (a
-// Bloom filter). With maxMembers names in it, one in eight is looked for in vain.
+// Bloom filter). With maxMembers names in it, one in twenty is looked for in vain.
 // The hash is keyed, so that nobody can choose names that are.
 type filter [32]uint64
 
@@ -471,8 +492,10 @@ var filterSeed = maphash.MakeSeed()
 
 // add reports whether the filter may have had the hash before.
 func (f *filter) add(hash uint64) bool {
-	word, bit := &f[hash>>59], uint64(1)<<(hash&63)
-	had := *word&bit != 0
-	*word |= bit
+	one, other := &f[hash>>59], &f[hash>>54&31]
+	oneBit, otherBit := uint64(1)<<(hash&63), uint64(1)<<(hash>>6&63)
+	had := *one&oneBit != 0 && *other&otherBit != 0
+	*one |= oneBit
+	*other |= otherBit
 	return had
 }

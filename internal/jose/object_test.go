@@ -129,6 +129,17 @@ func TestAnObjectIsReadAsUnmarshalReadsIt(t *testing.T) {
 			requireSameMembers(t, changed, testMaxDepth)
 		}
 	}
+	// Every octet at every place of a string that is longer than a machine word.
+	long := []byte(`{"A":"` + strings.Repeat("x", 20) + `","B":"é"}`)
+	for i := range 20 {
+		for c := range 256 {
+			changed := bytes.Clone(long)
+			changed[6+i] = byte(c)
+			requireSameMembers(t, changed, testMaxDepth)
+			changed[6+(i+1)%20] = byte(c)
+			requireSameMembers(t, changed, testMaxDepth)
+		}
+	}
 	for depth := range 4 {
 		requireSameMembers(t, []byte(`{"a":[{}]}`), depth)
 	}
