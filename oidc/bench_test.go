@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"fmt"
 	"testing"
 
 	"github.com/keybound-go/middleware/oidc"
@@ -77,5 +78,38 @@ func BenchmarkClaim(b *testing.B) {
 		if _, ok := token.Claim(path...); !ok {
 			b.Fatal("no claim")
 		}
+	}
+}
+
+// What a token costs must not depend on how many issuers there are.
+func BenchmarkByIssuer(b *testing.B) {
+	newToken := func(issuer *oidctest.Issuer) string { return issuer.Token(oidctest.BoundToKey(thumb('a'))) }
+	for _, n := range []int{1, 10, 100} {
+		var vs []*oidc.Verifier
+		var last *oidctest.Issuer
+		for i := range n {
+			last = oidctest.NewIssuer(b, oidctest.InMemory(fmt.Sprintf("https://issuer-%d.example", i)))
+			vs = append(vs, newVerifier(b, last))
+		}
+		s := newIssuers(b, vs...)
+		raw := newToken(last)
+		_, err := verifyToken(b, s, raw)
+		require.NoError(b, err)
+		b.Run(fmt.Sprintf("seen before, %d issuers", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.VerifyToken(b.Context(), raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("unknown, %d issuers", n), func(b *testing.B) {
+			unknown := newToken(oidctest.NewIssuer(b, oidctest.InMemory("https://unknown.example")))
+			for b.Loop() {
+				if _, err := s.VerifyToken(b.Context(), unknown); err != oidc.ErrIssuer {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
