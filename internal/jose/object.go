@@ -37,7 +37,8 @@ type Object struct {
 	fault    Error
 	names    names
 
-	name, value []byte
+	// Where the member is. Not slices: to write a pointer takes a write barrier.
+	name, value span
 }
 
 // Start begins to read raw; maxDepth is as for [Unmarshal].
@@ -70,20 +71,20 @@ func (o *Object) Next() bool {
 	if i = o.memberName(i, scope{}); i < 0 {
 		return false
 	}
-	o.name = o.textOf(o.names.last())
+	o.name = o.names.last()
 	if o.at = o.skipValue(i, 1); o.at < 0 {
 		return false
 	}
-	o.value = o.raw[i:o.at:o.at]
+	o.value = span{uint32(i), uint32(o.at)}
 	return true
 }
 
 // Name is the name of the member, unescaped.
-func (o *Object) Name() []byte { return o.name }
+func (o *Object) Name() []byte { return o.textOf(o.name) }
 
 // Value is the value of the member as it stands in the input: valid JSON,
 // without white space around it.
-func (o *Object) Value() []byte { return o.value }
+func (o *Object) Value() []byte { return o.raw[o.value.start:o.value.end:o.value.end] }
 
 // Text sets dst to what the value, a string, says. It leaves dst alone if the
 // value is null, and everything else is a fault.
@@ -97,10 +98,11 @@ func (o *Object) Text(dst *string) {
 // Octets is Text without a copy, if the string has no escapes: what it sets dst to
 // shares memory with the input.
 func (o *Object) Octets(dst *[]byte) {
-	if string(o.value) == "null" {
+	value := o.Value()
+	if string(value) == "null" {
 		return
 	}
-	text, ok := unquoted(o.value)
+	text, ok := unquoted(value)
 	if !ok {
 		o.fail(ErrPayload)
 		return
@@ -110,7 +112,7 @@ func (o *Object) Octets(dst *[]byte) {
 
 // Date sets dst to the value. What is not a date, null included, is a fault.
 func (o *Object) Date(dst *NumericDate) {
-	if dst.UnmarshalJSON(o.value) != nil {
+	if dst.UnmarshalJSON(o.Value()) != nil {
 		o.fail(ErrPayload)
 	}
 }
@@ -237,9 +239,9 @@ func (o *Object) seen(name span, s scope) bool {
 
 func (o *Object) textOf(s span) []byte {
 	if n := uint32(len(o.raw)); s.start >= n {
-		return o.names.unescaped[s.start-n : s.end-n]
+		return o.names.unescaped[s.start-n : s.end-n : s.end-n]
 	}
-	return o.raw[s.start:s.end]
+	return o.raw[s.start:s.end:s.end]
 }
 
 // skipValue reads a value. depth is that of the object or array around it.
