@@ -38,10 +38,10 @@ func TestADecisionAllocatesLittle(t *testing.T) {
 		limit    float64
 		requests []*http.Request
 	}{
-		"DPoP, token seen before":        {45, requests(w.seenToken("/orders/42"))},
-		"DPoP, token never seen":         {110, requests(func() *http.Request { return w.dpopRequest("/orders/42") })},
-		"certificate, token seen before": {12, requests(func() *http.Request { return certificate })},
-		"bearer, token seen before":      {12, requests(func() *http.Request { return bearer })},
+		"DPoP, token seen before":        {30, requests(w.seenToken("/orders/42"))},
+		"DPoP, token never seen":         {60, requests(func() *http.Request { return w.dpopRequest("/orders/42") })},
+		"certificate, token seen before": {3, requests(func() *http.Request { return certificate })},
+		"bearer, token seen before":      {3, requests(func() *http.Request { return bearer })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, failed := allocations(w.guard(both(middleware.AllowUnbound())...), row.requests, true)

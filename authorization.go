@@ -57,7 +57,7 @@ func readAuthorization(h http.Header) (s scheme, credentials string, err error) 
 		return noScheme, "", ErrUnsupportedScheme
 	}
 	credentials = strings.TrimLeft(value[len(name):], " ")
-	if len(credentials) == len(value)-len(name) || !isToken68(credentials) {
+	if len(credentials) == len(value)-len(name) || !headers.IsToken68(credentials) {
 		return s, "", ErrMalformedAuthorization
 	}
 	return s, credentials, nil
@@ -71,29 +71,6 @@ func notTokenChar(c rune) bool {
 	}
 	return !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
 }
-
-// isToken68 reports whether s is a token68 (RFC 9110, section 11.2), which is
-// also what RFC 6750, section 2.1, calls b64token.
-func isToken68(s string) bool {
-	body := strings.TrimRight(s, "=")
-	for i := range len(body) {
-		if !token68[body[i]] {
-			return false
-		}
-	}
-	return body != ""
-}
-
-// token68 are its characters. A table, since a token has many of them.
-var token68 = func() (table [256]bool) {
-	for c := range table {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.ContainsRune("-._~+/", rune(c)):
-			table[c] = true
-		}
-	}
-	return table
-}()
 
 // hasQueryToken reports whether the query has an access_token parameter, under
 // any spelling that a form decoder would take for it.

@@ -253,6 +253,7 @@ func hostile(w *world) map[string]*http.Request {
 		"token/random bytes":         withToken(josetest.Compact(random(60), random(300), random(64))),
 		"token/oversized":            withToken(strings.Repeat("a", 17<<10)),
 		"token/nested payload":       withToken(josetest.Compact(marshal(map[string]any{"typ": "at+jwt", "alg": "ES256"}), []byte(`{"iss":`+nested(4<<10)+`}`), random(64))),
+		"token/members, the maximum": withToken(josetest.Compact(marshal(map[string]any{"typ": "at+jwt", "alg": "ES256"}), members(256), random(64))),
 		"token/many members":         withToken(josetest.Compact(marshal(map[string]any{"typ": "at+jwt", "alg": "ES256"}), manyMembers(11<<10), random(64))),
 		"token/another issuer":       withToken(w.issuer.Token(oidctest.Claim("iss", "https://other.example"))),
 		"token/expired":              withToken(w.dpopToken(oidctest.ExpiresIn(-time.Hour))),
@@ -261,6 +262,8 @@ func hostile(w *world) map[string]*http.Request {
 		"proof/random bytes":         withProof(josetest.Compact(random(60), random(100), random(64))),
 		"proof/nested payload":       withProof(josetest.Compact(proofHeader(w.key), []byte(`{"jti":`+nested(2<<10)+`}`), random(64))),
 		"proof/nested header":        withProof(josetest.Compact([]byte(`{"jwk":`+nested(2<<10)+`}`), marshal(claims()), random(64))),
+		"proof/members, the maximum": withProof(josetest.Compact(proofHeader(w.key), members(256), random(64))),
+		"proof/header, the maximum":  withProof(josetest.Compact(members(256), marshal(claims()), random(64))),
 		"proof/many members":         withProof(josetest.Compact(proofHeader(w.key), manyMembers(5<<10), random(64))),
 		"proof/RSA 4096, not its":    withProof(rs(4096)),
 		"proof/RSA 16384":            withProof(rs(16384)),
@@ -292,6 +295,15 @@ func manyMembers(size int) []byte {
 		fmt.Fprintf(&members, `"m%d":0,`, i)
 	}
 	return []byte("{" + strings.TrimSuffix(members.String(), ",") + "}")
+}
+
+// members is an object of n members, with short names that differ at their ends.
+func members(n int) []byte {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"m%d":0`, i)
+	}
+	return []byte("{" + strings.TrimPrefix(b.String(), ",") + "}")
 }
 
 func random(n int) []byte {

@@ -39,9 +39,9 @@ func (v *Verifier) Explain(r *http.Request) Explanation {
 	}
 	// One claim of the wrong type does not hide the others before it.
 	var c claims
-	_ = jose.Unmarshal(m.Payload, &c, maxDepth)
+	_ = c.read(m.Payload)
 	e.HTU = printable(withoutUserinfo(withoutQuery(c.URI)), maxExplainedURI)
-	e.HTM = printable(c.Method, maxExplainedMethod)
+	e.HTM = printable(string(c.Method), maxExplainedMethod)
 	if c.IssuedAt.Present() {
 		e.HasIssuedAt, e.Skew = true, time.Until(c.IssuedAt.Time())
 	}

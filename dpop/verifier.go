@@ -82,7 +82,7 @@ func (v *Verifier) CheckField(h http.Header) error {
 	if err != nil {
 		return err
 	}
-	if !isToken68(field) {
+	if !headers.IsToken68(field) {
 		return ErrMalformed
 	}
 	return nil
@@ -101,28 +101,6 @@ func (v *Verifier) field(h http.Header) (string, error) {
 	}
 	return field, nil
 }
-
-// isToken68 is RFC 9110, section 11.2.
-func isToken68(s string) bool {
-	n := len(s)
-	for n > 0 && s[n-1] == '=' {
-		n--
-	}
-	for i := range n {
-		if !token68[s[i]] {
-			return false
-		}
-	}
-	return n > 0
-}
-
-// token68 are its characters. A table, since a proof has many of them.
-var token68 = func() (table [256]bool) {
-	for c := range table {
-		table[c] = isUnreserved(byte(c)) || c == '+' || c == '/'
-	}
-	return table
-}()
 
 // Verify checks the proof in r's DPoP field, for an access token that is bound to
 // the key with the thumbprint jkt. Preconditions: accessToken is verified, and

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+
+	"github.com/keybound-go/middleware/internal/jose"
 )
 
 // The confirmation methods that this module enforces.
@@ -22,40 +24,35 @@ func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, err
 	if raw == nil {
 		return Confirmation{}, nil
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil || len(members) == 0 {
-		return Confirmation{}, ErrConfirmation
-	}
 	var c Confirmation
-	for name, value := range members {
+	var o jose.Object
+	none, others := true, false // members, and such that may not be ignored
+	for o.Start(raw, maxTokenDepth); o.Next(); none = false {
 		var err error
-		switch name {
+		switch name := string(o.Name()); name {
 		case memberJKT:
-			c.JKT, err = canonicalThumbprint(value)
+			c.JKT, err = canonicalThumbprint(o.Value())
 		case memberX5T:
-			c.X5T, err = canonicalThumbprint(value)
+			c.X5T, err = canonicalThumbprint(o.Value())
+		default:
+			others = others || !slices.Contains(ignored, name)
 		}
 		if err != nil {
 			return Confirmation{}, err
 		}
 	}
-	if c.Bound() {
-		return c, nil
+	if o.Err() != nil || none || others && !c.Bound() {
+		return Confirmation{}, ErrConfirmation
 	}
-	for name := range members {
-		if !slices.Contains(ignored, name) {
-			return Confirmation{}, ErrConfirmation
-		}
-	}
-	return Confirmation{}, nil
+	return c, nil
 }
 
 // canonicalThumbprint decodes a JSON string of 43 base64url characters to 32
 // octets and encodes them again. The last character carries two bits that mean
 // nothing: RFC 8705's own example sets them, so they are tolerated.
 func canonicalThumbprint(raw json.RawMessage) (string, error) {
-	s, err := jsonString(raw)
-	if err != nil {
+	s, ok := jose.Text(raw)
+	if !ok {
 		return "", ErrConfirmation
 	}
 	var octets [32]byte
@@ -66,5 +63,10 @@ func canonicalThumbprint(raw json.RawMessage) (string, error) {
 	if n, err := base64.RawURLEncoding.Decode(octets[:], []byte(s)); err != nil || n != len(octets) {
 		return "", ErrConfirmation
 	}
-	return base64.RawURLEncoding.EncodeToString(octets[:]), nil
+	// Most are canonical already.
+	var canonical [43]byte
+	if base64.RawURLEncoding.Encode(canonical[:], octets[:]); string(canonical[:]) == s {
+		return s, nil
+	}
+	return string(canonical[:]), nil
 }

@@ -105,3 +105,12 @@ func (s *signedAnswers) checkSignature(ctx context.Context, m *jose.Message) err
 	}
 	return nil
 }
+
+// audience is aud for [jose.Unmarshal].
+type audience []string
+
+func (a *audience) UnmarshalJSON(raw []byte) error {
+	list, err := stringOrList(raw)
+	*a = list
+	return err
+}

@@ -3,9 +3,11 @@ package oidc
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/keybound-go/middleware/internal/jose"
 )
@@ -17,12 +19,30 @@ type Issuers struct {
 	verifiers []*Verifier
 	byIssuer  map[string]*Verifier
 	maxSize   int // of the Verifier that accepts the longest tokens
+	guesses   guesses
+}
+
+// guesses tell, by the hash of a token, whose cache is likely to have it: what a
+// known token costs must not grow with the number of issuers. A wrong guess, or
+// none, costs no more than to read the token's iss, and decides nothing: each
+// Verifier has a cache of its own, by its own limit, with what it has verified by
+// its own keys.
+//
+// Only a token that was verified leaves a guess, so that a stranger can neither
+// take them away nor plant any.
+type guesses [1 << 13]atomic.Pointer[Verifier]
+
+func (g *guesses) of(id [sha256.Size]byte) *atomic.Pointer[Verifier] {
+	return &g[binary.LittleEndian.Uint64(id[:])%uint64(len(g))]
 }
 
 // ByIssuer returns a verifier of the tokens of several issuers. The token's iss,
 // which nobody has verified at that time, does nothing but choose the Verifier:
 // keys, algorithms, audience and profile are those of this one issuer, so that
 // no issuer can make a token that passes for another's (RFC 8725, section 3.8).
+//
+// Each Verifier has the cache of verified tokens that it was made with: a flood of
+// tokens from one issuer takes no room from the others.
 //
 // Two Verifiers of the same issuer, or with the same [KeySource], are a mistake.
 // ByIssuer reports every mistake at once.
@@ -74,9 +94,11 @@ func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	if len(raw) > s.maxSize {
 		return nil, ErrTooLarge
 	}
-	id := sha256.Sum256([]byte(raw))
-	for _, v := range s.verifiers {
-		if t, err, hit := v.cached(id); hit {
+	id := hashOf(raw)
+	guess := s.guesses.of(id)
+	first := guess.Load()
+	if first != nil {
+		if t, err, hit := first.cached(id); hit {
 			return t, err
 		}
 	}
@@ -84,20 +106,43 @@ func (s *Issuers) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	var unverified struct {
-		Issuer string `json:"iss"`
-	}
-	if err := jose.Unmarshal(m.Payload, &unverified, maxTokenDepth); err != nil {
-		return nil, ErrClaims
-	}
-	v := s.byIssuer[unverified.Issuer]
-	if v == nil {
-		return nil, ErrIssuer
+	v, err := s.verifierOf(m.Payload)
+	if err != nil {
+		return nil, err
 	}
 	if len(raw) > v.maxSize {
 		return nil, ErrTooLarge
 	}
-	return v.verify(ctx, id, m)
+	if v == first {
+		return v.verify(ctx, id, m) // its cache was asked
+	}
+	t, err, hit := v.cached(id)
+	if !hit {
+		t, err = v.verify(ctx, id, m)
+	}
+	if err == nil {
+		guess.Store(v)
+	}
+	return t, err
+}
+
+// verifierOf returns the Verifier of the issuer that a claim set names.
+func (s *Issuers) verifierOf(payload []byte) (*Verifier, error) {
+	var iss []byte
+	var o jose.Object
+	for o.Start(payload, maxTokenDepth); o.Next(); {
+		if string(o.Name()) == "iss" {
+			o.Octets(&iss)
+		}
+	}
+	if o.Err() != nil {
+		return nil, ErrClaims
+	}
+	v := s.byIssuer[string(iss)]
+	if v == nil {
+		return nil, ErrIssuer
+	}
+	return v, nil
 }
 
 // Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.

@@ -165,3 +165,32 @@ func TestIssuersPrefetchAndClose(t *testing.T) {
 	require.NoError(t, err, "one issuer's outage is no matter to the other's tokens")
 	require.NoError(t, s.Close())
 }
+
+// So many tokens that some of different issuers are bound to be guessed wrong.
+func TestAKnownTokenIsFoundWhateverIsGuessed(t *testing.T) {
+	const tokens = 300
+	a, b := newIssuer(t), oidctest.NewIssuer(t, oidctest.InMemory(otherIdentifier))
+	keysA, keysB := &static{key: a.PublicKey()}, &static{key: b.PublicKey()}
+	s := newIssuers(t, newStaticVerifier(t, a, keysA), newStaticVerifier(t, b, keysB))
+	var all []string
+	for range tokens {
+		all = append(all, a.Token(), b.Token())
+	}
+	for range 3 {
+		for i, raw := range all {
+			token, err := verifyToken(t, s, raw)
+			require.NoError(t, err)
+			require.Equal(t, []string{a.URL, b.URL}[i%2], token.Issuer)
+		}
+	}
+	require.EqualValues(t, tokens, keysA.lookups.Load())
+	require.EqualValues(t, tokens, keysB.lookups.Load())
+	keysA.gone.Store(true)
+	for i, raw := range all {
+		if _, err := verifyToken(t, s, raw); i%2 == 0 {
+			requireKind(t, oidc.ErrNoKey, err)
+		} else {
+			require.NoError(t, err)
+		}
+	}
+}

@@ -137,20 +137,21 @@ func claimText(v any) (string, bool) {
 // Invariant: raw is a single strict JSON object, so that encoding/json cannot
 // read it in more than one way.
 type claimSet struct {
-	raw  []byte
-	tree func() map[string]any
+	raw     []byte
+	once    sync.Once
+	decoded map[string]any
 }
 
-func newClaimSet(raw []byte) *claimSet {
-	return &claimSet{raw: raw, tree: sync.OnceValue(func() map[string]any {
-		var tree map[string]any
-		d := json.NewDecoder(bytes.NewReader(raw))
+func (c *claimSet) tree() map[string]any {
+	c.once.Do(func() {
+		d := json.NewDecoder(bytes.NewReader(c.raw))
 		d.UseNumber()
-		if err := d.Decode(&tree); err != nil {
-			return nil
+		var tree map[string]any
+		if d.Decode(&tree) == nil {
+			c.decoded = tree
 		}
-		return tree
-	})}
+	})
+	return c.decoded
 }
 
 // TokenFromClaims builds a Token from a claim set (a JSON object) that somebody
@@ -164,33 +165,103 @@ func TokenFromClaims(claims []byte) (*Token, error) {
 }
 
 // claims are the members of a claim set that this package acts on, those of all
-// profiles together.
+// profiles together. The raw ones share memory with what they were read from.
 type claims struct {
-	Issuer   string           `json:"iss"`
-	Subject  string           `json:"sub"`
-	ID       string           `json:"jti"`
-	UTI      json.RawMessage  `json:"uti"`
-	Audience audience         `json:"aud"`
-	Expiry   jose.NumericDate `json:"exp"`
-	Begin    jose.NumericDate `json:"nbf"`
-	IssuedAt jose.NumericDate `json:"iat"`
-	Cnf      json.RawMessage  `json:"cnf"`
+	Issuer   string           // iss
+	Subject  string           // sub
+	ID       string           // jti
+	UTI      json.RawMessage  // uti
+	Audience []string         // aud
+	Expiry   jose.NumericDate // exp
+	Begin    jose.NumericDate // nbf
+	IssuedAt jose.NumericDate // iat
+	Cnf      json.RawMessage  // cnf
 
-	ClientID json.RawMessage `json:"client_id"`
-	AZP      json.RawMessage `json:"azp"`
-	AppID    json.RawMessage `json:"appid"`
-	CID      json.RawMessage `json:"cid"`
-	Scope    json.RawMessage `json:"scope"`
-	SCP      json.RawMessage `json:"scp"`
-	Roles    json.RawMessage `json:"roles"`
+	ClientID json.RawMessage // client_id
+	AZP      json.RawMessage // azp
+	AppID    json.RawMessage // appid
+	CID      json.RawMessage // cid
+	Scope    json.RawMessage // scope
+	SCP      json.RawMessage // scp
+	Roles    json.RawMessage // roles
 
 	// What tells an access token from other tokens.
-	Typ      json.RawMessage `json:"typ"`
-	TokenUse json.RawMessage `json:"token_use"`
-	Nonce    json.RawMessage `json:"nonce"`
-	AtHash   json.RawMessage `json:"at_hash"`
-	CHash    json.RawMessage `json:"c_hash"`
-	SHash    json.RawMessage `json:"s_hash"`
+	Typ      json.RawMessage // typ
+	TokenUse json.RawMessage // token_use
+	Nonce    json.RawMessage // nonce
+	AtHash   json.RawMessage // at_hash
+	CHash    json.RawMessage // c_hash
+	SHash    json.RawMessage // s_hash
+}
+
+// read takes the claims from a claim set.
+func (c *claims) read(raw []byte) (err error) {
+	var o jose.Object
+	for o.Start(raw, maxTokenDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "iss":
+			o.Text(&c.Issuer)
+		case "sub":
+			o.Text(&c.Subject)
+		case "jti":
+			o.Text(&c.ID)
+		case "aud":
+			if c.Audience, err = stringOrList(o.Value()); err != nil {
+				return err
+			}
+		case "exp":
+			o.Date(&c.Expiry)
+		case "nbf":
+			o.Date(&c.Begin)
+		case "iat":
+			o.Date(&c.IssuedAt)
+		default:
+			if field := c.rawField(o.Name()); field != nil {
+				*field = o.Value()
+			}
+		}
+	}
+	if o.Err() != nil {
+		return ErrClaims
+	}
+	return nil
+}
+
+// rawField returns where a claim is kept whose type depends on the profile.
+func (c *claims) rawField(name []byte) *json.RawMessage {
+	switch string(name) {
+	case "uti":
+		return &c.UTI
+	case "cnf":
+		return &c.Cnf
+	case "client_id":
+		return &c.ClientID
+	case "azp":
+		return &c.AZP
+	case "appid":
+		return &c.AppID
+	case "cid":
+		return &c.CID
+	case "scope":
+		return &c.Scope
+	case "scp":
+		return &c.SCP
+	case "roles":
+		return &c.Roles
+	case "typ":
+		return &c.Typ
+	case "token_use":
+		return &c.TokenUse
+	case "nonce":
+		return &c.Nonce
+	case "at_hash":
+		return &c.AtHash
+	case "c_hash":
+		return &c.CHash
+	case "s_hash":
+		return &c.SHash
+	}
+	return nil
 }
 
 // newToken is TokenFromClaims by the given profile. ignored names the cnf members
@@ -200,8 +271,8 @@ type claims struct {
 // the very token in a parsed message: a cached Token must not keep that alive.
 func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error) {
 	var c claims
-	if err := jose.Unmarshal(raw, &c, maxTokenDepth); err != nil {
-		return nil, nil, ErrClaims
+	if err := c.read(raw); err != nil {
+		return nil, nil, err
 	}
 	scopes, err := p.scope(&c)
 	if err != nil {
@@ -221,48 +292,31 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 		IssuedAt:     c.IssuedAt.Time(),
 		Expiry:       c.Expiry.Time(),
 		Confirmation: cnf,
-		claims:       newClaimSet(bytes.Clone(raw)),
+		claims:       &claimSet{raw: bytes.Clone(raw)},
 	}, &c, nil
 }
 
-// audience is aud: one string, or a list of them (RFC 7519, section 4.1.3).
-type audience []string
-
-func (a *audience) UnmarshalJSON(raw []byte) error {
-	list, err := stringOrList(raw)
-	*a = list
-	return err
-}
-
+// stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
+// Precondition, as for all of these: raw is strict JSON, or nothing.
 func stringOrList(raw []byte) ([]string, error) {
-	if len(raw) > 0 && raw[0] == '[' {
-		return stringList(raw)
+	if s, ok := jose.Text(raw); ok {
+		return []string{s}, nil
 	}
-	s, err := jsonString(raw)
-	if err != nil {
-		return nil, err
-	}
-	return []string{s}, nil
+	return stringList(raw)
 }
 
 // stringList is stricter than encoding/json, which decodes null as "" and as no list.
 func stringList(raw []byte) ([]string, error) {
-	var elements []json.RawMessage
-	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &elements) != nil {
+	list, ok := jose.Texts(raw)
+	if !ok {
 		return nil, ErrClaims
-	}
-	list := make([]string, len(elements))
-	for i, e := range elements {
-		var err error
-		if list[i], err = jsonString(e); err != nil {
-			return nil, err
-		}
 	}
 	return list, nil
 }
 
-func jsonString(raw []byte) (s string, err error) {
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+func jsonString(raw []byte) (string, error) {
+	s, ok := jose.Text(raw)
+	if !ok {
 		return "", ErrClaims
 	}
 	return s, nil

@@ -117,7 +117,7 @@ func (v *Verifier) VerifyToken(ctx context.Context, raw string) (*Token, error) 
 	if len(raw) > v.maxSize {
 		return nil, ErrTooLarge
 	}
-	id := sha256.Sum256([]byte(raw))
+	id := hashOf(raw)
 	if t, err, hit := v.cached(id); hit {
 		return t, err
 	}
@@ -126,6 +126,13 @@ func (v *Verifier) VerifyToken(ctx context.Context, raw string) (*Token, error) 
 		return nil, err
 	}
 	return v.verify(ctx, id, m)
+}
+
+// hashOf is the SHA-256 of a token. It hashes a copy that the stack has room for,
+// if the token is of an ordinary size: a conversion would allocate one.
+func hashOf(raw string) [sha256.Size]byte {
+	var buf [2048]byte
+	return sha256.Sum256(append(buf[:0], raw...))
 }
 
 // cached looks for a token that has been verified before. A hit is an answer:

@@ -5,7 +5,10 @@
 // [http.Header] map neither allocates nor canonicalises again.
 package headers
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // Canonical field names. The standard library canonicalises "DPoP" to "Dpop".
 const (
@@ -29,3 +32,35 @@ func Single(h http.Header, canonicalName string) (value string, n int) {
 		return "", len(values)
 	}
 }
+
+// IsToken68 reports whether s is a token68 (RFC 9110, section 11.2), which is
+// also what RFC 6750, section 2.1, calls b64token.
+func IsToken68(s string) bool {
+	s = strings.TrimRight(s, "=")
+	if s == "" {
+		return false
+	}
+	// Eight at a time: tokens and proofs are long, and each request is asked twice.
+	for ; len(s) >= 8; s = s[8:] {
+		if other[s[0]]|other[s[1]]|other[s[2]]|other[s[3]]|other[s[4]]|other[s[5]]|other[s[6]]|other[s[7]] != 0 {
+			return false
+		}
+	}
+	for i := range len(s) {
+		if other[s[i]] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// other is not 0 for the octets that are not in a token68.
+var other = func() (table [256]byte) {
+	const token68 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
+	for c := range table {
+		if strings.IndexByte(token68, byte(c)) < 0 {
+			table[c] = 1
+		}
+	}
+	return table
+}()

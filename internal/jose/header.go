@@ -11,13 +11,16 @@ type Header struct {
 }
 
 func (h *Header) parse(raw []byte) Error {
-	if fault := readMembers(raw, ErrHeader, h); fault != 0 {
-		return fault
+	var o Object
+	for o.Start(raw, maxHeaderDepth); o.Next(); {
+		if fault := h.member(o.Name(), o.Value()); fault != 0 {
+			return fault
+		}
 	}
-	if h.Algorithm == "" {
+	if o.fault == 0 && h.Algorithm == "" {
 		return ErrHeader
 	}
-	return 0
+	return o.malformed(ErrHeader)
 }
 
 func (h *Header) member(name, value []byte) Error {

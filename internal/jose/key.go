@@ -52,8 +52,14 @@ func (k Key) Usable(alg string) error {
 // The error is ErrKey, ErrKeyType, ErrPrivateKey or ErrWeakKey.
 func ParseKey(raw []byte) (key Key, thumbprint string, err error) {
 	var j jwk
-	if fault := readMembers(raw, ErrKey, &j); fault != 0 {
-		return Key{}, "", fault
+	var o Object
+	for o.Start(raw, maxHeaderDepth); o.Next(); {
+		if fault := j.member(o.Name(), o.Value()); fault != 0 {
+			return Key{}, "", fault
+		}
+	}
+	if o.fault != 0 {
+		return Key{}, "", ErrKey
 	}
 	public, fault := j.public()
 	if fault != 0 {

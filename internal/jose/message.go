@@ -44,7 +44,7 @@ func Parse(compact string, maxSize, maxDepth int) (*Message, error) {
 	if !ok {
 		return nil, ErrForm
 	}
-	if exceeds(header, maxHeaderDepth) || exceeds(m.Payload, maxDepth) {
+	if exceeds(m.Payload, maxDepth) {
 		return nil, ErrTooDeep
 	}
 	if fault := m.Header.parse(header); fault != 0 {
