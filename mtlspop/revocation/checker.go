@@ -28,7 +28,9 @@ var _ mtlspop.RevocationChecker = (*Checker)(nil)
 // answer is what a CA said about one certificate. Invariant: it was signed by the CA or its delegate.
 type answer struct {
 	revoked bool
-	expires time.Time
+	since   time.Time // thisUpdate: of two answers, the later one counts
+	expires time.Time // when the CA is asked again
+	ends    time.Time // as signed: it holds until then if the CA cannot be asked
 }
 
 func (a answer) until() time.Time { return a.expires }
@@ -69,8 +71,9 @@ func (c *Checker) checkOne(ctx context.Context, cert, issuer *x509.Certificate) 
 	if !bytes.Equal(cert.RawIssuer, issuer.RawSubject) {
 		return errors.New("revocation: the chain is not in order")
 	}
-	got, err := c.answers.get(ctx, keyOf(cert, issuer), func(ctx context.Context) (answer, error) {
-		return c.ask(ctx, cert, issuer)
+	key := keyOf(cert, issuer)
+	got, err := c.answers.get(ctx, key, func(ctx context.Context) (answer, error) {
+		return c.learn(ctx, key, cert, issuer)
 	})
 	switch {
 	case err == nil && got.revoked:
@@ -95,6 +98,27 @@ func keyOf(cert, issuer *x509.Certificate) answerKey {
 	h.Write(issuerSum[:])
 	h.Write(cert.Raw)
 	return answerKey(h.Sum(nil))
+}
+
+// learn asks, and falls back on the answer before, which the CA has signed as current until its end: a source that is cut
+// off must neither make a revoked certificate good again, nor everybody's unknown.
+func (c *Checker) learn(ctx context.Context, key answerKey, cert, issuer *x509.Certificate) (answer, error) {
+	held, ok := c.answers.peek(key)
+	ok = ok && time.Now().Before(held.ends)
+	got, err := c.ask(ctx, cert, issuer)
+	switch {
+	case !ok:
+		return got, err
+	case err == nil && got.since.Before(held.since):
+		// Somebody on the way can send an answer from before the revocation, as with lists.
+		held.expires = c.ceiling(held.ends)
+		return held, nil
+	case err == nil:
+		return got, nil
+	case errors.Is(err, errUnknown) && !held.revoked:
+		return answer{}, err // That is news.
+	}
+	return held, nil // It has expired, so the next request asks again.
 }
 
 // ask asks the responders, then the lists, and takes the first answer.

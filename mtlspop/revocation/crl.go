@@ -17,6 +17,7 @@ import (
 // crl is a certificate revocation list whose signature and time were checked, without the DER.
 type crl struct {
 	number     *big.Int // nil if the list has none
+	thisUpdate time.Time
 	nextUpdate time.Time
 	expires    time.Time         // nextUpdate, or the operator's ceiling if that comes first
 	size       int64             // of the DER, for which the serials stand in
@@ -46,17 +47,21 @@ func (c *Checker) askList(ctx context.Context, url string, cert, issuer *x509.Ce
 		return answer{}, err
 	}
 	_, revoked := l.revoked[string(cert.SerialNumber.Bytes())]
-	return answer{revoked: revoked, expires: l.expires}, nil
+	return answer{revoked: revoked, since: l.thisUpdate, expires: l.expires, ends: l.nextUpdate}, nil
 }
 
 func (c *Checker) fetchList(ctx context.Context, key listKey, issuer *x509.Certificate) (*crl, error) {
 	der, err := c.client.get(ctx, key.url)
-	if err != nil {
-		return nil, err
-	}
-	now, sum := time.Now(), sha256.Sum256(der)
+	now := time.Now()
 	held, ok := c.lists.peek(key)
 	ok = ok && now.Before(held.nextUpdate)
+	switch {
+	case err != nil && ok:
+		return held, nil // As with answers: current, and expired, so that the next request asks again.
+	case err != nil:
+		return nil, err
+	}
+	sum := sha256.Sum256(der)
 	if ok && held.sum == sum { // Parsing a list of some megabytes takes a second.
 		return held.renewed(c.ceiling(held.nextUpdate)), nil
 	}
@@ -117,7 +122,7 @@ func readList(der []byte, issuer *x509.Certificate, now time.Time) (*crl, error)
 		return nil, err
 	}
 	return &crl{
-		number: parsed.Number, nextUpdate: parsed.NextUpdate, size: int64(len(der)),
+		number: parsed.Number, thisUpdate: parsed.ThisUpdate, nextUpdate: parsed.NextUpdate, size: int64(len(der)),
 		scope: scope, revoked: revoked,
 	}, nil
 }

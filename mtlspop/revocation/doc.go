@@ -26,7 +26,9 @@
 // lists for some reasons only and lists with a critical extension that this package does not know are not used.
 //
 // Answers, good or revoked, are remembered for [WithCacheTTL] at most and never beyond the time that the answer names
-// for the next update. That nobody answered is never remembered: the next request asks again. Requests that need the same
+// for the next update. If nobody answers after that, the last answer holds as long as the CA has signed it to, in every
+// mode, and the next request asks again; that nobody answered is never remembered. An answer that is older than the
+// last one does not replace it. Requests that need the same
 // answer at the same time share one fetch, and a host is sent no more than eight at a time.
 //
 // Every certificate of the chain but the last is checked, intermediates too. The trust anchor is not: it is trusted because
@@ -44,6 +46,6 @@
 // # What it does not check
 //
 // The chain itself: it must be verified already. Stapled responses, which exist for servers. Revocation of a delegated
-// responder's certificate, and of the TLS certificate of an https responder. A nonce is not sent, so an answer can be
-// replayed by the network until it expires. OCSP responses signed with RSA-PSS, Ed25519 or SHA-1 are not understood.
+// responder's certificate, and of the TLS certificate of an https responder. A nonce is not sent, so that the network can
+// replay an answer until it expires to a process that has seen no later one. OCSP responses signed with RSA-PSS, Ed25519 or SHA-1 are not understood.
 package revocation

@@ -68,9 +68,9 @@ func readResponse(der []byte, cert, issuer *x509.Certificate, now time.Time) (an
 	}
 	switch resp.Status {
 	case ocsp.Good:
-		return answer{expires: expires}, nil
+		return answer{since: resp.ThisUpdate, expires: expires, ends: expires}, nil
 	case ocsp.Revoked:
-		return answer{revoked: true, expires: expires}, nil
+		return answer{revoked: true, since: resp.ThisUpdate, expires: expires, ends: expires}, nil
 	}
 	return answer{}, errUnknown
 }

@@ -127,7 +127,8 @@ func New(opts ...Option) (*Checker, error) {
 }
 
 // WithCacheTTL sets how long an answer, good or revoked, is used at most; it is used shorter if it expires earlier. It is
-// also how long a revocation can go unnoticed. Default one minute; at most a day.
+// also how long a revocation can go unnoticed while the CA can be asked; while it cannot, that is up to the update which its
+// last answer announces. Default one minute; at most a day.
 func WithCacheTTL(d time.Duration) Option {
 	return option{"WithCacheTTL", func(c *config) {
 		if d <= 0 || d > 24*time.Hour {
