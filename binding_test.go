@@ -405,6 +405,42 @@ func TestForwardedCertificates(t *testing.T) {
 		require.NotEmpty(t, r.Header["X-Client-Cert"], "the caller's request is not changed")
 		require.Empty(t, a.Header()["Vary"])
 	})
+	t.Run("CC-4-02 other spellings are the client's own, also from the terminator", func(t *testing.T) {
+		r := forwarded("10.0.0.7:1234")
+		r.Header["Client_cert"] = []string{"forged"}
+		r.Header["CLIENT-CERT"] = []string{"forged"}
+		a := serve(g, r).accepted(t)
+		require.NotEmpty(t, a.seen.Header["Client-Cert"])
+		require.NotContains(t, a.seen.Header, "Client_cert")
+		require.NotContains(t, a.seen.Header, "CLIENT-CERT")
+	})
+	t.Run("CC-4-02 a preflight that passes brings no certificate and no session either", func(t *testing.T) {
+		g := w.guard(withDPoP(), middleware.PassPreflights(), withSession(), middleware.WithMTLS(mtlspop.New(
+			mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
+		for peer, kept := range map[string]bool{"10.0.0.7:1234": true, "10.0.1.7:1234": false} {
+			r := forwarded(peer)
+			r.Method = "OPTIONS"
+			r.Header = http.Header{
+				"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"},
+				"Client-Cert": {mtlspoptest.RFC9440(w.cert)}, "Client_cert": {"forged"}, "Cookie": {"__Host-session=1.x"},
+			}
+			a := serve(g, r).accepted(t)
+			require.Equal(t, kept, a.seen.Header["Client-Cert"] != nil)
+			require.NotContains(t, a.seen.Header, "Client_cert")
+			require.NotContains(t, a.seen.Header, "Cookie")
+			require.Contains(t, r.Header, "Cookie", "the caller's request is not changed")
+		}
+	})
+	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {
+		var o middleware.Outcome
+		g := w.guard(withMTLS(), middleware.WithObserver(func(_ context.Context, told middleware.Outcome) { o = told }))
+		ca := mtlspoptest.NewCA(t, "ca")
+		for client, want := range map[*mtlspoptest.Client]bool{ca.Expired("client"): true, ca.NotYetValid("client"): true, ca.Issue("client"): false} {
+			v := &world{t, w.issuer, w.key, client}
+			serve(g, v.certRequest("/r")).accepted(t)
+			require.Equal(t, want, o.CertificateOutOfDate)
+		}
+	})
 	t.Run("CC-2.2-03 CC-2.2-02 malformed from the terminator is 400", func(t *testing.T) {
 		r := forwarded("10.0.0.7:1234")
 		r.Header.Set("Client-Cert", "garbage")

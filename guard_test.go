@@ -3,6 +3,8 @@ package middleware_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -366,15 +368,22 @@ func TestObserverIsToldOfEveryDecisionOnce(t *testing.T) {
 	})
 	t.Run("BCP9700-4.9.3 no token and no proof is in an outcome", func(t *testing.T) {
 		for _, r := range []*http.Request{w.dpopRequest("/r"), w.certRequest("/r"), w.dpopRequest("/r", oidctest.ExpiresIn(-time.Hour)), w.dpopRequest("/r", oidctest.Header("typ", "JWT"))} {
-			serve(g, r)
-			text, err := json.Marshal(last())
+			a := serve(g, r)
+			requireNoSecrets(t, r, last(), a)
+		}
+	})
+	t.Run("BCP9700-4.9.3 nor when the issuer is down, or a part panics", func(t *testing.T) {
+		v := newWorld(t)
+		v.issuer.SetDown(true)
+		introspector := middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretPost("client", "secret"), oidc.WithHTTPClient(v.issuer.Client())))
+		panics := withVerifier(func() (*oidc.Token, error) { panic("a bug") })
+		for _, tokens := range []middleware.Option{v.tokens(), introspector, panics} {
+			var o middleware.Outcome
+			g, err := middleware.New(both(tokens, middleware.WithObserver(func(_ context.Context, got middleware.Outcome) { o = got }))...)
 			require.NoError(t, err)
-			for _, name := range []string{"Authorization", "Dpop"} {
-				_, secret, _ := strings.Cut(r.Header.Get(name), ".")
-				if secret != "" {
-					require.NotContains(t, string(text), secret[:20])
-				}
-			}
+			r := v.dpopRequest("/r")
+			requireNoSecrets(t, r, o, serve(g, r).refused(t, 503))
+			require.Error(t, o.Err)
 		}
 	})
 	t.Run("an outage is told to the operator alone", func(t *testing.T) {
@@ -386,6 +395,25 @@ func TestObserverIsToldOfEveryDecisionOnce(t *testing.T) {
 		require.ErrorContains(t, o.Err, "oidc: ")
 		require.Empty(t, a.Body.String())
 	})
+}
+
+// requireNoSecrets looks for parts of the request's token and proof in whatever
+// could be made of the outcome, and in the answer.
+func requireNoSecrets(t *testing.T, r *http.Request, o middleware.Outcome, a *answer) {
+	t.Helper()
+	asJSON, err := json.Marshal(o)
+	require.NoError(t, err)
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("denied", "outcome", o, "error", o.Err)
+	said := fmt.Sprintf("%s %s %+v %#v %v %v %s", asJSON, log.String(), o, o, o.Err, a.Header(), a.Body)
+	for _, name := range []string{"Authorization", "Dpop"} {
+		parts := strings.Split(r.Header.Get(name), ".")
+		for _, part := range parts[min(1, len(parts)-1):] { // the first one is the same for all
+			if part != "" {
+				require.NotContains(t, said, part[:20])
+			}
+		}
+	}
 }
 
 func TestErrorKinds(t *testing.T) {

@@ -366,7 +366,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.config != nil && g.passPreflights && isPreflight(r) {
-			next.ServeHTTP(w, r.WithContext(credctx.With(r.Context(), nil)))
+			next.ServeHTTP(w, g.passPreflight(r))
 			return
 		}
 		d := g.decide(r)
@@ -425,15 +425,29 @@ func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Re
 			passed.Header[headers.Authorization] = []string{g.forwardedScheme(v) + " " + v.raw}
 		}
 	}
-	passed.Header = g.sessions.Strip(passed.Header)
 	if hide {
 		delete(passed.Header, headers.DPoP)
 	}
-	if len(g.forwarded) > 0 && (hide || !fromTerminator) {
-		passed.Header = withoutForwarded(passed.Header, g.forwarded)
-	}
+	g.dropClaims(passed, fromTerminator && !hide)
 	v.of, _ = identify(passed)
 	return passed
+}
+
+// passPreflight is pass for a request without credentials.
+func (g *Guard) passPreflight(r *http.Request) *http.Request {
+	passed := r.WithContext(credctx.With(r.Context(), nil))
+	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
+	return passed
+}
+
+// dropClaims takes out of r what would be a credential to somebody behind: the
+// cookie of a session, and forwarded certificates, unless a terminator has
+// written them and they are to be kept.
+func (g *Guard) dropClaims(r *http.Request, keepForwarded bool) {
+	r.Header = g.sessions.Strip(r.Header)
+	if len(g.forwarded) > 0 {
+		r.Header = withoutForwarded(r.Header, g.forwarded, keepForwarded)
+	}
 }
 
 // forwardedScheme is that under which the handler gets the token.
@@ -446,11 +460,12 @@ func (g *Guard) forwardedScheme(v *verified) string {
 
 // withoutForwarded returns h without the named fields, under any spelling that
 // a service behind could take for them: some read X-Client-Cert and
-// X_Client_Cert alike.
-func withoutForwarded(h http.Header, names []string) http.Header {
+// X_Client_Cert alike. With keep, the fields themselves stay: a terminator has
+// written them, but the other spellings it has passed on from its client.
+func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
 	cloned := false
 	for name := range h {
-		if !slices.Contains(names, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+		if keep && slices.Contains(names, name) || !slices.Contains(names, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
 			continue
 		}
 		if !cloned {
@@ -480,6 +495,10 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 	}
 	if v := d.verified; v != nil && v.Token != nil {
 		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
+	}
+	if v := d.verified; v != nil && v.Certificate != nil {
+		now := time.Now()
+		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
 	}
 	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
 		o.Proof = g.dpop.Explain(r)

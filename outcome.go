@@ -50,6 +50,10 @@ type Outcome struct {
 	// UntrustedForward reports that a field with a forwarded certificate came
 	// from a peer that may not send one. It was ignored and removed.
 	UntrustedForward bool
+	// CertificateOutOfDate reports that the client certificate that was accepted
+	// is expired or not yet valid. RFC 8705, section 6.2, asks for no more than
+	// its key; mtlspop.WithValidityCheck refuses it.
+	CertificateOutOfDate bool
 
 	// TokenTime, BindingTime and Total are how long the token's verification,
 	// that of its binding, and the whole decision took.

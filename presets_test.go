@@ -115,8 +115,40 @@ func TestFAPI2(t *testing.T) {
 	t.Run("FAPI-6.3 AT-X-02 the issuer is pinned", func(t *testing.T) {
 		serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://other.example"))).refused(t, 401)
 	})
-	t.Run("FAPI-5.4 FAPI-5.3.3-8 BCP9700-2.2.1 BCP9700-2.3 BCP9700-4.10.1 the audience is checked, nonces are supported", func(t *testing.T) {
-		serve(g, w.dpopRequest("/r", oidctest.Claim("aud", "https://other.example"))).refused(t, 401)
+	t.Run("BCP9700-2.3 a token for another audience is refused", func(t *testing.T) {
+		serve(g, w.dpopRequest("/r", oidctest.Claim("aud", "https://other.example"))).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+	})
+	t.Run("BCP9700-2.2.1 BCP9700-4.10.1 a token works with its key alone, and a proof once", func(t *testing.T) {
+		serve(g, w.bearerRequest("/r")).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		r := w.dpopRequest("/r")
+		stolen := r.Clone(r.Context())
+		stolen.Header.Set("DPoP", newWorld(t).proof("GET", origin+"/r", sent(r)))
+		serve(g, stolen).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+		serve(g, r).accepted(t)
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+	})
+	t.Run("FAPI-5.3.3-8 a client gets through with a nonce of the server", func(t *testing.T) {
+		g, err := build(10*time.Minute, middleware.WithTokens(tokens, nil),
+			middleware.WithDPoP(dpop.New(origin, dpop.FAPI2(), dpop.WithNonces(dpop.NewNonces(sessionKey)))))
+		require.NoError(t, err)
+		r := w.dpopRequest("/r")
+		a := serve(g, r).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce")
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r), func(c map[string]any) { c["nonce"] = a.Header().Get("DPoP-Nonce") }))
+		serve(g, r).accepted(t)
+	})
+	t.Run("FAPI-5.4 tokens and proofs by other algorithms are refused", func(t *testing.T) {
+		for _, alg := range []string{"ES384", "ES512", "RS256", "PS384"} {
+			key := josetest.NewKey(alg)
+			signed := oidctest.NewIssuer(t, oidctest.InMemory(issuerURL), oidctest.WithAlgorithm(alg))
+			tokens, err := oidc.New(issuerURL, oidctest.Audience, oidc.FAPI2(), oidc.WithHTTPClient(signed.Client()))
+			require.NoError(t, err)
+			other, err := build(10*time.Minute, middleware.WithTokens(tokens, nil), fapiProofs)
+			require.NoError(t, err)
+			v := &world{t, signed, w.key, w.cert}
+			serve(other, v.dpopRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_token")
+			v = &world{t, w.issuer, key, w.cert}
+			serve(g, v.dpopRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
+		}
 	})
 }
 
