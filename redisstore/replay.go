@@ -42,13 +42,19 @@ type ReplayCache struct {
 // that client talks to. It touches no network; see [ReplayCache.Check].
 //
 // It reports every mistake in its arguments at once: an option, a client that does
-// not stop at deadlines (set ContextTimeoutEnabled), or a [redis.Ring], which
-// asks another server when one is down, and that server knows nothing.
+// not stop at deadlines (set ContextTimeoutEnabled), a [redis.Ring], which
+// asks another server when one is down, and that server knows nothing, or a
+// [redis.ClusterClient] that reads from replicas, which know it too late.
 func NewReplayCache(client redis.UniversalClient, opts ...ReplayOption) (*ReplayCache, error) {
 	c := config{prefix: defaultReplayPrefix, timeout: defaultTimeout}
 	c.checkClient("NewReplayCache", client)
-	if _, ok := client.(*redis.Ring); ok {
+	switch client := client.(type) {
+	case *redis.Ring:
 		c.problem("NewReplayCache: a Ring forgets proofs when one of its servers is down")
+	case *redis.ClusterClient:
+		if o := client.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
+			c.problem("NewReplayCache: the client reads from replicas, which do not know yet what has been written: leave out ReadOnly, RouteByLatency and RouteRandomly")
+		}
 	}
 	for _, opt := range opts {
 		if isNil(opt) {

@@ -85,11 +85,14 @@ func TestMistakesAreReportedAllAtOnce(t *testing.T) {
 		opts   []redisstore.ReplayOption
 		wants  []string
 	}{
-		"no client":       {nil, nil, []string{"client is nil"}},
-		"a nil client":    {nilClient, nil, []string{"client is nil"}},
-		"no deadlines":    {redis.NewClient(&redis.Options{}), nil, []string{"ContextTimeoutEnabled"}},
-		"nor in clusters": {redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}), nil, []string{"ContextTimeoutEnabled"}},
-		"a ring":          {redis.NewRing(&redis.RingOptions{}), nil, []string{"Ring", "ContextTimeoutEnabled"}},
+		"no client":                {nil, nil, []string{"client is nil"}},
+		"a nil client":             {nilClient, nil, []string{"client is nil"}},
+		"no deadlines":             {redis.NewClient(&redis.Options{}), nil, []string{"ContextTimeoutEnabled"}},
+		"nor in clusters":          {redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}), nil, []string{"ContextTimeoutEnabled"}},
+		"a ring":                   {redis.NewRing(&redis.RingOptions{}), nil, []string{"Ring", "ContextTimeoutEnabled"}},
+		"a cluster's replicas":     {redis.NewClusterClient(&redis.ClusterOptions{ReadOnly: true, ContextTimeoutEnabled: true}), nil, []string{"reads from replicas"}},
+		"a cluster's nearest node": {redis.NewClusterClient(&redis.ClusterOptions{RouteByLatency: true, ContextTimeoutEnabled: true}), nil, []string{"reads from replicas"}},
+		"any node of a cluster":    {redis.NewClusterClient(&redis.ClusterOptions{RouteRandomly: true, ContextTimeoutEnabled: true}), nil, []string{"reads from replicas"}},
 		"options": {redis.NewClient(good), []redisstore.ReplayOption{
 			nil, redisstore.WithPrefix(""), redisstore.WithPrefix("a"), redisstore.WithTimeout(0), redisstore.WithTimeout(time.Second),
 			redisstore.WithLocalTier(0), redisstore.WithLocalTier(1),
