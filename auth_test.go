@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -107,7 +108,16 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 		a := serve(g, form(w.certRequest("/r"))).accepted(t)
 		body, err := io.ReadAll(a.seen.Body)
 		require.NoError(t, err)
-		require.True(t, strings.HasPrefix(string(body), "access_token="), "the handler still reads the whole body")
+		require.Regexp(t, `^access_token=[\w-]+\.[\w-]+\.[\w-]+$`, string(body), "the handler still reads the whole body")
+	})
+	t.Run("AUTH-10 a bound token in a form is not read either", func(t *testing.T) {
+		token := w.dpopToken()
+		body := httptest.NewRequest("POST", "/r", strings.NewReader("access_token="+token))
+		r := get("/r")
+		r.Method, r.Body, r.ContentLength = "POST", body.Body, body.ContentLength
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("DPoP", w.proof("POST", origin+"/r", token))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer")
 	})
 	t.Run("AUTH-11 Proxy-Authorization is ignored", func(t *testing.T) {
 		r := w.dpopRequest("/r")
@@ -120,6 +130,11 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 		r := w.dpopRequest("/r")
 		r.Trailer, r.Header = r.Header, http.Header{}
 		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer")
+
+		r = w.dpopRequest("/r")
+		r.Trailer = http.Header{"Dpop": r.Header["Dpop"]}
+		r.Header.Del("DPoP")
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
 	})
 }
 
@@ -236,6 +251,24 @@ func TestOnlySchemesThatCouldSucceedAreOffered(t *testing.T) {
 	}
 }
 
+type panickingCache struct{}
+
+func (panickingCache) Add(context.Context, string, [32]byte, time.Time) (bool, error) { panic("a bug") }
+
+// faultyNonces can issue none. Those that it is shown are old, if it knows any.
+type faultyNonces struct{ panics, known bool }
+
+func (b faultyNonces) Issue(context.Context) (string, error) {
+	if b.panics {
+		panic("a bug")
+	}
+	return "", errors.New("store down")
+}
+
+func (b faultyNonces) IssuedAt(context.Context, string) (time.Time, bool, error) {
+	return time.Now().Add(-50 * time.Second), b.known, nil
+}
+
 func TestEveryInternalErrorFailsClosed(t *testing.T) {
 	w := newWorld(t)
 	for name, verify := range map[string]func() (*oidc.Token, error){
@@ -255,6 +288,35 @@ func TestEveryInternalErrorFailsClosed(t *testing.T) {
 			}
 		})
 	}
+	for name, proofs := range map[string]dpop.Option{
+		"a replay cache that panics": dpop.WithReplayCache(panickingCache{}),
+		"a nonce source that panics": dpop.WithNonces(faultyNonces{panics: true}, nil),
+		"a nonce source that fails":  dpop.WithNonces(faultyNonces{}, nil),
+	} {
+		t.Run("AUTH-21 "+name, func(t *testing.T) {
+			var o middleware.Outcome
+			g := w.guard(middleware.WithDPoP(dpop.New(origin, proofs)), middleware.WithObserver(func(_ context.Context, got middleware.Outcome) { o = got }))
+			a := serve(g, w.dpopRequest("/r")).refused(t, 503)
+			require.Empty(t, a.Header()["Www-Authenticate"])
+			require.Equal(t, 503, o.Status, "the operator is told what the client is")
+			require.Error(t, o.Err)
+			require.NotEqual(t, dpop.ErrNonceMissing, o.Err)
+		})
+	}
+	t.Run("AUTH-21 an observer that panics", func(t *testing.T) {
+		g := w.guard(withDPoP(), middleware.WithObserver(func(context.Context, middleware.Outcome) { panic("a bug") }))
+		called := false
+		require.Panics(t, func() {
+			g.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true })).ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/r"))
+		})
+		require.False(t, called)
+	})
+	t.Run("a nonce source that fails takes nothing from a request that passes", func(t *testing.T) {
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(faultyNonces{known: true}, nil))))
+		r := w.dpopRequest("/r")
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r), func(c map[string]any) { c["nonce"] = "old" }))
+		require.Empty(t, serve(g, r).accepted(t).Header()["Dpop-Nonce"])
+	})
 	t.Run("AUTH-21 JWKS-06 the issuer is down", func(t *testing.T) {
 		w := newWorld(t)
 		r := w.dpopRequest("/r")

@@ -212,6 +212,28 @@ func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 	})
 }
 
+func TestAProofIsForTheTokenThatWasSent(t *testing.T) {
+	// A verifier of somebody else's stands between the opaque tokens that clients
+	// have and the JWTs behind them.
+	w := newWorld(t)
+	inner, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
+	require.NoError(t, err)
+	jwt := w.dpopToken()
+	g, err := middleware.New(withDPoP(), middleware.WithTokens(verifierFunc(func(ctx context.Context, raw string) (*oidc.Token, error) {
+		if raw != "opaque" {
+			return nil, oidc.ErrInactive
+		}
+		return inner.VerifyToken(ctx, jwt)
+	})))
+	require.NoError(t, err)
+	r := get("/r")
+	r.Header.Set("Authorization", "DPoP opaque")
+	r.Header.Set("DPoP", w.proof("GET", origin+"/r", jwt))
+	serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof")
+	r.Header.Set("DPoP", w.proof("GET", origin+"/r", "opaque"))
+	serve(g, r).accepted(t)
+}
+
 func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 	w := newWorld(t)
 	g := w.guard()
@@ -232,6 +254,19 @@ func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 		serve(g, r).refused(t, 401)
 		claims["ath"] = ath
 		r.Header.Set("DPoP", sign())
+		serve(g, r).accepted(t)
+	})
+	t.Run("DPOP-11.1-05 nor does one whose certificate is missing", func(t *testing.T) {
+		r := w.dpopRequest("/r", boundBothWays(w))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
+		r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, w.cert.Certificate)
+		serve(g, r).accepted(t)
+	})
+	t.Run("DPOP-4.3-13 two faults at once", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		r.Header.Set("DPoP", newWorld(t).proof("PUT", origin+"/x", "another token"))
+		serve(g, r).refused(t, 401)
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r)))
 		serve(g, r).accepted(t)
 	})
 	t.Run("DPOP-11.1-07 of 100 at the same time exactly one passes", func(t *testing.T) {
@@ -257,6 +292,11 @@ func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 	})
 }
 
+// boundBothWays makes a token that is bound to the world's key and certificate.
+func boundBothWays(w *world) oidctest.Change {
+	return oidctest.Claim("cnf", map[string]any{"jkt": w.key.Thumbprint(), "x5t#S256": w.cert.Thumbprint()})
+}
+
 type brokenStore struct{}
 
 func (brokenStore) Add(context.Context, string, [32]byte, time.Time) (bool, error) {
@@ -280,6 +320,16 @@ func TestNonces(t *testing.T) {
 		require.Len(t, a.Header()["Dpop-Nonce"], 1)
 		ok := serve(g, withNonce(a.Header().Get("DPoP-Nonce"))).accepted(t)
 		require.Empty(t, ok.Header()["Dpop-Nonce"], "a young nonce is not renewed")
+	})
+	t.Run("DPOP-9-01 also where a certificate is enough, and the token is bound both ways", func(t *testing.T) {
+		g := g.Require(middleware.CertificateBound())
+		serve(g, get("/r")).refused(t, 401).challenged(t, "Bearer")
+		r := w.dpopRequest("/r", boundBothWays(w))
+		r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, w.cert.Certificate)
+		a := serve(g, r).refused(t, 401).challenged(t, "DPoP:use_dpop_nonce", "Bearer")
+		require.NotEmpty(t, a.challenges(t)[0].params["algs"])
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r), func(c map[string]any) { c["nonce"] = a.Header().Get("DPoP-Nonce") }))
+		serve(g, r).accepted(t)
 	})
 	t.Run("DPOP-9-03 one nonce serves many proofs", func(t *testing.T) {
 		nonce := serve(g, get("/r")).Header().Get("DPoP-Nonce")
@@ -405,6 +455,21 @@ func TestForwardedCertificates(t *testing.T) {
 		require.NotEmpty(t, r.Header["X-Client-Cert"], "the caller's request is not changed")
 		require.Empty(t, a.Header()["Vary"])
 	})
+	t.Run("CC-4-02 a field with underscores in its own name", func(t *testing.T) {
+		for _, name := range []string{"SSL_CLIENT_CERT", "X_Client_Cert", "X-Client_Cert"} {
+			mtls := func() middleware.Option {
+				return middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate(name, mtlspop.PEM, netip.MustParsePrefix("10.0.0.0/24"))))
+			}
+			r := w.dpopRequest("/r")
+			r.RemoteAddr = "10.0.1.7:1234"
+			r.Header.Set(name, "forged")
+			require.Empty(t, serve(w.guard(withDPoP(), mtls()), r).accepted(t).seen.Header.Get(name))
+			r = w.dpopRequest("/r")
+			r.RemoteAddr = "10.0.0.7:1234"
+			r.Header.Set(name, "the terminator's")
+			require.Empty(t, serve(w.guard(withDPoP(), mtls(), middleware.HideCredentials()), r).accepted(t).seen.Header.Get(name))
+		}
+	})
 	t.Run("CC-4-02 other spellings are the client's own, also from the terminator", func(t *testing.T) {
 		r := forwarded("10.0.0.7:1234")
 		r.Header["Client_cert"] = []string{"forged"}
@@ -423,12 +488,15 @@ func TestForwardedCertificates(t *testing.T) {
 			r.Header = http.Header{
 				"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"},
 				"Client-Cert": {mtlspoptest.RFC9440(w.cert)}, "Client_cert": {"forged"}, "Cookie": {"__Host-session=1.x"},
+				"Authorization": {"Bearer stolen"}, "Dpop": {"x"},
 			}
 			a := serve(g, r).accepted(t)
 			require.Equal(t, kept, a.seen.Header["Client-Cert"] != nil)
 			require.NotContains(t, a.seen.Header, "Client_cert")
-			require.NotContains(t, a.seen.Header, "Cookie")
-			require.Contains(t, r.Header, "Cookie", "the caller's request is not changed")
+			for _, name := range []string{"Cookie", "Authorization", "Dpop"} {
+				require.NotContains(t, a.seen.Header, name)
+				require.Contains(t, r.Header, name, "the caller's request is not changed")
+			}
 		}
 	})
 	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
 )
@@ -19,6 +20,7 @@ import (
 // from a request.
 type challenges struct {
 	offered  []scheme // DPoP first: some clients read the first field line only
+	both     bool     // a token that is bound both ways could pass
 	realm    string   // `realm="..."`
 	algs     string   // `, algs="..."`
 	metadata string   // `, resource_metadata="..."`, or nothing
@@ -31,7 +33,7 @@ func newChallenges(c *config, rules []Rule) challenges {
 	for s := range numShapes {
 		possible[s] = c.accepts(s) && allOfRule(rules).admits(s)
 	}
-	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet}
+	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet, both: possible[bothShape]}
 	if c.resource != nil {
 		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
 	}
@@ -40,6 +42,8 @@ func newChallenges(c *config, rules []Rule) challenges {
 	// what a client should be sent for where a certificate is enough.
 	if !c.credentialsOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
 		ch.offered = append(ch.offered, schemeDPoP)
+	}
+	if c.dpop != nil {
 		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Algorithms(), " "))
 	}
 	if bearer && !c.credentialsOnly {
@@ -84,9 +88,13 @@ func (c *config) challengeRealm() string {
 // challenge of the scheme that the client used (RFC 9449, section 7.2, figure
 // 18), or into every one where it concerns them all.
 func (c *challenges) lines(used scheme, err clientError, params string) []string {
-	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !c.offers(used) && used != noScheme
-	lines := make([]string, 0, len(c.offered))
-	for _, s := range c.offered {
+	offered := c.offered
+	if c.isForBoth(err) {
+		offered = append([]scheme{schemeDPoP}, offered...)
+	}
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
+	lines := make([]string, 0, len(offered))
+	for _, s := range offered {
 		line := s.String() + " " + c.realm
 		if s == schemeBasic {
 			if statusOf(err) == http.StatusUnauthorized {
@@ -109,6 +117,21 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 }
 
 func (c *challenges) offers(s scheme) bool { return slices.Contains(c.offered, s) }
+
+// offersTo reports whether the answer to a refused request has a challenge of
+// that scheme.
+func (c *challenges) offersTo(d decision, s scheme) bool {
+	e, ok := asClientError(d.err)
+	return c.offers(s) || ok && s == schemeDPoP && c.isForBoth(e)
+}
+
+// isForBoth reports whether err is about the proof of a token that is bound both
+// ways, where the scheme is not offered since a certificate is enough: this client
+// must be told nevertheless, under its scheme, and with a nonce if it lacks one.
+func (c *challenges) isForBoth(err clientError) bool {
+	_, ok := err.(dpop.ProofError)
+	return ok && c.both && !c.offers(schemeDPoP)
+}
 
 func (c *challenges) errorParams(err clientError) string {
 	params := `, error="` + err.Code() + `"`
@@ -146,9 +169,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision)
 	h.Set("Cache-Control", "no-store")
 	g.expose(h, r)
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
-		if err := g.challenge(h, r, decided, e); err != nil {
-			d = Denial{Status: http.StatusServiceUnavailable}
-		}
+		g.challenge(h, decided, e)
 		if _, ok := e.(oidc.TokenError); ok && decided.verified.bySession() {
 			g.sessions.End(h, r) // It would come to nothing again.
 		}
@@ -164,17 +185,10 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision)
 }
 
 // challenge adds the WWW-Authenticate lines, and a nonce where the client could
-// use one. The error is ours: a client that must have a nonce cannot be
-// challenged without one.
-func (g *Guard) challenge(h http.Header, r *http.Request, d decision, e clientError) error {
-	if g.challenges.offers(schemeDPoP) && statusOf(e) == http.StatusUnauthorized {
-		nonce, err := g.dpop.NextNonce(r.Context(), nil)
-		if err != nil && e.Code() == "use_dpop_nonce" {
-			return err
-		}
-		if nonce != "" {
-			h[headers.DPoPNonce] = []string{nonce} // RFC 9449, section 8: not more than one.
-		}
+// use one.
+func (g *Guard) challenge(h http.Header, d decision, e clientError) {
+	if d.nonce != "" {
+		h[headers.DPoPNonce] = []string{d.nonce} // RFC 9449, section 8: not more than one.
 	}
 	var params string
 	if d.unmet != nil {
@@ -183,7 +197,6 @@ func (g *Guard) challenge(h http.Header, r *http.Request, d decision, e clientEr
 	for _, line := range g.challenges.lines(d.scheme, e, params) {
 		h.Add(headers.WWWAuthenticate, line)
 	}
-	return nil
 }
 
 // setRetryAfter passes on what the cause of a 503 knows of its end.

@@ -57,6 +57,9 @@
 //     and refusals carry CORS fields. That middleware MUST name Authorization and
 //     DPoP in Access-Control-Allow-Headers ("*" does not cover Authorization), and
 //     DPoP-Nonce and WWW-Authenticate in Access-Control-Expose-Headers.
+//   - A handler that sets Cache-Control by itself SHOULD leave it alone where
+//     DPoP-Nonce is in the header already: a response that gives a nonce is not
+//     for caches (RFC 9449, section 8.2).
 //   - A reverse proxy behind the guard SHOULD remove DPoP-Nonce from the
 //     responses of its backends ([net/http/httputil.ReverseProxy] adds fields,
 //     it does not replace them), and use [WithBearerForwarding] or

@@ -53,6 +53,7 @@ func TestNewRefusesGuardsThatCouldNotWork(t *testing.T) {
 		"no token could satisfy the rules":     {w.tokens(), withDPoP(), middleware.WithRules(middleware.CertificateBound())},
 		"not comparable":                       {middleware.WithTokens(incomparable{}, nil), withDPoP()},
 		"WithTokens: nil":                      {middleware.WithTokens(nil, nil), withDPoP()},
+		"middleware: WithTokens: nil":          {middleware.WithTokens((*oidc.Verifier)(nil), nil), withDPoP()},
 		"WithRealm":                            {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
 		"these tokens are bound to nobody":     {w.tokens(), withDPoP(), w.credentials()},
 		"the only method is ClientCredentials": {w.tokens(), withDPoP(), middleware.DangerouslySkipBindingFor(0)},
@@ -83,6 +84,8 @@ func TestRules(t *testing.T) {
 		oidctest.Claim("realm_access", map[string]any{"roles": []string{"admin", "user"}}),
 		oidctest.Claim("urn:x.y/tier", "gold"),
 		oidctest.Claim("level", 3),
+		oidctest.Claim("none", []any{}),
+		oidctest.Claim("nothing", []any{nil, map[string]any{}}),
 	}
 	scopes, claim, anyOf, allOf := middleware.Scopes, middleware.Claim, middleware.AnyOf, middleware.AllOf
 	for name, tc := range map[string]struct {
@@ -100,6 +103,9 @@ func TestRules(t *testing.T) {
 		"claim number":                {claim([]string{"level"}, "3"), true},
 		"claim present":               {claim([]string{"level"}), true},
 		"claim absent":                {claim([]string{"Level"}), false},
+		"claim list of no values":     {claim([]string{"none"}), false},
+		"claim list of what is none":  {claim([]string{"nothing"}), false},
+		"claim list with a value":     {claim([]string{"realm_access", "roles"}), true},
 		"claim object":                {claim([]string{"realm_access"}), false},
 		"AnyOf: (a and b) or c":       {anyOf(scopes("a", "b"), scopes("c")), true},
 		"AnyOf: c or (a and d)":       {anyOf(scopes("c"), scopes("a", "d")), false},
@@ -510,6 +516,36 @@ func TestClientCredentials(t *testing.T) {
 		r := get("/r")
 		r.Header.Set("Authorization", token)
 		serve(g, r).refused(t, 401)
+	})
+	t.Run("within AnyOf the exemption does not stand for the other rules", func(t *testing.T) {
+		g := w.guard(both(w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))...)
+		bindings := middleware.AnyOf(middleware.DPoPBound(), middleware.CertificateBound())
+		serve(g.Require(bindings), basic("client", "secret")).accepted(t)
+		serve(g.Require(middleware.AnyOf(middleware.DPoPBound(), middleware.Scopes("never"))), basic("client", "secret")).refused(t, 403)
+		serve(g.Require(middleware.AnyOf(middleware.Scopes("never"), bindings)), basic("client", "secret")).accepted(t)
+	})
+	t.Run("what an outer guard has let in unbound is not exempt", func(t *testing.T) {
+		tokens, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
+		require.NoError(t, err)
+		outer, err := middleware.New(middleware.WithTokens(tokens, nil), middleware.AllowUnbound())
+		require.NoError(t, err)
+		inner, err := middleware.New(both(middleware.WithTokens(tokens, nil), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))...)
+		require.NoError(t, err)
+		called, rec := false, httptest.NewRecorder()
+		outer.Wrap(inner.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))).ServeHTTP(rec, w.bearerRequest("/r"))
+		require.False(t, called)
+		require.Equal(t, 401, rec.Code)
+	})
+	t.Run("an outage while the token is verified is asked about once, and says when to come back", func(t *testing.T) {
+		w := newWorld(t)
+		asked := 0
+		g, err := middleware.New(both(middleware.AllowUnbound(), w.credentials(), middleware.WithTokens(verifierFunc(func(context.Context, string) (*oidc.Token, error) {
+			asked++
+			return nil, retryLater{}
+		})))...)
+		require.NoError(t, err)
+		require.NotEmpty(t, serve(g, basic("client", "secret")).refused(t, 503).Header().Get("Retry-After"))
+		require.Equal(t, 1, asked)
 	})
 	t.Run("rules apply to it like to any token", func(t *testing.T) {
 		serve(g.Require(middleware.Scopes("never")), basic("client", "secret")).refused(t, 403)

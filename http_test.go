@@ -313,6 +313,25 @@ func TestNestedGuards(t *testing.T) {
 			require.Equal(t, 403, status)
 		}
 	})
+	t.Run("inside a forwarding guard another part still sees the client's scheme", func(t *testing.T) {
+		proofs, err := dpop.New(origin)
+		require.NoError(t, err)
+		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.WithBearerForwarding())
+		inner := w.guard(middleware.WithDPoP(proofs, nil)) // its own token verifier
+		_, called := nest(w.dpopRequest("/r"), outer, inner)
+		require.True(t, called)
+	})
+	t.Run("three levels within a hiding guard", func(t *testing.T) {
+		g := w.guard(both(middleware.HideCredentials())...)
+		_, called := nest(w.dpopRequest("/r"), g, g, g.Require(middleware.DPoPBound()))
+		require.True(t, called)
+	})
+	t.Run("two Authorization fields within a hiding guard are two", func(t *testing.T) {
+		g := w.guard(both(middleware.HideCredentials())...)
+		seen := serve(g, w.dpopRequest("/r")).accepted(t).seen
+		seen.Header["Authorization"] = []string{"DPoP a", "Bearer b"}
+		serve(g, seen).refused(t, 400)
+	})
 	t.Run("a request made in process with the request's context must bring its own credential", func(t *testing.T) {
 		outer := serve(g, w.dpopRequest("/r")).accepted(t).seen
 		serve(g, get("/r").WithContext(outer.Context())).refused(t, 401).challenged(t, "DPoP", "Bearer")

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -130,15 +131,16 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 //  2. The token: known from before, or parsed, its signature and claims checked.
 //  3. The binding policy: what cnf names must be configured here and fit the
 //     scheme, all of it. An unbound token passes only with AllowUnbound.
-//  4. The proof, if cnf names a key: the twelve checks of RFC 9449, section 4.3,
-//     as [dpop.Verifier.Verify] lists them, the replay cache last.
-//  5. The certificate, if cnf names one.
+//  4. The certificate, if cnf names one.
+//  5. The proof, if cnf names a key: the twelve checks of RFC 9449, section 4.3,
+//     as [dpop.Verifier.Verify] lists them, the replay cache last. They come after
+//     the certificate, so that only who has that too can use a proof up.
 //  6. The rules, in the order given, those of the whole guard first.
 //
 // What an outer Guard with the same part has verified for this very request is
 // not verified again.
 func (g *Guard) Check(r *http.Request) (*Credential, error) {
-	d := g.decide(r)
+	d := g.decide(r, (*Guard).verify)
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -156,15 +158,17 @@ type decision struct {
 	verified *verified // what was found out; nil if step 1 failed
 	scheme   scheme    // that the client used, as far as it was recognised
 	unmet    *unmet    // the rule that is not satisfied, if that is why
+	nonce    string    // for the client's next proof; "" if it needs none
 	err      error     // nil if the request may pass, and verified is then not nil
 }
 
-func (g *Guard) decide(r *http.Request) decision {
+// decide decides by how, and tells the observer.
+func (g *Guard) decide(r *http.Request, how func(*Guard, *http.Request) decision) decision {
 	if g.config == nil {
 		return decision{err: errZeroGuard}
 	}
 	begin := g.now()
-	d := g.verify(r)
+	d := how(g, r)
 	if g.observer != nil {
 		g.observer(r.Context(), g.outcome(r, d, time.Since(begin)))
 	}
@@ -185,7 +189,7 @@ func (g *Guard) now() (t time.Time) {
 func (g *Guard) verify(r *http.Request) (d decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.err = fmt.Errorf("middleware: panic during verification: %v", p)
+			d.err = fmt.Errorf("middleware: panic during verification: %s", printable(p))
 		}
 	}()
 	outer := earlier(r)
@@ -213,14 +217,63 @@ func (g *Guard) verify(r *http.Request) (d decision) {
 	return d
 }
 
+// printable tells a programming error from a panic with a text that may hold
+// what the client has sent.
+func printable(panicked any) string {
+	if err, ok := panicked.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", panicked)
+}
+
+// answer is verify with what the response needs: the nonce for the next proof.
+func (g *Guard) answer(r *http.Request) decision {
+	d := g.verify(r)
+	if !g.wantsNonce(d) {
+		return d
+	}
+	var proof *dpop.Proof // nil for a refusal: a new nonce in any case
+	if d.err == nil {
+		proof = d.verified.Proof
+	}
+	nonce, err := g.nextNonce(r.Context(), proof)
+	if err != nil && isNonceChallenge(d.err) {
+		// The error is ours: a client that must have a nonce cannot be challenged without one.
+		d.err = err
+	}
+	// Otherwise a source of nonces that is down costs the client one challenge later on.
+	d.nonce = nonce
+	return d
+}
+
+// wantsNonce reports whether the client could use a nonce.
+func (g *Guard) wantsNonce(d decision) bool {
+	if d.err == nil {
+		return d.verified.by.dpop != nil
+	}
+	e, ok := asClientError(d.err)
+	return ok && statusOf(e) == http.StatusUnauthorized && g.challenges.offersTo(d, schemeDPoP)
+}
+
+func isNonceChallenge(err error) bool {
+	e, ok := err.(dpop.ProofError)
+	return ok && e.Code() == "use_dpop_nonce"
+}
+
+func (g *Guard) nextNonce(ctx context.Context, p *dpop.Proof) (nonce string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("middleware: panic in the nonce source: %s", printable(p))
+		}
+	}()
+	return g.dpop.NextNonce(ctx, p)
+}
+
 // checkShape is step 1. It allocates nothing, for what it refuses costs a
 // stranger nothing either.
 func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, err error) {
-	if isEarlyData(r) {
-		return sent, ErrTooEarly
-	}
-	if g.requireTLS && !g.cameOverTLS(r) {
-		return sent, ErrPlainHTTP
+	if err = g.checkTransport(r); err != nil {
+		return sent, err
 	}
 	if sent, err = g.readCredentials(r, outer); err != nil {
 		return sent, err
@@ -234,6 +287,16 @@ func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, 
 		err = g.dpop.CheckField(r.Header)
 	}
 	return sent, err
+}
+
+func (g *Guard) checkTransport(r *http.Request) error {
+	switch {
+	case isEarlyData(r):
+		return ErrTooEarly
+	case g.requireTLS && !g.cameOverTLS(r):
+		return ErrPlainHTTP
+	}
+	return nil
 }
 
 // takes reports whether credentials of that scheme are accepted at all.
@@ -325,6 +388,14 @@ func (g *Guard) checkPolicy(r *http.Request, v *verified) error {
 // the token names is there.
 func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err error) {
 	cnf, begin := v.Token.Confirmation, g.now()
+	if cnf.X5T != "" {
+		if outer.provedCertificateTo(g.mtls) && outer.Token.Confirmation.X5T == cnf.X5T {
+			v.Certificate = outer.Certificate
+		} else if v.Certificate, err = g.mtls.Verify(r, cnf.X5T); err != nil {
+			return err
+		}
+		v.by.mtls = g.mtls
+	}
 	if cnf.JKT != "" {
 		if outer.provedKeyTo(g.dpop) && outer.Proof.Thumbprint == cnf.JKT {
 			v.Proof = outer.Proof
@@ -335,23 +406,17 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 		}
 		v.by.dpop = g.dpop
 	}
-	if cnf.X5T != "" {
-		if outer.provedCertificateTo(g.mtls) && outer.Token.Confirmation.X5T == cnf.X5T {
-			v.Certificate = outer.Certificate
-		} else if v.Certificate, err = g.mtls.Verify(r, cnf.X5T); err != nil {
-			return err
-		}
-		v.by.mtls = g.mtls
-	}
 	if !begin.IsZero() {
 		v.bindingTime = time.Since(begin)
 	}
 	return nil
 }
 
-// verifyProof spares the hash of a token that is known by its hash already.
+// verifyProof spares the hash of a token that is known by its hash already: by
+// that of what the client has sent. A verifier of somebody else's may have given
+// another token to package oidc, such as the one that an opaque one stands for.
 func (g *Guard) verifyProof(r *http.Request, v *verified) (*dpop.Proof, error) {
-	if hash, ok := v.Token.Hash(); ok {
+	if hash, ok := v.Token.Hash(); ok && g.hashesWhatWasSent {
 		return g.dpop.VerifyHash(r, hash, v.Token.Confirmation.JKT)
 	}
 	return g.dpop.Verify(r, v.raw, v.Token.Confirmation.JKT)
@@ -365,18 +430,18 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		panic("middleware: Wrap: nil handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.config != nil && g.passPreflights && isPreflight(r) {
+		if g.config != nil && g.passPreflights && isPreflight(r) && g.checkTransport(r) == nil {
 			next.ServeHTTP(w, g.passPreflight(r))
 			return
 		}
-		d := g.decide(r)
+		d := g.decide(r, (*Guard).answer)
 		if d.err != nil {
 			g.refuse(w, r, d)
 			return
 		}
 		v := d.verified
 		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
-		g.announce(w.Header(), r, v, fromTerminator)
+		g.announce(w.Header(), r, d, fromTerminator)
 		passed := g.pass(r, v, fromTerminator)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.
@@ -387,7 +452,8 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 }
 
 // announce sets the fields of a response to a request that passes.
-func (g *Guard) announce(h http.Header, r *http.Request, v *verified, fromTerminator bool) {
+func (g *Guard) announce(h http.Header, r *http.Request, d decision, fromTerminator bool) {
+	v := d.verified
 	g.expose(h, r)
 	g.keepSession(h, r, v)
 	if v.by.mtls != nil && fromTerminator {
@@ -395,13 +461,9 @@ func (g *Guard) announce(h http.Header, r *http.Request, v *verified, fromTermin
 			h.Add("Vary", name) // RFC 9440, section 2.4.
 		}
 	}
-	if v.by.dpop == nil {
-		return
-	}
-	// A source of nonces that is down costs the client one challenge later on.
-	if nonce, err := v.by.dpop.NextNonce(r.Context(), v.Proof); err == nil && nonce != "" {
-		h[headers.DPoPNonce] = []string{nonce}
-		h.Set("Cache-Control", "no-store") // RFC 9449, section 8.2.
+	if d.nonce != "" {
+		h[headers.DPoPNonce] = []string{d.nonce} // RFC 9449, section 8: not more than one.
+		h.Set("Cache-Control", "no-store")       // RFC 9449, section 8.2.
 	}
 }
 
@@ -433,9 +495,13 @@ func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Re
 	return passed
 }
 
-// passPreflight is pass for a request without credentials.
+// passPreflight is pass for a request without credentials: no browser sends any
+// with a preflight, and nobody has verified those of anybody else.
 func (g *Guard) passPreflight(r *http.Request) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), nil))
+	passed.Header = maps.Clone(r.Header)
+	delete(passed.Header, headers.Authorization)
+	delete(passed.Header, headers.DPoP)
 	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
 	return passed
 }
@@ -465,7 +531,8 @@ func (g *Guard) forwardedScheme(v *verified) string {
 func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
 	cloned := false
 	for name := range h {
-		if keep && slices.Contains(names, name) || !slices.Contains(names, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+		alike := func(field string) bool { return dashed(field) == dashed(name) }
+		if keep && slices.Contains(names, name) || !slices.ContainsFunc(names, alike) {
 			continue
 		}
 		if !cloned {
@@ -474,6 +541,10 @@ func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
 		delete(h, name)
 	}
 	return h
+}
+
+func dashed(field string) string {
+	return http.CanonicalHeaderKey(strings.ReplaceAll(field, "_", "-"))
 }
 
 // outcome is what the observer is told.

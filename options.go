@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
@@ -32,9 +33,10 @@ type Option interface{ apply(*config) }
 
 // config is what the options say. It never changes after New.
 type config struct {
-	tokens TokenVerifier
-	dpop   *dpop.Verifier
-	mtls   *mtlspop.Verifier
+	tokens            TokenVerifier
+	hashesWhatWasSent bool // tokens is one whose Token.Hash is of what it was given
+	dpop              *dpop.Verifier
+	mtls              *mtlspop.Verifier
 
 	credentials     *oidc.ClientCredentials
 	credentialsOnly bool // no token from a caller is accepted
@@ -105,7 +107,23 @@ func part(name string, missing bool, err error, set func(*config)) Option {
 // WithTokens sets who verifies access tokens. It takes what a constructor
 // returns: WithTokens(oidc.New(issuer, audience)). Required.
 func WithTokens(v TokenVerifier, err error) Option {
-	return part("WithTokens", v == nil, err, func(c *config) { c.tokens = v })
+	return part("WithTokens", isNil(v), err, func(c *config) {
+		c.tokens = v
+		switch v.(type) {
+		case *oidc.Verifier, *oidc.Issuers, *oidc.Introspector, *oidc.Introspected:
+			c.hashesWhatWasSent = true
+		}
+	})
+}
+
+// isNil also finds the nil pointer in an interface value, which would refuse
+// every request with an error of its own.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // WithDPoP accepts tokens that are bound to a key and requests that prove it
@@ -208,7 +226,8 @@ func WithObserver(f func(context.Context, Outcome)) Option {
 
 // IgnoreQueryToken ignores an access_token in the query when the Authorization
 // field has a token too, instead of refusing the request. A token in the query
-// is never used in any case.
+// is never used in any case; it stays in the URL that the handler sees, also
+// with [HideCredentials].
 func IgnoreQueryToken() Option {
 	return once("IgnoreQueryToken", func(c *config) { c.ignoreQueryToken = true })
 }

@@ -115,6 +115,38 @@ func TestFAPI2(t *testing.T) {
 	t.Run("FAPI-6.3 AT-X-02 the issuer is pinned", func(t *testing.T) {
 		serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://other.example"))).refused(t, 401)
 	})
+	t.Run("HTTP-08 HTTP-09 a preflight that passes has come over TLS, and not in early data", func(t *testing.T) {
+		g, err := build(10*time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, middleware.PassPreflights())
+		require.NoError(t, err)
+		serve(g, preflight()).accepted(t)
+		plain := preflight()
+		plain.TLS = nil
+		serve(g, plain).refused(t, 400)
+		early := preflight()
+		early.Header.Set("Early-Data", "1")
+		serve(g, early).refused(t, 425)
+	})
+	t.Run("FAPI-5.3.4-3 a token without an end lives too long, and the limit itself is not too long", func(t *testing.T) {
+		claims := func(iat, exp string) middleware.Option {
+			return withVerifier(func() (*oidc.Token, error) {
+				return oidc.TokenFromClaims([]byte(`{"iss":"a","sub":"s","aud":"x","cnf":{"jkt":"` + w.key.Thumbprint() + `"}` + iat + exp + `}`))
+			})
+		}
+		for _, test := range []struct {
+			iat, exp string
+			want     error
+		}{
+			{`,"iat":1000`, ``, middleware.ErrLongLived},
+			{``, `,"exp":1000`, middleware.ErrLongLived},
+			{`,"iat":1000`, `,"exp":1601`, middleware.ErrLongLived},
+			{`,"iat":1000`, `,"exp":1600`, nil},
+		} {
+			g, err := build(10*time.Minute, claims(test.iat, test.exp), fapiProofs)
+			require.NoError(t, err)
+			_, err = g.Check(w.dpopRequest("/r"))
+			require.Equal(t, test.want, err, "%+v", test)
+		}
+	})
 	t.Run("BCP9700-2.3 a token for another audience is refused", func(t *testing.T) {
 		serve(g, w.dpopRequest("/r", oidctest.Claim("aud", "https://other.example"))).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
 	})

@@ -144,8 +144,8 @@ func (c *claimRule) validate() error {
 func (c *claimRule) admits(shape) bool { return true }
 
 func (c *claimRule) check(v *verified) *unmet {
-	values, ok := v.Token.Claim(c.path...)
-	if ok && len(c.anyOf) == 0 {
+	values, _ := v.Token.Claim(c.path...)
+	if len(values) > 0 && len(c.anyOf) == 0 {
 		return nil
 	}
 	for _, value := range values {
@@ -160,6 +160,9 @@ type anyOfRule []Rule
 
 // AnyOf is satisfied if one of the rules is. If none is, the client is told
 // what the first one misses: put first the way that most clients should take.
+//
+// A request that [DangerouslySkipBindingFor] exempts from bindings does not satisfy
+// one by that: what counts are the other rules, if there are any.
 func AnyOf(rules ...Rule) Rule { return anyOfRule(slices.Clone(rules)) }
 
 func (a anyOfRule) validate() error { return validateRules("AnyOf", a) }
@@ -170,12 +173,20 @@ func (a anyOfRule) admits(s shape) bool {
 
 func (a anyOfRule) check(v *verified) *unmet {
 	var first *unmet
+	exempt := false
 	for _, rule := range a {
 		missing := rule.check(v)
+		if _, ok := rule.(*bindingRule); ok && v.bindingSkipped {
+			exempt = true
+			continue
+		}
 		if missing == nil {
 			return nil
 		}
 		first = cmp.Or(first, missing)
+	}
+	if exempt && first == nil {
+		return nil
 	}
 	return cmp.Or(first, &unmet{err: ErrClaim}) // Nothing to satisfy is not satisfied.
 }

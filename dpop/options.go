@@ -157,7 +157,11 @@ func WithMaxSize(octets int) Option {
 
 // WithReplayCache sets where used proofs are remembered. The default is a
 // [MemoryCache] of the Verifier's own, which is right for a service that runs as
-// one process. A cache may serve several Verifiers.
+// one process. A cache may serve several Verifiers, of different requests: a
+// second one that is asked about the same request with a cache that the first
+// one has used sees a replay. Verifiers that share a cache and accept proofs for
+// the same URLs must have the same lifetime and skew, since what one of them has
+// accepted is remembered for its own window.
 func WithReplayCache(cache ReplayCache) Option {
 	return once("WithReplayCache", func(c *config) {
 		if isNil(cache) {

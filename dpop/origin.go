@@ -86,7 +86,7 @@ func (o *origin) answers(host string) bool {
 // names reports whether htu, under the origin o, is the URI of a request with the
 // given raw path.
 func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
-	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path {
+	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path && !(o.prefix != "" && mayHaveDots(path)) {
 		return validPath(path)
 	}
 	if exact {
@@ -98,9 +98,27 @@ func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
 		return false
 	}
 	want, ok := appendPath(append(b[:0], o.root...), o.prefix, path, emptyPath)
-	if ok && string(got) == string(want) {
+	if !ok || !o.contains(want) {
+		return false
+	}
+	if string(got) == string(want) {
 		return true
 	}
 	// A proxy that strips the whole path leaves a slash, whether there was one or not.
-	return ok && path == "/" && o.prefix != "" && string(got) == o.base
+	return path == "/" && o.prefix != "" && string(got) == o.base
+}
+
+// mayHaveDots reports whether path could have a segment of two dots.
+func mayHaveDots(path string) bool {
+	return strings.Contains(path, "..") || strings.Contains(path, "%2e") || strings.Contains(path, "%2E")
+}
+
+// contains reports whether a normal URI lies below the origin. Dots in a path can
+// lead out of its prefix, to where another service may be, which could use the
+// proofs that it is sent here.
+func (o *origin) contains(uri []byte) bool {
+	if len(uri) == len(o.base) {
+		return string(uri) == o.base
+	}
+	return len(uri) > len(o.base) && string(uri[:len(o.base)]) == o.base && uri[len(o.base)] == '/'
 }

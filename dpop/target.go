@@ -111,8 +111,7 @@ func (v *Verifier) checkURL(t *target, htu string) error {
 // covers reports whether a normal URI lies within one of the origins.
 func (v *Verifier) covers(uri []byte) bool {
 	for i := range v.origins {
-		base := v.origins[i].base
-		if n := len(base); len(uri) >= n && string(uri[:n]) == base && (len(uri) == n || uri[n] == '/') {
+		if v.origins[i].contains(uri) {
 			return true
 		}
 	}
