@@ -132,6 +132,7 @@ func TestKeycloak(t *testing.T) {
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "Keycloak", &w.results)
+		publish(t, "Keycloak, Kong's configurations", &w.kong)
 	}
 }
 

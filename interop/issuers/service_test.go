@@ -9,9 +9,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +37,9 @@ type service struct {
 	*httptest.Server
 	keys *oidc.ClientKeys // with which it authenticates itself to the issuer
 
+	gateway      atomic.Pointer[url.URL] // the admin address of the gateway that runs, if one does
+	gatewayAsked atomic.Int32            // how often somebody has fetched its keys
+
 	mu      sync.Mutex
 	seen    http.Header // of the last request
 	outcome middleware.Outcome
@@ -49,6 +55,8 @@ const (
 	basic    = "/basic"    // client id and secret as well
 
 	certificateField = "X-Client-Cert" // of a terminator on the loopback interface
+
+	gatewayKeys = "/openid-connect/jwks" // as at the gateway itself
 )
 
 // newService starts a service whose guards do not know the issuer yet.
@@ -89,6 +97,7 @@ func (s *service) guard(t *testing.T, w *world) {
 	certificates := middleware.WithMTLS(mtlspop.New())
 	mux := http.NewServeMux()
 	mux.Handle("/jwks.json", s.keys) // of the client "api", the service itself
+	mux.HandleFunc(gatewayKeys, s.serveGatewayKeys)
 	mux.HandleFunc("/signed.json", func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/jwk-set+json")
 		_ = json.NewEncoder(rw).Encode(map[string]any{"keys": []any{w.signedPublicKey()}})
@@ -123,11 +132,22 @@ func (s *service) guard(t *testing.T, w *world) {
 		s.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	})
-	url := s.URL
+	own := s.URL
 	s.Server.URL = ""
 	s.StartTLS()
-	s.Server.URL = url
+	s.Server.URL = own
 	t.Cleanup(s.Close)
+}
+
+// serveGatewayKeys passes on the keys of the gateway, whose admin address is not for everybody.
+func (s *service) serveGatewayKeys(rw http.ResponseWriter, r *http.Request) {
+	admin := s.gateway.Load()
+	if admin == nil {
+		http.Error(rw, "there is no gateway", http.StatusServiceUnavailable)
+		return
+	}
+	s.gatewayAsked.Add(1)
+	httputil.NewSingleHostReverseProxy(admin).ServeHTTP(rw, r)
 }
 
 // allowOrigins lets scripts of every origin call the service, as the CORS middleware of an application would, and reports whether
