@@ -116,7 +116,8 @@ func (w *world) run(t *testing.T) {
 			})
 		}
 	}
-	t.Run("Kong", w.kongsConfigurations)
+	t.Run("Chromium/exposed challenges", w.exposedChallenges)
+	w.kongsConfigurations(t)
 	w.results.expectEvents(4)
 	t.Run("rotation", w.rotation)
 	t.Run("restart", w.restart) // The last one, since what it starts ends with it.

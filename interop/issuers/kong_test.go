@@ -82,7 +82,7 @@ func (w *world) kongsConfigurations(t *testing.T) {
 			for _, name := range f.clients {
 				w.kong.expect(name)
 			}
-			t.Run(guard.name+"/"+f.file, func(t *testing.T) {
+			t.Run("Kong/"+guard.name+"/"+f.file, func(t *testing.T) {
 				at := guard.start(w, t, f)
 				at.url = at.guard
 				if f.terminator {

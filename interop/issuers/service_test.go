@@ -40,9 +40,10 @@ type service struct {
 	gateway      atomic.Pointer[url.URL] // the admin address of the gateway that runs, if one does
 	gatewayAsked atomic.Int32            // how often somebody has fetched its keys
 
-	mu      sync.Mutex
-	seen    http.Header // of the last request
-	outcome middleware.Outcome
+	mu         sync.Mutex
+	preflights int
+	seen       http.Header // of the last request
+	outcome    middleware.Outcome
 }
 
 const (
@@ -50,6 +51,7 @@ const (
 	asked    = "/asked"    // tokens by introspection, bound ones only
 	signed   = "/signed"   // the same, with signed answers
 	nonces   = "/nonces"   // JWTs, and proofs with nonces
+	hidden   = "/hidden"   // the same, but scripts of other origins do not see the nonces
 	behind   = "/behind"   // JWTs, with the certificate in certificateField
 	unbound  = "/unbound"  // JWTs, bound or not
 	basic    = "/basic"    // client id and secret as well
@@ -108,6 +110,8 @@ func (s *service) guard(t *testing.T, w *world) {
 		signed:   {middleware.WithTokens(ask(oidc.WithSignedAnswers()), nil), proofs, certificates},
 		nonces: {middleware.WithTokens(jwts, nil), certificates, middleware.ExposeHeaders(),
 			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
+		hidden: {middleware.WithTokens(jwts, nil),
+			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
 		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
 			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
 		unbound: {middleware.WithTokens(jwts, nil), proofs, certificates, middleware.AllowUnbound()},
@@ -124,10 +128,12 @@ func (s *service) guard(t *testing.T, w *world) {
 		mux.Handle(path+"/other", guarded)
 	}
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
 		if allowOrigins(w, r) {
+			s.preflights++
+			s.mu.Unlock()
 			return
 		}
-		s.mu.Lock()
 		s.seen = r.Header.Clone()
 		s.mu.Unlock()
 		mux.ServeHTTP(w, r)
@@ -168,6 +174,12 @@ func (s *service) observe(_ context.Context, o middleware.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcome = o
+}
+
+func (s *service) countPreflights() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.preflights
 }
 
 // last returns the header of the last request, and what was decided.
