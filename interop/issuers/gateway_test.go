@@ -52,6 +52,9 @@ func (w *world) startGateway(t *testing.T, f *flow) *place {
 	t.Cleanup(func() {
 		running.stop()
 		require.Zero(t, running.cmd.ProcessState.ExitCode(), "the gateway does not stop gracefully:\n%s", running.log)
+		for _, secret := range at.secrets {
+			require.NotContains(t, running.log.String(), secret)
+		}
 	})
 	admin, ok := strings.CutPrefix(running.line(t), "gateway: admin on ")
 	require.True(t, ok, running.log)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,8 +105,9 @@ type place struct {
 	url     string // for clients
 	guard   string // the same, unless there is a terminator in front
 	backend *backend
-	reached int     // how many requests have been expected behind
-	log     *output // of the gateway, or nil
+	reached int      // how many requests have been expected behind
+	log     *output  // of the gateway, or nil
+	secrets []string // that the log must not have
 }
 
 // backend is a service that leaves everything to the guard in front of it.
@@ -148,8 +150,8 @@ func (at *place) expect(t *testing.T, want, got int, what, token string) string 
 			require.NotContains(t, []string{"dpop", "x-client-cert"}, strings.ToLower(strings.ReplaceAll(name, "_", "-")), what)
 		}
 	}
-	if at.log != nil && token != "" {
-		require.NotContains(t, at.log.String(), token, "%s: the log has the token", what)
+	if token != "" {
+		at.secrets = append(at.secrets, token)
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s %d", what, got))
 }
@@ -219,7 +221,8 @@ func (w *world) kongHeader(t *testing.T, c client, at *place) string {
 	at.expect(t, 401, thief.send(t, w.files.client(nil), address, claimed), "a certificate that the client claims to have", token)
 	at.expect(t, 401, thief.send(t, w.files.client(nil), at.guard+"/anything", claimed), "the same past the terminator", token)
 	if at.log != nil {
-		require.Contains(t, at.said(), "untrusted_certificate_header=true")
+		require.Eventually(t, func() bool { return strings.Contains(at.said(), "untrusted_certificate_header=true") },
+			time.Minute, 10*time.Millisecond, "the log does not say why")
 	}
 	at.expect(t, 401, s.call(t, at.guard+"/anything"), "the certificate of the connection", token)
 	notBound := at.expect(t, 401, thief.send(t, w.files.client(w.files.machine), address, bearer(unbound)), "unbound", unbound)
@@ -259,8 +262,7 @@ func (w *world) kongCredentials(t *testing.T, c client, at *place) string {
 		require.Greater(t, w.service.gatewayAsked.Load(), fetched, "the issuer has not fetched the gateway's keys")
 		token, _ := strings.CutPrefix(seen[0].Get("Authorization"), "Bearer ")
 		at.expect(t, 401, thief.send(t, plain, address, bearer(token)), "the token, which no auth_method allows", token)
-		require.NotContains(t, at.log.String(), "caller-secret")
-		require.NotContains(t, at.log.String(), basicAuth("caller", "caller-secret").Get("Authorization"))
+		at.secrets = append(at.secrets, "caller-secret", strings.TrimPrefix(basicAuth("caller", "caller-secret").Get("Authorization"), "Basic "))
 	}
 	return strings.Join([]string{good, wrong}, ", ")
 }
