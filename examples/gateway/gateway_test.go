@@ -325,6 +325,27 @@ func TestClientCredentials(t *testing.T) {
 	})
 }
 
+// oidc-provider's tokens are opaque unless they are for a resource that it knows.
+func TestClientCredentialsForWhichTheIssuerGivesOpaqueTokens(t *testing.T) {
+	key := newSigner(t)
+	bed := testbed.New(t, t.TempDir(),
+		oidctest.WithClient(oidctest.Registration{ID: "caller", Secret: "the-secret"}),
+		oidctest.WithClient(oidctest.Registration{ID: "gateway", Method: "private_key_jwt", Keys: []crypto.PublicKey{key.Public()}}))
+	token := bed.Issuer.OpaqueToken(oidctest.ForClient("caller"), oidctest.Scope("orders:read"))
+	bed.Issuer.Break(oidctest.TokenEndpoint, oidctest.Body("application/json", `{"access_token":"`+token+`","token_type":"Bearer","expires_in":300}`))
+	setJWK(t, key)
+	gw := start(t, bed, "client-credentials.yaml")
+	nobody := bed.Client(nil)
+
+	a := ask(t, nobody, gw.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") })
+	require.Equal(t, 200, a.status, gw.log.String())
+	require.Equal(t, []string{"Bearer " + token}, a.headers["Authorization"])
+	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bearer(token)).status, "bearer is not among the auth_methods")
+	bed.Issuer.Revoke(token)
+	fresh := start(t, bed, "client-credentials.yaml") // It has no answer to remember.
+	require.NotEqual(t, 200, ask(t, nobody, fresh.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") }).status)
+}
+
 // newSigner is a key for the gateway itself.
 func newSigner(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()

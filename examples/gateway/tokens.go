@@ -82,7 +82,9 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	if len(alternatives) == 1 {
 		v = alternatives[0]
 	}
-	if p.introspection {
+	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
+	// the issuer makes of them.
+	if p.introspection || introspector != nil && !p.bearer {
 		v = &byForm{jwt: v, opaque: introspector}
 	}
 	return &audienceForbidden{v}, nil

@@ -1,9 +1,9 @@
 // The clients from npm. Reads one command per line from stdin, and answers each with one line: what came of it, or {error}.
 //
-//   {do: "token", session, library, issuer, client, secret or jwk, resource, dpop}   gets an access token -> {token, type, algorithm}
-//   {do: "call", session, url}                                                       uses it              -> {status, challenge}
+//   {do: "token", session, library, issuer, client, secret or jwk, scope, resource, dpop}   gets an access token -> {token, type, algorithm}
+//   {do: "call", session, url}                                                              uses it -> {status, challenge, sent}
 //
-// A session has a key of its own. Every library goes through a nonce challenge as its documentation says.
+// sent is the header of the last request. A session has a key of its own. Every library goes through a nonce challenge as its documentation says.
 import { createInterface } from 'node:readline';
 
 import * as proofs from 'dpop';
@@ -12,7 +12,15 @@ import * as openid from 'openid-client';
 
 const key = (jwk) => crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: jwk.crv }, false, ['sign']);
 
-const grant = ({ resource }) => new URLSearchParams({ scope: 'orders', resource });
+const grant = ({ scope, resource }) => new URLSearchParams({ scope, resource });
+
+// The header of the last request, which is what a thief would have of it.
+let sent;
+const send = globalThis.fetch;
+globalThis.fetch = (url, request) => {
+  sent = Object.fromEntries(new Headers(request?.headers));
+  return send(url, request);
+};
 
 class OAuth4WebAPI {
   async token(command) {
@@ -125,7 +133,7 @@ const sessions = new Map();
 
 async function run(command) {
   if (!sessions.has(command.session)) sessions.set(command.session, new libraries[command.library]());
-  return sessions.get(command.session)[command.do](command);
+  return { ...await sessions.get(command.session)[command.do](command), sent };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -116,6 +116,25 @@ func (s *browserSession) ask(t *testing.T, command map[string]string) (answer br
 	return answer
 }
 
+// exposedChallenges: a page gets through a nonce challenge because the service exposes it, and for no other reason.
+func (w *world) exposedChallenges(t *testing.T) {
+	s := chromium{}.open(t, w, wish{client: w.issuer.nonces, resource: audience, dpop: true}).(*browserSession)
+	try := func(path string) (attempts []int, preflights int) {
+		before := w.service.countPreflights()
+		attempts = s.ask(t, map[string]string{"do": "call", "url": w.service.URL + path}).Attempts
+		return attempts, w.service.countPreflights() - before
+	}
+	attempts, preflights := try(hidden)
+	require.Equal(t, []int{401}, attempts, "a page has seen a nonce that is not exposed")
+	require.Positive(t, preflights, "the calls are not subject to CORS")
+	attempts, preflights = try(nonces + "/other") // not a URL whose preflight the browser still remembers
+	require.Equal(t, []int{401, 200}, attempts)
+	require.Positive(t, preflights, "the calls are not subject to CORS")
+	sent, _ := w.service.last()
+	require.NotEmpty(t, sent.Get("Origin"))
+	require.NotEqual(t, w.service.URL, sent.Get("Origin"))
+}
+
 func (s *browserSession) token() string { return s.accessToken }
 
 func (s *browserSession) call(t *testing.T, url string) int {

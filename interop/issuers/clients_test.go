@@ -1,6 +1,7 @@
 package issuers_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,7 +13,9 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,8 +29,11 @@ import (
 type wish struct {
 	client   string // its secret is client+"-secret", but for "signed", which signs an assertion
 	resource string
+	scope    string // "orders" if empty
 	dpop     bool
 }
+
+func (w wish) scopes() string { return cmp.Or(w.scope, "orders") }
 
 // client is software of others that gets tokens and uses them.
 type client interface {
@@ -40,6 +46,12 @@ type client interface {
 type session interface {
 	token() string
 	call(t *testing.T, url string) (status int)
+}
+
+// prover is a session that signs proofs.
+type prover interface {
+	session
+	sent() http.Header // by the last call
 }
 
 // library is one of the npm packages, in a Node process.
@@ -55,7 +67,7 @@ func (l library) open(t *testing.T, w *world, wish wish) session {
 	s := &nodeSession{node: w.node, id: l.title + " " + rand.Text()}
 	command := map[string]any{
 		"do": "token", "library": l.title, "issuer": w.issuer.url,
-		"client": wish.client, "resource": wish.resource, "dpop": wish.dpop,
+		"client": wish.client, "scope": wish.scopes(), "resource": wish.resource, "dpop": wish.dpop,
 	}
 	if wish.client == "signed" {
 		command["jwk"] = w.signedKey(t)
@@ -87,11 +99,13 @@ func startNode(t *testing.T, f *files) *node {
 type nodeSession struct {
 	node            *node
 	id, accessToken string
+	last            nodeAnswer
 }
 
 type nodeAnswer struct {
 	Error, Token string
 	Status       int
+	Sent         map[string]string
 }
 
 func (s *nodeSession) ask(t *testing.T, command map[string]any) (answer nodeAnswer) {
@@ -110,7 +124,16 @@ func (s *nodeSession) token() string { return s.accessToken }
 
 func (s *nodeSession) call(t *testing.T, url string) int {
 	t.Helper()
-	return s.ask(t, map[string]any{"do": "call", "url": url}).Status
+	s.last = s.ask(t, map[string]any{"do": "call", "url": url})
+	return s.last.Status
+}
+
+func (s *nodeSession) sent() http.Header {
+	header := http.Header{}
+	for name, value := range s.last.Sent {
+		header.Set(name, value)
+	}
+	return header
 }
 
 // curl speaks for clients that have a certificate, a bearer token, or a secret.
@@ -128,7 +151,7 @@ func (curl) open(t *testing.T, w *world, wish wish) session {
 		s.user = "caller:caller-secret"
 		return s
 	}
-	body := s.run(t, "-u", wish.client+":"+wish.client+"-secret", "-d", "grant_type=client_credentials", "-d", "scope=orders",
+	body := s.run(t, "-u", wish.client+":"+wish.client+"-secret", "-d", "grant_type=client_credentials", "-d", "scope="+wish.scopes(),
 		"--data-urlencode", "resource="+wish.resource, w.issuer.tokenEndpoint)
 	var answer struct {
 		AccessToken string `json:"access_token"`
@@ -188,7 +211,7 @@ func (own) open(t *testing.T, w *world, wish wish) session {
 	require.NoError(t, err)
 	config := clientcredentials.Config{
 		ClientID: wish.client, ClientSecret: wish.client + "-secret", TokenURL: w.issuer.tokenEndpoint,
-		Scopes: []string{"orders"}, EndpointParams: url.Values{"resource": {wish.resource}},
+		Scopes: strings.Fields(wish.scopes()), EndpointParams: url.Values{"resource": {wish.resource}},
 	}
 	source := config.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: forTokens}))
 	token, err := source.Token()
@@ -200,20 +223,35 @@ func (own) open(t *testing.T, w *world, wish wish) session {
 type goSession struct {
 	accessToken string
 	http        *http.Client
+	recorder    *recorder
+}
+
+// recorder keeps the header of the last request.
+type recorder struct {
+	next http.RoundTripper
+	last atomic.Pointer[http.Header]
+}
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	header := req.Header.Clone()
+	r.last.Store(&header)
+	return r.next.RoundTrip(req)
 }
 
 func newGoSession(t *testing.T, w *world, key *ecdsa.PrivateKey, accessToken, tokenType string) *goSession {
+	recorder := &recorder{next: w.files.client(nil).Transport}
 	transport, err := dpopclient.New(key,
-		dpopclient.WithOrigins(w.service.URL),
-		dpopclient.WithBase(w.files.client(nil).Transport),
+		dpopclient.WithOrigins(w.origins...),
+		dpopclient.WithBase(recorder),
 		dpopclient.WithTokenSource(dpopclient.TokenSourceFunc(func(context.Context) (string, string, error) {
 			return accessToken, tokenType, nil
 		})))
 	require.NoError(t, err)
-	return &goSession{accessToken, &http.Client{Transport: transport}}
+	return &goSession{accessToken, &http.Client{Transport: transport}, recorder}
 }
 
-func (s *goSession) token() string { return s.accessToken }
+func (s *goSession) token() string     { return s.accessToken }
+func (s *goSession) sent() http.Header { return *s.recorder.last.Load() }
 
 func (s *goSession) call(t *testing.T, url string) int {
 	t.Helper()

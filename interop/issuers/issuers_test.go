@@ -40,19 +40,26 @@ type world struct {
 	files   *files
 	issuer  *issuer
 	service *service
+	origins []string // that dpopclient may send tokens to
 	results matrix
+	kong    matrix
 
 	signing *ecdsa.PrivateKey // of the client "signed"
 	top     *testing.T        // the test that this world is for
 	node    *node             // runs the clients from npm
 	browser *browser          // nil until it is needed
+	gateway string            // the program, "" until it is needed
 }
 
 func newWorld(t *testing.T) *world {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	f := newFiles(t)
-	return &world{top: t, files: f, service: newService(t, f), signing: key}
+	s := newService(t, f)
+	return &world{
+		top: t, files: f, service: s, origins: []string{s.URL}, signing: key,
+		results: matrix{rows: kinds}, kong: matrix{rows: kongRows()},
+	}
 }
 
 // signedKey is the private key of the client "signed".
@@ -96,7 +103,7 @@ var clients = []client{
 	chromium{},
 }
 
-// run is every client with every kind of token, and then what happens to calls while the issuer changes.
+// run is every client with every kind of token, Kong's configurations, and what happens to calls while the issuer changes.
 func (w *world) run(t *testing.T) {
 	for _, c := range clients {
 		for _, k := range kinds {
@@ -109,6 +116,8 @@ func (w *world) run(t *testing.T) {
 			})
 		}
 	}
+	t.Run("Chromium/exposed challenges", w.exposedChallenges)
+	w.kongsConfigurations(t)
 	w.results.expectEvents(4)
 	t.Run("rotation", w.rotation)
 	t.Run("restart", w.restart) // The last one, since what it starts ends with it.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +105,21 @@ func (k *keycloak) grant(t *testing.T, client *http.Client, realm string, form u
 	return answer
 }
 
+// userinfo returns what the user's client is told of the user: a JWT.
+func (k *keycloak) userinfo(t *testing.T, accessToken string) string {
+	r, err := http.NewRequest(http.MethodGet, k.url+"/protocol/openid-connect/userinfo", nil)
+	require.NoError(t, err)
+	r.Header = bearer(accessToken)
+	resp, err := k.world.files.client(nil).Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, resp.StatusCode, string(text))
+	require.Equal(t, "application/jwt", strings.Split(resp.Header.Get("Content-Type"), ";")[0])
+	return string(text)
+}
+
 // rotate adds a key with a higher priority, as an administrator would.
 func (k *keycloak) rotate(t *testing.T) {
 	t.Helper()
@@ -132,6 +149,7 @@ func TestKeycloak(t *testing.T) {
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "Keycloak", &w.results)
+		publish(t, "Keycloak, Kong's configurations", &w.kong)
 	}
 }
 
@@ -180,7 +198,9 @@ func (w *world) keycloakProfile(t *testing.T) {
 			require.Contains(t, oidc.ErrTypeJWT.Hint(), "WithProfile")
 		})
 	}
-	for name, raw := range map[string]string{"an ID token": user.IDToken, "a refresh token": user.RefreshToken} {
+	for name, raw := range map[string]string{
+		"an ID token": user.IDToken, "a refresh token": user.RefreshToken, "what userinfo signs": k.userinfo(t, user.AccessToken),
+	} {
 		t.Run(name, func(t *testing.T) {
 			require.NotEmpty(t, raw)
 			var claims struct{ Aud any }

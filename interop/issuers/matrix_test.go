@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// kind is a column of the matrix: what a token is bound to, and how the service learns of it.
+// kind is a row of a matrix: what a token is bound to, and how the service learns of it.
 type kind string
 
 const (
@@ -31,6 +31,7 @@ var kinds = []kind{dpopJWT, dpopAsked, dpopSigned, dpopNonces, certificateJWT, c
 
 // matrix is what came of each client with each kind of token, for one issuer.
 type matrix struct {
+	rows    []kind
 	clients []string
 	cells   map[string]map[kind]string // "" until the test of that cell has passed
 	events  []string                   // lines about rotation and restart
@@ -72,7 +73,7 @@ func (m *matrix) markdown() string {
 	}
 	line("", func(c string) string { return c })
 	line("---", func(string) string { return "---" })
-	for _, k := range kinds {
+	for _, k := range m.rows {
 		done := false
 		for _, c := range m.clients {
 			done = done || m.cells[c][k] != ""

@@ -50,9 +50,11 @@ func oidcProviderSettings(t *testing.T, w *world, port string) (path string) {
 		"port": port, "certificate": w.files.serverCert, "key": w.files.serverKey, "authority": w.files.authority,
 		"state":     t.TempDir(),
 		"resources": map[string]string{audience: "jwt", opaqueAudience: "opaque"},
+		"roles":     map[string][]string{"clerk": {"clerk"}},
 		"clients": []map[string]any{
 			secret("bearer", nil),
 			secret("caller", nil),
+			secret("clerk", nil),
 			secret("dpop", map[string]any{"dpop_bound_access_tokens": true}),
 			secret("nonces", map[string]any{"dpop_bound_access_tokens": true}),
 			secret("certificate", map[string]any{"tls_client_certificate_bound_access_tokens": true}),
@@ -60,6 +62,8 @@ func oidcProviderSettings(t *testing.T, w *world, port string) (path string) {
 				"jwks_uri": w.service.URL + "/signed.json"},
 			{"client_id": "api", "token_endpoint_auth_method": "private_key_jwt",
 				"jwks_uri": w.service.URL + "/jwks.json"},
+			{"client_id": "gateway", "token_endpoint_auth_method": "private_key_jwt",
+				"jwks_uri": w.service.URL + gatewayKeys},
 		},
 	})
 	require.NoError(t, err)
@@ -74,5 +78,6 @@ func TestOIDCProvider(t *testing.T) {
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "oidc-provider", &w.results)
+		publish(t, "oidc-provider, Kong's configurations", &w.kong)
 	}
 }

@@ -55,7 +55,7 @@ func launch(t *testing.T, cmd *exec.Cmd) *process {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", cmd.Path, p.log)
+			t.Logf("%s said:\n%s", cmd.Path, p.log.end())
 		}
 	})
 	return p
@@ -117,6 +117,13 @@ func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.Write(p)
+}
+
+// end is the last of it.
+func (o *output) end() string {
+	const most = 8 << 10
+	all := o.String()
+	return all[max(0, len(all)-most):]
 }
 
 func (o *output) String() string {

@@ -9,9 +9,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,9 +37,13 @@ type service struct {
 	*httptest.Server
 	keys *oidc.ClientKeys // with which it authenticates itself to the issuer
 
-	mu      sync.Mutex
-	seen    http.Header // of the last request
-	outcome middleware.Outcome
+	gateway      atomic.Pointer[url.URL] // the admin address of the gateway that runs, if one does
+	gatewayAsked atomic.Int32            // how often somebody has fetched its keys
+
+	mu         sync.Mutex
+	preflights int
+	seen       http.Header // of the last request
+	outcome    middleware.Outcome
 }
 
 const (
@@ -44,11 +51,14 @@ const (
 	asked    = "/asked"    // tokens by introspection, bound ones only
 	signed   = "/signed"   // the same, with signed answers
 	nonces   = "/nonces"   // JWTs, and proofs with nonces
+	hidden   = "/hidden"   // the same, but scripts of other origins do not see the nonces
 	behind   = "/behind"   // JWTs, with the certificate in certificateField
 	unbound  = "/unbound"  // JWTs, bound or not
 	basic    = "/basic"    // client id and secret as well
 
 	certificateField = "X-Client-Cert" // of a terminator on the loopback interface
+
+	gatewayKeys = "/openid-connect/jwks" // as at the gateway itself
 )
 
 // newService starts a service whose guards do not know the issuer yet.
@@ -89,6 +99,7 @@ func (s *service) guard(t *testing.T, w *world) {
 	certificates := middleware.WithMTLS(mtlspop.New())
 	mux := http.NewServeMux()
 	mux.Handle("/jwks.json", s.keys) // of the client "api", the service itself
+	mux.HandleFunc(gatewayKeys, s.serveGatewayKeys)
 	mux.HandleFunc("/signed.json", func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/jwk-set+json")
 		_ = json.NewEncoder(rw).Encode(map[string]any{"keys": []any{w.signedPublicKey()}})
@@ -98,6 +109,8 @@ func (s *service) guard(t *testing.T, w *world) {
 		asked:    {middleware.WithTokens(ask(), nil), proofs, certificates},
 		signed:   {middleware.WithTokens(ask(oidc.WithSignedAnswers()), nil), proofs, certificates},
 		nonces: {middleware.WithTokens(jwts, nil), certificates, middleware.ExposeHeaders(),
+			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
+		hidden: {middleware.WithTokens(jwts, nil),
 			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
 		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
 			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
@@ -115,19 +128,32 @@ func (s *service) guard(t *testing.T, w *world) {
 		mux.Handle(path+"/other", guarded)
 	}
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
 		if allowOrigins(w, r) {
+			s.preflights++
+			s.mu.Unlock()
 			return
 		}
-		s.mu.Lock()
 		s.seen = r.Header.Clone()
 		s.mu.Unlock()
 		mux.ServeHTTP(w, r)
 	})
-	url := s.URL
+	own := s.URL
 	s.Server.URL = ""
 	s.StartTLS()
-	s.Server.URL = url
+	s.Server.URL = own
 	t.Cleanup(s.Close)
+}
+
+// serveGatewayKeys passes on the keys of the gateway, whose admin address is not for everybody.
+func (s *service) serveGatewayKeys(rw http.ResponseWriter, r *http.Request) {
+	admin := s.gateway.Load()
+	if admin == nil {
+		http.Error(rw, "there is no gateway", http.StatusServiceUnavailable)
+		return
+	}
+	s.gatewayAsked.Add(1)
+	httputil.NewSingleHostReverseProxy(admin).ServeHTTP(rw, r)
 }
 
 // allowOrigins lets scripts of every origin call the service, as the CORS middleware of an application would, and reports whether
@@ -148,6 +174,12 @@ func (s *service) observe(_ context.Context, o middleware.Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outcome = o
+}
+
+func (s *service) countPreflights() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.preflights
 }
 
 // last returns the header of the last request, and what was decided.

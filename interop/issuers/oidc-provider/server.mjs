@@ -3,8 +3,8 @@
 //   node server.mjs settings.json
 //
 // settings.json has port, certificate, key, authority (files), state (a directory: keys and tokens survive a restart in it),
-// clients, and resources: a map from a resource indicator to the format of its access tokens, jwt or opaque. It writes a line to
-// stdout when it listens. On SIGHUP it signs with a new key, publishes the one before it too, and writes a line again.
+// clients, resources: a map from a resource indicator to the format of its access tokens, jwt or opaque, and roles: a map from a
+// client to what its tokens say in realm_access.roles. It writes a line to stdout when it listens. On SIGHUP it signs with a new key, publishes the one before it too, and writes a line again.
 import { generateKeyPairSync, randomUUID, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -14,6 +14,7 @@ import Provider from 'oidc-provider';
 
 const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const issuer = `https://localhost:${settings.port}`;
+const scopes = 'orders orders:read orders:write';
 
 // stored is an object that is kept in a file.
 function stored(name, initial) {
@@ -82,9 +83,10 @@ function configuration() {
     clientAuthMethods: ['client_secret_basic', 'private_key_jwt'],
     clientBasedCORS: () => true,
     enabledJWA: { dPoPSigningAlgValues: ['ES256', 'PS256', 'Ed25519'] },
+    extraTokenClaims: (ctx, { clientId }) => settings.roles[clientId] && { realm_access: { roles: settings.roles[clientId] } },
     fetch: (url, { method, headers }) => fetch(url, { method, headers }), // The default refuses loopback addresses.
     jwks: { keys: keys.value },
-    scopes: ['orders'],
+    scopes: scopes.split(' '),
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
@@ -93,7 +95,7 @@ function configuration() {
         nonceSecret: Buffer.alloc(32, 1),
         requireNonce: (ctx) => ctx.oidc.client?.clientId === 'nonces',
       },
-      introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'api' },
+      introspection: { enabled: true, allowedPolicy: (ctx, client) => ['api', 'gateway'].includes(client.clientId) },
       jwtIntrospection: { enabled: true },
       mTLS: {
         enabled: true,
@@ -104,7 +106,7 @@ function configuration() {
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (ctx, resource) => ({
-          scope: 'orders',
+          scope: scopes,
           audience: resource,
           accessTokenFormat: settings.resources[resource],
           accessTokenTTL: 3600,
