@@ -1,17 +1,21 @@
 package middleware_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -255,6 +259,73 @@ func TestRealServers(t *testing.T) {
 			require.NoError(t, os.RemoveAll(temporary))
 		})
 	}
+}
+
+// TestOverARawConnection sends what no Go client would.
+func TestOverARawConnection(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewUnstartedServer(nil)
+	base := "http://" + server.Listener.Addr().String()
+	g := w.guard(middleware.WithDPoP(dpop.New(base)))
+	server.Config.Handler = g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "passed") }))
+	server.Start()
+	t.Cleanup(server.Close)
+	send := func(head string) string {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		_, err = io.WriteString(conn, head+"Host: "+server.Listener.Addr().String()+"\r\nConnection: close\r\n\r\n")
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		return string(answer)
+	}
+	token := w.dpopToken()
+	proof := func() string { return w.proof("GET", base+"/r", token) }
+	for name, want := range map[string]string{"DPOP-4.1-01 DPoP": " 200 ", "DPOP-4.1-01 dpop": " 200 ", "DPOP-4.1-01 DPOP": " 200 ", "D_PoP": " 401 "} {
+		t.Run(name, func(t *testing.T) {
+			field := name[strings.IndexByte(name, ' ')+1:]
+			require.Contains(t, send("GET /r HTTP/1.1\r\nauthorization: DPoP "+token+"\r\n"+field+": "+proof()+"\r\n"), want)
+		})
+	}
+	t.Run("DPOP-4.3-01 two fields under two spellings", func(t *testing.T) {
+		require.Contains(t, send("GET /r HTTP/1.1\r\nAuthorization: DPoP "+token+"\r\nDPoP: "+proof()+"\r\ndpop: "+proof()+"\r\n"), " 401 ")
+	})
+	t.Run("DPOP-4.1-02 a folded field", func(t *testing.T) {
+		require.NotContains(t, send("GET /r HTTP/1.1\r\nAuthorization: DPoP "+token+"\r\nDPoP: "+proof()+"\r\n x\r\n"), "passed")
+	})
+}
+
+func TestTheResponseWriterIsTheServersOwn(t *testing.T) {
+	// HTTP-15: handlers can flush and hijack, and a nonce is in the header before a streamed body begins.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(sessionKey)))))
+		nonce := serve(g, get("/r")).Header().Get("DPoP-Nonce")
+		time.Sleep(40 * time.Second) // near the end of its life
+		r := w.dpopRequest("/r")
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r), func(c map[string]any) { c["nonce"] = nonce }))
+		rec := &hijackable{ResponseRecorder: httptest.NewRecorder()}
+		g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			require.Same(t, rec, w)
+			require.NoError(t, http.NewResponseController(w).Flush())
+			require.NotEmpty(t, rec.Result().Header.Get("DPoP-Nonce"), "sent before the body")
+			_, _, err := http.NewResponseController(w).Hijack()
+			require.NoError(t, err)
+		})).ServeHTTP(rec, r)
+		require.True(t, rec.hijacked)
+	})
+}
+
+type hijackable struct {
+	*httptest.ResponseRecorder
+	hijacked bool
+}
+
+func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h.hijacked = true
+	return nil, nil, nil
 }
 
 func TestNestedGuards(t *testing.T) {

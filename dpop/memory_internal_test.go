@@ -22,6 +22,23 @@ func TestAClockThatIsSetBackMakesNothingFresh(t *testing.T) {
 	require.True(t, fresh)
 }
 
+func TestWhatIsForgottenStaysForgottenWhenTheClockIsSetBack(t *testing.T) {
+	c, err := NewMemoryCache()
+	require.NoError(t, err)
+	now := time.Now().Round(0)
+	first := c.rotated(now, now.Unix()+100).end
+	later := now.Add(200 * time.Second)
+	c.rotated(later, later.Unix()+50)
+	require.Equal(t, first, c.dropped.Load())
+	// Buckets of an earlier time come and go.
+	for range 2 {
+		now = now.Add(-1000 * time.Second)
+		c.rotated(now, now.Unix()+10)
+		c.rotated(now.Add(20*time.Second), now.Unix()+30)
+		require.Equal(t, first, c.dropped.Load())
+	}
+}
+
 func TestAClockThatJumpsForwardMakesNothingForgotten(t *testing.T) {
 	now := time.Now()
 	end := now.Add(time.Minute)

@@ -114,6 +114,17 @@ func TestOneKeyDoesNotFillTheCacheForOthers(t *testing.T) {
 			require.True(t, add(t, c, fmt.Sprint("good", i), -1-i, until), i)
 		}
 	})
+	t.Run("what it is refused takes no room", func(t *testing.T) {
+		c := newCache(t, dpop.WithCapacity(100))
+		for i := range 1000 {
+			_, _ = c.Add(t.Context(), "flood", proofID(i), until)
+		}
+		for i := range 50 {
+			require.True(t, add(t, c, fmt.Sprint("good", i), -1-i, until), i)
+		}
+		_, err := c.Add(t.Context(), "one too many", proofID(-100), until)
+		require.ErrorIs(t, err, dpop.ErrReplayCacheFull)
+	})
 	t.Run("it gets its room back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCache(t, dpop.WithCapacity(100))

@@ -3,6 +3,10 @@ package dpop_test
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"regexp"
 	"strings"
@@ -82,6 +86,18 @@ func TestNonces(t *testing.T) {
 			require.True(t, recognises(t, steps[1], issue(t, steps[0])))
 		}
 		require.False(t, recognises(t, before, issue(t, second)))
+	})
+	t.Run("a MAC that was made for something else is no nonce", func(t *testing.T) {
+		raw := make([]byte, 16, 32)
+		binary.BigEndian.PutUint64(raw, uint64(time.Now().UnixMilli()))
+		signed := func(domain string) string {
+			mac := hmac.New(sha256.New, nonceKey(1))
+			mac.Write([]byte(domain))
+			mac.Write(raw)
+			return base64.RawURLEncoding.EncodeToString(mac.Sum(raw)[:32])
+		}
+		require.False(t, recognises(t, n, signed("")))
+		require.True(t, recognises(t, n, signed("github.com/keybound-go/middleware/dpop nonce v1\x00")), "replicas of other versions make the same")
 	})
 	t.Run("the key is copied", func(t *testing.T) {
 		key := nonceKey(1)

@@ -94,4 +94,15 @@ func TestTheRecordOutlivesTheProofByTheSkew(t *testing.T) {
 			require.True(t, until.Equal(iat.Add(90*time.Second)), until)
 		}
 	})
+	t.Run("and without any skew by a second, for the time that the checks take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cache := &recordingCache{}
+			v, key := newVerifier(t, dpop.WithReplayCache(cache), dpop.WithSkew(0)), dpoptest.NewKey(t)
+			iat := time.Now()
+			accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.IssuedAt(iat))), key.Thumbprint())
+			for _, until := range cache.adds {
+				require.True(t, until.Equal(iat.Add(61*time.Second)), until)
+			}
+		})
+	})
 }

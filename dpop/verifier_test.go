@@ -3,10 +3,12 @@ package dpop_test
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,6 +83,22 @@ func TestUnusualProofsAreAccepted(t *testing.T) {
 			accepts(t, v, get(unusual.Proof(key, "GET", ordersURL, token)), key.Thumbprint())
 		})
 	}
+}
+
+func TestNothingInAHeaderIsEverFetched(t *testing.T) {
+	// DPOP-4.2-04: jku, x5u and kid are ignored.
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(net.Conn, http.ConnState) { connections.Add(1) }
+	server.Start()
+	t.Cleanup(server.Close)
+	v, key := newVerifier(t), dpoptest.NewKey(t)
+	for _, member := range []string{"jku", "x5u", "kid"} {
+		accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"))), key.Thumbprint())
+		refuses(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"), dpoptest.WithoutHeader("jwk"))), key.Thumbprint(), dpop.ErrKey)
+	}
+	time.Sleep(50 * time.Millisecond) // or a connection in the background would not be seen
+	require.Zero(t, connections.Load())
 }
 
 // kinds maps the names of the broken proofs, by their longest prefix in here.

@@ -164,6 +164,16 @@ func TestParseKeyIsStrictAboutJSON(t *testing.T) {
 	}
 }
 
+func TestMembersOfOtherKeyTypesAreNoPartOfTheThumbprint(t *testing.T) {
+	// JKT-3: one key has one thumbprint.
+	for alg, other := range map[string]string{"Ed25519": "y", "ES256": "n", "RS256": "x"} {
+		key := testKeys()[alg]
+		if _, got, err := jose.ParseKey(mustJSON(t, with(key.JWK(), object{other: "AQ"}))); got != key.Thumbprint() || err != nil {
+			t.Errorf("%s with %s: %q, %v", alg, other, got, err)
+		}
+	}
+}
+
 func TestAnAlgorithmFitsOneKindOfKey(t *testing.T) {
 	fits := func(alg, key string) bool {
 		isRSA := func(s string) bool { return s[1] == 'S' && s[0] != 'E' }
