@@ -38,7 +38,7 @@
 //   - typ: compare it with [IsType]
 //   - any claim, and any time
 //   - whether the key is the right one: kid is what the sender says
-//   - the payload, until [Unmarshal]; jku, x5u and x5c are ignored, never fetched
+//   - the payload, until [Object] or [Unmarshal]; jku, x5u and x5c are ignored, never fetched
 //
 // Everything here is safe for concurrent use, and keeps no state.
 package jose

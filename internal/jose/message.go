@@ -12,7 +12,7 @@ type Message struct {
 	Header Header
 
 	// Payload is the decoded payload, within the depth limit and otherwise
-	// unchecked. It is for [Unmarshal], which is where its JSON is judged.
+	// unchecked. It is for [Object] or [Unmarshal], where its JSON is judged.
 	Payload []byte
 
 	signed    []byte // the signing input: header.payload as received

@@ -9,8 +9,8 @@ import (
 )
 
 // Object reads one strict JSON object member by member, in one pass and without
-// an allocation. What [Unmarshal] decodes by reflection costs a tenth of a
-// signature for each proof; this is for what comes with every request.
+// an allocation: for what comes with every request. [Unmarshal], which decodes by
+// reflection, takes three times as long.
 //
 //	var o jose.Object
 //	for o.Start(raw, 8); o.Next(); {
