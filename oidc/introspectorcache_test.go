@@ -326,6 +326,50 @@ func TestStaleAnswers(t *testing.T) {
 		_, err = long.VerifyToken(t.Context(), "opaque")
 		requireOutage(t, err)
 	})
+	t.Run("INTRO-4-01 what the issuer makes of other tokens keeps no revoked one alive", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			var revoked atomic.Bool
+			as.introspect = func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.PostFormValue("token") != "stolen":
+					writeJSON(w, 400, map[string]any{"error": "unsupported_token_type"})
+				case revoked.Load():
+					writeJSON(w, 200, map[string]any{"active": false})
+				default:
+					writeJSON(w, 200, goodAnswer())
+				}
+			}
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "stolen")
+			revoked.Store(true)
+			time.Sleep(time.Minute)
+			_, err := i.VerifyToken(t.Context(), "made-up")
+			requireOutage(t, err)
+			_, err = i.VerifyToken(t.Context(), "stolen")
+			require.Equal(t, oidc.ErrInactive, err)
+		})
+	})
+	t.Run("INTRO-4-01 nor does a client that goes away before the issuer has answered", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "revoked")
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, map[string]any{"active": false})
+			}
+			time.Sleep(time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, err := i.VerifyToken(ctx, "revoked")
+			requireOutage(t, err)
+			time.Sleep(time.Second)
+			_, err = i.VerifyToken(t.Context(), "revoked")
+			require.Equal(t, oidc.ErrInactive, err)
+		})
+	})
 	t.Run("a known token does not wait for the time-out of each attempt", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
