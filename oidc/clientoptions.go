@@ -195,7 +195,11 @@ func WithSignedAnswers() Option {
 // DangerouslyAllowMissingAudience accepts tokens for which the issuer names no
 // aud, as many introspection endpoints do. Such a token may have been made for
 // another service, which can then use it here. An aud that is there is checked,
-// unless [DangerouslyAcceptAnyAudience] says otherwise.
+// unless [DangerouslyAcceptAnyAudience] says otherwise; one that names nobody is refused.
+//
+// Endpoints call refresh tokens active too, and may name no aud for them. So an
+// answer without aud must show that it is about an access token: by token_type,
+// or by the claim typ or token_use.
 func DangerouslyAllowMissingAudience() Option {
 	return clientOption{name: "DangerouslyAllowMissingAudience", for_: forIntrospector, set: func(c *clientConfig) error {
 		c.missingAudience = true

@@ -202,6 +202,32 @@ func TestIntrospectionAnswer(t *testing.T) {
 		_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
 		require.Equal(t, oidc.ErrAudience, err)
 	})
+	t.Run("INTRO-2.2-03 also one that names nobody", func(t *testing.T) {
+		for _, aud := range []any{[]string{}, "", []string{""}} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(with("aud", aud)))
+			_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
+			require.Equal(t, oidc.ErrAudience, err, "%q", aud)
+		}
+	})
+	t.Run("AT-X-01 without aud an answer must name an access token, which that of oidc-provider to a refresh token does not", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			edits []func(map[string]any)
+			want  error
+		}{
+			"a scope only":      {nil, oidc.ErrNotAccessToken},
+			"token_type null":   {[]func(map[string]any){with("token_type", nil)}, oidc.ErrNotAccessToken},
+			"token_type":        {[]func(map[string]any){with("token_type", "Bearer")}, nil},
+			"Keycloak's typ":    {[]func(map[string]any){with("typ", "Bearer")}, nil},
+			"Hydra's token_use": {[]func(map[string]any){with("token_use", "access_token")}, nil},
+			"our aud":           {[]func(map[string]any){with("aud", fakeAudience)}, nil},
+		} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(append([]func(map[string]any){without("token_type"), without("aud")}, c.edits...)...))
+			_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
+			require.Equal(t, c.want, err, name)
+		}
+	})
 	t.Run("AT-X-01 by the Keycloak profile only what calls itself an access token is one", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())

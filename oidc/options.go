@@ -326,7 +326,7 @@ func DangerouslyAllowLoopbackHTTP() Option {
 //   - [New] refuses the option with the profile [Auth0], by which nothing but aud tells the two
 //     apart. By [EntraID], a token without scp is refused if its client is in its aud.
 //   - [NewIntrospector] accepts answers that show by token_type or scope, or by the claim typ or
-//     token_use, that they are about an access token.
+//     token_use, that they are about an access token. Without aud, scope is not enough.
 //
 // With [WithSignedAnswers], the answers themselves are still for this service's
 // client id alone (RFC 9701, section 5).
