@@ -198,7 +198,7 @@ func (c *ClientCredentials) Token(ctx context.Context, id, secret string) (raw s
 	key := c.key(id, secret)
 	g, err, known := c.remembered(key, time.Now())
 	if !known {
-		g, err = c.flights.do(ctx, key, func(ctx context.Context) (*grant, error) { return c.obtain(ctx, key, id, secret) })
+		g, err = c.flights.do(ctx, key, false, func(ctx context.Context) (*grant, error) { return c.obtain(ctx, key, id, secret) })
 	}
 	if err != nil {
 		return "", err

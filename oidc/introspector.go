@@ -222,7 +222,7 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 	if old.goodWithoutIssuer(now) && now.UnixNano()-old.failed.Load() < int64(restAfterFailure) {
 		return old, nil
 	}
-	a, err := i.flights.do(ctx, key, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
+	a, err := i.flights.do(ctx, key, old != nil, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
 	if _, refused := err.(TokenError); err != nil && !refused && ctx.Err() == nil && old.goodWithoutIssuer(time.Now()) {
 		return old, nil // Not to who went away: a client that does so before the issuer has answered would choose not to be checked.
 	}

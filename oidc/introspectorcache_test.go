@@ -250,6 +250,65 @@ func TestIntrospectionFlights(t *testing.T) {
 			}
 			wg.Wait()
 			require.Len(t, as.asked(), 129)
+
+			// None of those who queued has kept a slot.
+			start := time.Now()
+			for n := range 128 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("later", n)) })
+			}
+			wg.Wait()
+			require.Equal(t, time.Second, time.Since(start))
+		})
+	})
+	t.Run("INTRO-4-03 a flood of made-up tokens does not keep known ones from being asked about again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(500 * time.Millisecond)
+				if strings.HasPrefix(r.PostFormValue("token"), "good") {
+					writeJSON(w, 200, goodAnswer())
+					return
+				}
+				writeJSON(w, 200, map[string]any{"active": false})
+			}
+			i := newIntrospector(t, as)
+			accept(t, i, "good")
+			time.Sleep(time.Minute)
+			var flood sync.WaitGroup
+			for n := range 128 * 4 {
+				flood.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("made-up", n)) })
+			}
+			synctest.Wait()
+			start := time.Now()
+			accept(t, i, "good")
+			require.Equal(t, 500*time.Millisecond, time.Since(start))
+			flood.Wait()
+		})
+	})
+	t.Run("INTRO-4-03 questions about known tokens are bounded, too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as)
+			for n := range 200 {
+				accept(t, i, fmt.Sprint("t", n))
+			}
+			var now, most atomic.Int64
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				n := now.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				now.Add(-1)
+				writeJSON(w, 200, goodAnswer())
+			}
+			time.Sleep(time.Minute)
+			var wg sync.WaitGroup
+			for n := range 200 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			wg.Wait()
+			require.EqualValues(t, 128, most.Load())
 		})
 	})
 	t.Run("INTRO-4-03 who queues gives up with its context, or when a flight would", func(t *testing.T) {
