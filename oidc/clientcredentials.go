@@ -267,7 +267,7 @@ func (c *ClientCredentials) obtain(ctx context.Context, key [sha256.Size]byte, i
 	case refused:
 		c.guesses.refused(asked)
 		c.granted.delete(key)
-		c.refused.add(key, 0, asked.Add(refusedFor))
+		c.refused.add(key, 0, asked, refusedFor)
 	case err == nil:
 		c.granted.set(key, g)
 	}

@@ -172,6 +172,8 @@ func WithStaleAnswers(d time.Duration) Option {
 
 // WithSharedCache lets the replicas of a service share the answers of the
 // introspection endpoint. The [Introspector]'s own memory stays in front of it.
+// A token that this replica was told not to be good is not accepted by an answer that
+// another one got before.
 func WithSharedCache(cache TokenCache) Option {
 	return clientOption{name: "WithSharedCache", for_: forIntrospector, set: func(c *clientConfig) error {
 		if cache == nil {

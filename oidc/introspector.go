@@ -259,9 +259,7 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 		i.keep(ctx, key, a)
 	case refused:
 		i.active.delete(key)
-		if i.refusalLifetime > 0 {
-			i.refused.add(key, reason, asked.Add(i.refusalLifetime))
-		}
+		i.refused.add(key, reason, asked, i.refusalLifetime)
 	default:
 		if old, ok := i.active.get(key); ok {
 			old.failed.Store(time.Now().UnixNano())

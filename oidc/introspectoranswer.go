@@ -207,6 +207,10 @@ func (i *Introspector) fromShared(ctx context.Context, key [sha256.Size]byte, no
 		return nil
 	}
 	asked := time.Unix(0, int64(binary.BigEndian.Uint64(value[1+len(key):])))
+	// An answer from before the token was refused here. The clocks of replicas may differ as that of the issuer may.
+	if refused := i.refused.lastAsked(key); !refused.IsZero() && !asked.After(refused.Add(i.skew)) {
+		return nil
+	}
 	// A time from a clock that runs ahead of ours would make the answer live longer.
 	a, err := i.judge(bytes.Clone(value[answerHeader:]), earlier(asked, now))
 	if err != nil || !now.Before(a.fresh) {

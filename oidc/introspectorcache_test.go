@@ -657,6 +657,46 @@ func TestSharedCache(t *testing.T) {
 		require.Equal(t, oidc.ErrInactive, err)
 		require.Empty(t, shared.values)
 	})
+	t.Run("INTRO-4-01 a token that was refused here is not accepted by an answer from before", func(t *testing.T) {
+		for name, opts := range map[string][]oidc.Option{
+			"the refusal is remembered for ten seconds": nil,
+			"refusals are not remembered":               {oidc.WithRefusalLifetime(0)},
+			"the refusal was displaced by others":       {oidc.WithCacheSize(8)},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				as := newFakeAS()
+				as.introspect = saying(goodAnswer())
+				shared := new(sharedMap)
+				opts := append(opts, oidc.WithSharedCache(shared), oidc.WithAnswerLifetime(time.Hour))
+				one, two := newIntrospector(t, as, opts...), newIntrospector(t, as, opts...)
+				accept(t, one, "revoked")
+				time.Sleep(time.Minute)
+				as.introspect = saying(map[string]any{"active": false})
+				shared.err = errDown{} // or else two would not ask
+				for n := range 9 {
+					for _, token := range []string{"revoked", fmt.Sprint("made-up", n)} {
+						_, err := two.VerifyToken(t.Context(), token)
+						require.Equal(t, oidc.ErrInactive, err)
+					}
+				}
+				shared.err = nil
+				for range 58 {
+					_, err := two.VerifyToken(t.Context(), "revoked")
+					require.Equal(t, oidc.ErrInactive, err, name)
+					time.Sleep(time.Minute)
+				}
+
+				// One that became good again is asked about by somebody, and shared.
+				as.introspect = saying(goodAnswer(without("exp")))
+				shared.values = nil
+				three := newIntrospector(t, as, opts...)
+				accept(t, three, "revoked")
+				asked := len(as.asked())
+				accept(t, two, "revoked")
+				require.Len(t, as.asked(), asked, name)
+			})
+		}
+	})
 	t.Run("a store that is down slows nothing but itself", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
