@@ -3,8 +3,10 @@ package middleware_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,8 @@ func TestNewRefusesGuardsThatCouldNotWork(t *testing.T) {
 		"WithTokens: nil":                      {middleware.WithTokens(nil, nil), withDPoP()},
 		"WithRealm":                            {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
 		"these tokens are bound to nobody":     {w.tokens(), withDPoP(), w.credentials()},
+		"WithCallerAddress: nil":               {w.tokens(), middleware.AllowUnbound(), w.credentials(), middleware.WithCallerAddress(nil)},
+		"WithCallerAddress needs":              {w.tokens(), withDPoP(), middleware.WithCallerAddress(func(*http.Request) netip.Addr { return netip.Addr{} })},
 		"the only method is ClientCredentials": {w.tokens(), withDPoP(), middleware.DangerouslySkipBindingFor(0)},
 	} {
 		_, err := middleware.New(opts...)
@@ -455,6 +459,39 @@ func TestClientCredentials(t *testing.T) {
 			r := get("/r")
 			r.Header.Set("Authorization", credentials)
 			serve(g, r).refused(t, 400)
+		}
+	})
+	t.Run("who guesses secrets locks a client out for their own address only", func(t *testing.T) {
+		proxied := func(r *http.Request) netip.Addr {
+			if !strings.HasPrefix(r.RemoteAddr, "10.0.0.1:") {
+				return netip.Addr{}
+			}
+			addr, _ := netip.ParseAddr(r.Header.Get("X-Real-Ip"))
+			return addr
+		}
+		for name, c := range map[string]struct {
+			from func(r *http.Request, addr string)
+			opts []middleware.Option
+		}{
+			"of the connection": {func(r *http.Request, addr string) { r.RemoteAddr = addr + ":4711" }, nil},
+			"as the proxy says": {func(r *http.Request, addr string) {
+				r.RemoteAddr = "10.0.0.1:4711"
+				r.Header.Set("X-Real-Ip", addr)
+			}, []middleware.Option{middleware.WithCallerAddress(proxied)}},
+		} {
+			w := newWorld(t)
+			g := w.guard(both(append(c.opts, middleware.AllowUnbound(), w.credentials())...)...)
+			call := func(addr, secret string, status int) {
+				r := basic("client", secret)
+				c.from(r, addr)
+				require.Equal(t, status, serve(g, r).Code, "%s: %s from %s", name, secret, addr)
+			}
+			for n := range 5 {
+				call("192.0.2.1", fmt.Sprint("guess", n), 401)
+			}
+			call("192.0.2.1", "secret", 503)
+			call("192.0.2.2", "secret", 200)
+			call("192.0.2.1", "secret", 200) // by now it is known
 		}
 	})
 	t.Run("HideCredentials leaves nothing", func(t *testing.T) {
