@@ -168,6 +168,29 @@ func TestStepUp(t *testing.T) {
 			require.Equal(t, "300", a.challenges(t)[0].params["max_age"], "STEP-3-01")
 		})
 	}
+	t.Run("STEP-6-01 from introspection", func(t *testing.T) {
+		g, err := middleware.New(both(middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
+			oidc.WithHTTPClient(w.issuer.Client()))))...)
+		require.NoError(t, err)
+		g = g.Require(middleware.StepUp(5*time.Minute, "gold", "silver"))
+		says := func(changes ...oidctest.Change) *http.Request {
+			r := w.certRequest("/r")
+			r.Header.Set("Authorization", "Bearer "+w.issuer.OpaqueToken(append(changes, oidctest.BoundToCertificate(w.cert.Certificate))...))
+			return r
+		}
+		acr, recent := oidctest.Claim("acr", "gold"), oidctest.Claim("auth_time", now-60)
+		serve(g, says(acr, recent)).accepted(t)
+		for name, r := range map[string]*http.Request{
+			"neither":       says(),
+			"no acr":        says(recent),
+			"no auth_time":  says(acr),
+			"another level": says(oidctest.Claim("acr", "bronze"), recent),
+			"too long ago":  says(acr, oidctest.Claim("auth_time", now-301)),
+		} {
+			t.Log(name)
+			serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:insufficient_user_authentication")
+		}
+	})
 	t.Run("STEP-3-01 only what is demanded is said", func(t *testing.T) {
 		c := serve(w.guard().Require(middleware.StepUp(time.Minute)), w.certRequest("/r")).refused(t, 401).challenges(t)[1]
 		require.Equal(t, "60", c.params["max_age"])

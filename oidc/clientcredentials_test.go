@@ -200,6 +200,9 @@ func TestClientCredentialsAnswers(t *testing.T) {
 		"200 without a token type":             {sayingRaw(200, jsonType, `{"access_token":"x"}`), nil},
 		"200 with a DPoP token":                {sayingRaw(200, jsonType, `{"access_token":"x","token_type":"DPoP"}`), nil},
 		"200 with two tokens":                  {sayingRaw(200, jsonType, `{"access_token":"x","access_token":"y","token_type":"Bearer"}`), nil},
+		"200 with a body that is JSON null":    {sayingRaw(200, jsonType, `null`), nil},
+		"400 with a body that is JSON null":    {sayingRaw(400, jsonType, `null`), nil},
+		"200 with a token that is null":        {sayingRaw(200, jsonType, `{"access_token":null,"token_type":"Bearer"}`), nil},
 		"200 with HTML":                        {sayingRaw(200, "text/html", `<html>`), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

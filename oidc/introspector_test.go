@@ -135,13 +135,20 @@ func TestIntrospectionAnswer(t *testing.T) {
 		"INTRO-2.2-04 cnf names only the unknown":    {with("cnf", map[string]any{"kid": "1"}), oidc.ErrConfirmation},
 		"INTRO-2.2-05 token_type DPoP without a key": {with("token_type", "DPoP"), oidc.ErrTokenType},
 		"INTRO-2.2-05 the same in lower case":        {with("token_type", "dpop"), oidc.ErrTokenType},
-		"token_type is of a kind not known here":     {with("token_type", "mac"), oidc.ErrNotAccessToken},
-		"token_type is not a string":                 {with("token_type", true), oidc.ErrNotAccessToken},
-		"AT-X-01 a refresh token of Keycloak":        {with("typ", "Refresh"), oidc.ErrNotAccessToken},
-		"AT-X-01 an ID token of Keycloak":            {with("typ", "ID"), oidc.ErrNotAccessToken},
-		"AT-X-01 a refresh token of Hydra":           {with("token_use", "refresh_token"), oidc.ErrNotAccessToken},
-		"AT-X-01 an ID token, by its at_hash":        {with("at_hash", "x"), oidc.ErrNotAccessToken},
-		"scope is a list":                            {with("scope", []string{"a"}), oidc.ErrScope},
+		"INTRO-2.2-05 with a certificate only": {func(a map[string]any) {
+			a["token_type"], a["cnf"] = "DPoP", map[string]any{"x5t#S256": thumbprint43}
+		}, oidc.ErrTokenType},
+		"token_type is of a kind not known here":  {with("token_type", "mac"), oidc.ErrNotAccessToken},
+		"token_type is not a string":              {with("token_type", true), oidc.ErrNotAccessToken},
+		"AT-X-01 a refresh token of Keycloak":     {with("typ", "Refresh"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token of Keycloak":         {with("typ", "ID"), oidc.ErrNotAccessToken},
+		"AT-X-01 a refresh token of Hydra":        {with("token_use", "refresh_token"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its at_hash":     {with("at_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its c_hash":      {with("c_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its s_hash":      {with("s_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token of Cognito or Hydra": {with("token_use", "id"), oidc.ErrNotAccessToken},
+		"AT-X-01 the same, with another name":     {with("token_use", "id_token"), oidc.ErrNotAccessToken},
+		"scope is a list":                         {with("scope", []string{"a"}), oidc.ErrScope},
 	} {
 		t.Run(name, func(t *testing.T) {
 			as := newFakeAS()

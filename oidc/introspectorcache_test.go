@@ -737,6 +737,27 @@ func TestSharedCache(t *testing.T) {
 			require.Len(t, as.asked(), asked+1, "%q", bad)
 		}
 	})
+	t.Run("IJWT-5-02 who wants signed answers takes no plain one from the store", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		signed := newIntrospector(t, as, oidc.WithSharedCache(shared), oidc.WithSignedAnswers(), oidc.WithJWKSURI("https://as.example/jwks"))
+		_, err := signed.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+	})
+	t.Run("INTRO-4-04 the answer of one issuer is none of another, though it names nobody", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer(without("iss")))
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		as.down.Store(true)
+		other, err := oidc.NewIntrospector("https://other.example", fakeAudience, oidc.ClientSecretBasic("api", "s3cret"),
+			oidc.WithHTTPClient(as.client()), oidc.WithSharedCache(shared), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
+		require.NoError(t, err)
+		_, err = other.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+	})
 	t.Run("INTRO-2.2-03 a shared answer is judged like our own", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
