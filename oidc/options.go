@@ -294,7 +294,8 @@ func WithHTTPClient(client *http.Client) Option {
 // WithCooldown sets the least time between two fetches of the issuer's keys for
 // tokens under an unknown key id. The default is 30 seconds; it can be from a
 // second, by which made-up key ids cost the issuer as much, to an hour, for
-// which tokens under a key that was just rotated in may be refused. The wait
+// which tokens under a key that was just rotated in may be refused (with 401, since they cannot be
+// told from made-up ones; see package jwks) if the issuer did not publish it before. The wait
 // after a failure remains 5 seconds at first and 30 at most.
 func WithCooldown(d time.Duration) Option {
 	return option{name: "WithCooldown", users: forVerifier | forIntrospector, set: func(c *config) error {
