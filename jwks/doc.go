@@ -27,8 +27,9 @@
 // back later" to made-up kids would let strangers have clients with bad tokens try
 // for ever. So whoever sends made-up kids can have tokens under a new key refused
 // for one cooldown, though not longer: the first question after it finds the
-// key, whoever causes it. Issuers that publish a key before they sign with it are not
-// affected, since the refresh in the background finds it, and neither are tokens under the keys that are known.
+// key, whoever causes it. Tokens under the keys that are known are not affected, nor
+// those of an issuer that publishes a key for as long as its answers may be
+// cached before it signs with it: the refresh in the background finds that one.
 //
 // An outage of the issuer goes unnoticed as long as the set is younger than
 // [WithMaxStale]. After that, and before the first fetch has succeeded, there
