@@ -234,9 +234,9 @@ func (c *ClientCredentials) TokenFor(ctx context.Context, caller netip.Addr, id,
 
 // find requests a token, unless somebody else is doing so.
 func (c *ClientCredentials) find(ctx context.Context, key [sha256.Size]byte, caller netip.Addr, id, secret string) (g *grant, err error) {
-	good, tr := c.knownGood(key, time.Now()), newTrial(&c.macKey, caller, id)
-	waited := false
+	tr, waited := newTrial(&c.macKey, caller, id), false
 	for {
+		good := c.knownGood(key, time.Now())
 		if !good && !waited {
 			if waited, err = c.standInLine(ctx, tr); err != nil {
 				return nil, err

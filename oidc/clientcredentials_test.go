@@ -654,6 +654,30 @@ func TestGuessedSecrets(t *testing.T) {
 			require.Len(t, as.asked(), asked)
 		})
 	})
+	t.Run("a secret that is not known any more when it has its slot stands in line like the others", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			var all sync.WaitGroup
+			known := func() {
+				for n := range 128 {
+					all.Go(func() { serves(t, c, there, fmt.Sprint("app", n), 200*time.Millisecond) })
+				}
+			}
+			end := time.Now().Add(24 * time.Hour)
+			serves(t, c, here, "app", 200*time.Millisecond)
+			known()
+			time.Sleep(time.Until(end.Add(-2 * time.Second)))
+			for n := range 150 {
+				all.Go(func() { _, _ = c.TokenFor(t.Context(), here, fmt.Sprint("made up", n), "guess") })
+			}
+			time.Sleep(time.Until(end.Add(-100 * time.Millisecond)))
+			known() // has all the slots until app is not known any more
+			synctest.Wait()
+			serves(t, c, here, "app", time.Second)
+			all.Wait()
+		})
+	})
 	t.Run("guesses under way do not keep a known client from its next token", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := slow()

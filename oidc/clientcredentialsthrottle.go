@@ -34,7 +34,7 @@ const (
 	longest    = 5 * time.Second       // wait in line
 	overrun    = 10 * time.Second      // for which there still is a line after the last guess
 	sweepAbove = 4096                  // instants remembered before those that are over are dropped
-	siteBits   = 48                    // of an IPv6 address, which of a site anybody has as many as they like
+	siteBits   = 48                    // of an IPv6 address name a site; within one, addresses cost nothing
 )
 
 // throttle limits how many secrets are tried at the issuer, and by whom, so that
