@@ -1,9 +1,10 @@
 package middleware
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/keybound-go/middleware/oidc"
@@ -25,8 +26,34 @@ const ClientCredentials Method = 1
 //
 // Such a token is bound to nobody: New refuses the combination with a guard
 // that demands a binding, unless [DangerouslySkipBindingFor] says otherwise.
+//
+// Wrong secrets are held against the address that they come from, which is the
+// immediate peer's: behind a proxy, see [WithCallerAddress].
 func WithClientCredentials(c *oidc.ClientCredentials, err error) Option {
 	return part("WithClientCredentials", c == nil, err, func(cfg *config) { cfg.credentials = c })
+}
+
+// WithCallerAddress sets how the address of a caller is found that sends Basic
+// credentials, for a service behind a proxy: to the service, all requests come from
+// there, so that who guesses secrets uses up what other callers need (see
+// [oidc.ClientCredentials]). The default is the address in r.RemoteAddr.
+//
+// f must not return what the caller chooses: not the first element of
+// X-Forwarded-For, but the one that the proxy added, and only if r.RemoteAddr is the proxy. It
+// may be called concurrently, and must not change r. The zero Addr says that the address is not known.
+func WithCallerAddress(f func(r *http.Request) netip.Addr) Option {
+	return once("WithCallerAddress", func(c *config) {
+		if f == nil {
+			c.problem("middleware: WithCallerAddress: nil")
+		}
+		c.callerAddress = f
+	})
+}
+
+// peerAddress is the default of WithCallerAddress.
+func peerAddress(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return peer.Addr()
 }
 
 // ClientCredentialsOnly refuses the tokens that callers bring themselves: Basic
@@ -64,16 +91,21 @@ func splitBasic(credentials string) (id, secret string, err error) {
 
 // exchange is step 2 for Basic credentials. A remembered token that turns out
 // to be withdrawn is exchanged for a new one, once.
-func (g *Guard) exchange(ctx context.Context, credentials string) (raw string, token *oidc.Token, err error) {
+func (g *Guard) exchange(r *http.Request, credentials string) (raw string, token *oidc.Token, err error) {
 	id, secret, err := splitBasic(credentials)
 	if err != nil {
 		return "", nil, err
 	}
+	address := peerAddress
+	if g.callerAddress != nil {
+		address = g.callerAddress
+	}
+	caller := address(r)
 	for range 2 {
-		if raw, err = g.credentials.Token(ctx, id, secret); err != nil {
+		if raw, err = g.credentials.TokenFor(r.Context(), caller, id, secret); err != nil {
 			return "", nil, err
 		}
-		token, err = g.tokens.VerifyToken(ctx, raw)
+		token, err = g.tokens.VerifyToken(r.Context(), raw)
 		if _, ok := asClientError(err); !ok {
 			return raw, token, err
 		}

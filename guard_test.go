@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,8 @@ func TestNewRefusesGuardsThatCouldNotWork(t *testing.T) {
 		"middleware: WithTokens: nil":          {middleware.WithTokens((*oidc.Verifier)(nil), nil), withDPoP()},
 		"WithRealm":                            {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
 		"these tokens are bound to nobody":     {w.tokens(), withDPoP(), w.credentials()},
+		"WithCallerAddress: nil":               {w.tokens(), middleware.AllowUnbound(), w.credentials(), middleware.WithCallerAddress(nil)},
+		"WithCallerAddress needs":              {w.tokens(), withDPoP(), middleware.WithCallerAddress(func(*http.Request) netip.Addr { return netip.Addr{} })},
 		"the only method is ClientCredentials": {w.tokens(), withDPoP(), middleware.DangerouslySkipBindingFor(0)},
 	} {
 		_, err := middleware.New(opts...)
@@ -172,6 +175,29 @@ func TestStepUp(t *testing.T) {
 			require.Equal(t, "300", a.challenges(t)[0].params["max_age"], "STEP-3-01")
 		})
 	}
+	t.Run("STEP-6-01 from introspection", func(t *testing.T) {
+		g, err := middleware.New(both(middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
+			oidc.WithHTTPClient(w.issuer.Client()))))...)
+		require.NoError(t, err)
+		g = g.Require(middleware.StepUp(5*time.Minute, "gold", "silver"))
+		says := func(changes ...oidctest.Change) *http.Request {
+			r := w.certRequest("/r")
+			r.Header.Set("Authorization", "Bearer "+w.issuer.OpaqueToken(append(changes, oidctest.BoundToCertificate(w.cert.Certificate))...))
+			return r
+		}
+		acr, recent := oidctest.Claim("acr", "gold"), oidctest.Claim("auth_time", now-60)
+		serve(g, says(acr, recent)).accepted(t)
+		for name, r := range map[string]*http.Request{
+			"neither":       says(),
+			"no acr":        says(recent),
+			"no auth_time":  says(acr),
+			"another level": says(oidctest.Claim("acr", "bronze"), recent),
+			"too long ago":  says(acr, oidctest.Claim("auth_time", now-301)),
+		} {
+			t.Log(name)
+			serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:insufficient_user_authentication")
+		}
+	})
 	t.Run("STEP-3-01 only what is demanded is said", func(t *testing.T) {
 		c := serve(w.guard().Require(middleware.StepUp(time.Minute)), w.certRequest("/r")).refused(t, 401).challenges(t)[1]
 		require.Equal(t, "60", c.params["max_age"])
@@ -489,6 +515,39 @@ func TestClientCredentials(t *testing.T) {
 			r := get("/r")
 			r.Header.Set("Authorization", credentials)
 			serve(g, r).refused(t, 400)
+		}
+	})
+	t.Run("who guesses secrets locks a client out for their own address only", func(t *testing.T) {
+		proxied := func(r *http.Request) netip.Addr {
+			if !strings.HasPrefix(r.RemoteAddr, "10.0.0.1:") {
+				return netip.Addr{}
+			}
+			addr, _ := netip.ParseAddr(r.Header.Get("X-Real-Ip"))
+			return addr
+		}
+		for name, c := range map[string]struct {
+			from func(r *http.Request, addr string)
+			opts []middleware.Option
+		}{
+			"of the connection": {func(r *http.Request, addr string) { r.RemoteAddr = addr + ":4711" }, nil},
+			"as the proxy says": {func(r *http.Request, addr string) {
+				r.RemoteAddr = "10.0.0.1:4711"
+				r.Header.Set("X-Real-Ip", addr)
+			}, []middleware.Option{middleware.WithCallerAddress(proxied)}},
+		} {
+			w := newWorld(t)
+			g := w.guard(both(append(c.opts, middleware.AllowUnbound(), w.credentials())...)...)
+			call := func(addr, secret string, status int) {
+				r := basic("client", secret)
+				c.from(r, addr)
+				require.Equal(t, status, serve(g, r).Code, "%s: %s from %s", name, secret, addr)
+			}
+			for n := range 5 {
+				call("192.0.2.1", fmt.Sprint("guess", n), 401)
+			}
+			call("192.0.2.1", "secret", 503)
+			call("192.0.2.2", "secret", 200)
+			call("192.0.2.1", "secret", 200) // by now it is known
 		}
 	})
 	t.Run("HideCredentials leaves nothing", func(t *testing.T) {

@@ -65,8 +65,10 @@ func (c *config) validate() {
 	if !c.given["WithDPoP"] && !c.given["WithMTLS"] && !c.allowUnbound {
 		c.problem("middleware: no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound")
 	}
-	if c.credentialsOnly && !c.given["WithClientCredentials"] {
-		c.problem("middleware: ClientCredentialsOnly needs WithClientCredentials")
+	for _, option := range []string{"ClientCredentialsOnly", "WithCallerAddress"} {
+		if c.given[option] && !c.given["WithClientCredentials"] {
+			c.problem("middleware: " + option + " needs WithClientCredentials")
+		}
 	}
 	if c.credentialsOnly && c.given["WithSession"] {
 		c.problem("middleware: ClientCredentialsOnly and WithSession exclude each other: a session begins with a token")
@@ -199,7 +201,7 @@ func (g *Guard) verify(r *http.Request) (d decision) {
 	}
 	v := &verified{credentials: sent}
 	d.verified = v
-	if d.err = g.checkToken(r.Context(), v, outer); d.err != nil {
+	if d.err = g.checkToken(r, v, outer); d.err != nil {
 		return d
 	}
 	if d.err = g.checkPolicy(r, v); d.err != nil {
@@ -333,7 +335,7 @@ func (g *Guard) readCredentials(r *http.Request, outer *verified) (sent credenti
 }
 
 // checkToken is step 2.
-func (g *Guard) checkToken(ctx context.Context, v *verified, outer *verified) error {
+func (g *Guard) checkToken(r *http.Request, v *verified, outer *verified) error {
 	v.by.tokens = g.tokens
 	if outer.provedTokenTo(g.tokens) {
 		v.nested, v.Token = true, outer.Token
@@ -347,9 +349,9 @@ func (g *Guard) checkToken(ctx context.Context, v *verified, outer *verified) er
 	)
 	if v.scheme == schemeBasic {
 		v.bindingSkipped = g.skipBinding
-		v.raw, token, err = g.exchange(ctx, v.raw)
+		v.raw, token, err = g.exchange(r, v.raw)
 	} else {
-		token, err = g.tokens.VerifyToken(ctx, v.raw)
+		token, err = g.tokens.VerifyToken(r.Context(), v.raw)
 	}
 	if !begin.IsZero() {
 		v.tokenTime = time.Since(begin)

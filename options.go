@@ -39,8 +39,9 @@ type config struct {
 	mtls              *mtlspop.Verifier
 
 	credentials     *oidc.ClientCredentials
-	credentialsOnly bool // no token from a caller is accepted
-	skipBinding     bool // of tokens by credentials
+	callerAddress   func(*http.Request) netip.Addr // nil: the peer's
+	credentialsOnly bool                           // no token from a caller is accepted
+	skipBinding     bool                           // of tokens by credentials
 
 	sessions *session.Sessions // nil: none
 

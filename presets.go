@@ -18,7 +18,8 @@ import (
 //
 // and New refuses what it forbids: AllowUnbound, WithClientCredentials,
 // DangerouslySkipBindingFor, WithSession (5.3.4-1); proofs or tokens by other algorithms than PS256,
-// ES256 and EdDSA (Ed25519); a longer window for proofs than 60 s back and 30 s
+// ES256 and EdDSA (Ed25519); tokens that were made for others, or more than 60 s ahead of our
+// clock (5.3.2.1-13); a longer window for proofs than 60 s back and 30 s
 // ahead; no replay cache, or one that fails open. [dpop.FAPI2] and [oidc.FAPI2]
 // make the settings of the parts.
 //
@@ -42,6 +43,9 @@ func FAPI2(maxLifetime time.Duration, terminators ...netip.Prefix) Option {
 // fapi2Algorithms is section 5.4.1 of the profile; Ed25519 is RFC 9864's name of EdDSA.
 var fapi2Algorithms = [...]string{"PS256", "ES256", "EdDSA", "Ed25519"}
 
+// fapi2Skew is how far ahead of our clock a token may be issued.
+const fapi2Skew = time.Minute
+
 func (c *config) checkFAPI2(maxLifetime time.Duration) {
 	for _, forbidden := range []string{"AllowUnbound", "WithClientCredentials", "DangerouslySkipBindingFor", "WithSession"} {
 		if c.given[forbidden] {
@@ -54,6 +58,10 @@ func (c *config) checkFAPI2(maxLifetime time.Duration) {
 	if maxLifetime < 0 {
 		c.problem("middleware: FAPI2: maxLifetime is negative")
 	}
+	if v, ok := c.tokens.(interface{ Skew() time.Duration }); ok && v.Skew() > fapi2Skew {
+		c.problem(fmt.Sprintf("middleware: FAPI2: tokens may be issued up to %v ahead of our clock; oidc.WithSkew, %v at the most", v.Skew(), fapi2Skew))
+	}
+	c.checkAudienceIsChecked("FAPI2")
 	if v, ok := c.tokens.(interface{ Algorithms() []string }); ok {
 		c.checkFAPI2Algorithms("tokens", v.Algorithms())
 	}
@@ -67,6 +75,13 @@ func (c *config) checkFAPI2(maxLifetime time.Duration) {
 	}
 	if !s.ReplayCache || s.FailOpen || s.PlainHTTP {
 		c.problem("middleware: FAPI2: proofs need a replay cache that fails closed, and https origins")
+	}
+}
+
+// checkAudienceIsChecked is for presets by which tokens must have been made for this service.
+func (c *config) checkAudienceIsChecked(preset string) {
+	if v, ok := c.tokens.(interface{ ChecksAudience() bool }); ok && !v.ChecksAudience() {
+		c.problem("middleware: " + preset + ": the TokenVerifier accepts tokens that were made for another audience, or for none")
 	}
 }
 
@@ -104,7 +119,7 @@ func (l *lifetimeRule) check(v *verified) *unmet {
 //	ExposeHeaders()                   clients in browsers read the challenges
 //
 // Give the TokenVerifier resource.Identifier as its audience: a server must not
-// accept tokens that were made for another. Clients that use DPoP expect
+// accept tokens that were made for another, and New refuses an oidc part that does. Clients that use DPoP expect
 // [dpop.MCP].
 //
 // [dpop.MCP]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#MCP
@@ -113,6 +128,7 @@ func MCP(resource ProtectedResource) Option {
 		if len(resource.AuthorizationServers) == 0 {
 			c.problem("middleware: MCP: the resource names no authorization servers")
 		}
+		c.checks = append(c.checks, func(c *config) { c.checkAudienceIsChecked("MCP") })
 		WithProtectedResource(resource).apply(c)
 		AllowUnbound().apply(c)
 		ExposeHeaders().apply(c)

@@ -23,6 +23,23 @@ func (w *world) fapiTokens(opts ...oidc.Option) (*oidc.Verifier, error) {
 	return oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...)
 }
 
+// forAnybody are TokenVerifiers that do not compare aud with their own.
+func (w *world) forAnybody(t *testing.T) map[string]middleware.Option {
+	t.Helper()
+	client, auth := oidc.WithHTTPClient(w.issuer.Client()), oidc.ClientSecretBasic("client", "secret")
+	verifier, err := oidc.New(issuerURL, "", oidc.FAPI2(), oidc.DangerouslyAcceptAnyAudience(), client)
+	require.NoError(t, err)
+	asking, err := oidc.NewIntrospector(issuerURL, "", auth, oidc.DangerouslyAcceptAnyAudience(), client)
+	require.NoError(t, err)
+	return map[string]middleware.Option{
+		"a Verifier":             middleware.WithTokens(verifier, nil),
+		"Issuers":                middleware.WithTokens(oidc.ByIssuer(verifier)),
+		"an Introspector":        middleware.WithTokens(asking, nil),
+		"both":                   middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
+		"the aud may be missing": middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, auth, oidc.DangerouslyAllowMissingAudience(), client)),
+	}
+}
+
 func TestFAPI2(t *testing.T) {
 	w := newWorld(t)
 	tokens, err := w.fapiTokens(oidc.FAPI2())
@@ -95,6 +112,38 @@ func TestFAPI2(t *testing.T) {
 		}
 		_, err := dpop.New(origin, dpop.FAPI2(), dpop.WithSkew(time.Minute))
 		require.ErrorContains(t, err, "given twice", "what the preset sets cannot be set again")
+	})
+	t.Run("AT-4-08 a token may be a minute ahead of our clock, and no more", func(t *testing.T) {
+		with := func(skew time.Duration) map[string]middleware.Option {
+			verifier, err := w.fapiTokens(oidc.FAPI2(), oidc.WithSkew(skew))
+			require.NoError(t, err)
+			asking, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()), oidc.WithSkew(skew))
+			require.NoError(t, err)
+			return map[string]middleware.Option{
+				"a Verifier":      middleware.WithTokens(verifier, nil),
+				"Issuers":         middleware.WithTokens(oidc.ByIssuer(verifier)),
+				"an Introspector": middleware.WithTokens(asking, nil),
+				"both":            middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
+			}
+		}
+		for name, tokens := range with(time.Minute) {
+			_, err := build(time.Minute, tokens, fapiProofs)
+			require.NoError(t, err, name)
+		}
+		for name, tokens := range with(time.Minute + 1) {
+			_, err := build(time.Minute, tokens, fapiProofs)
+			require.ErrorContains(t, err, "ahead of our clock", name)
+		}
+		g, err := build(10*time.Minute, with(time.Minute)["a Verifier"], fapiProofs)
+		require.NoError(t, err)
+		serve(g, w.dpopRequest("/r", oidctest.Claim("iat", time.Now().Add(59*time.Second).Unix()))).accepted(t)
+		serve(g, w.dpopRequest("/r", oidctest.Claim("iat", time.Now().Add(62*time.Second).Unix()))).refused(t, 401)
+	})
+	t.Run("BCP9700-2.3 a part that does not check the audience is refused", func(t *testing.T) {
+		for name, tokens := range w.forAnybody(t) {
+			_, err := build(time.Minute, tokens, fapiProofs)
+			require.ErrorContains(t, err, "FAPI2: the TokenVerifier accepts tokens that were made for another audience, or for none", name)
+		}
 	})
 	t.Run("what the profile forbids is refused", func(t *testing.T) {
 		_, err := build(time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, middleware.AllowUnbound(), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
@@ -204,6 +253,10 @@ func TestMCP(t *testing.T) {
 	require.ErrorContains(t, err, "names no authorization servers")
 	_, err = middleware.New(w.tokens(), middleware.MCP(resource), middleware.AllowUnbound())
 	require.ErrorContains(t, err, "AllowUnbound given twice")
+	for name, tokens := range w.forAnybody(t) {
+		_, err = middleware.New(tokens, middleware.MCP(resource))
+		require.ErrorContains(t, err, "MCP: the TokenVerifier accepts tokens that were made for another audience, or for none", name)
+	}
 	_, err = dpop.New(origin, dpop.MCP(), dpop.WithLifetime(time.Minute))
 	require.ErrorContains(t, err, "given twice")
 }

@@ -22,6 +22,15 @@
 // rotated its keys; then a cooldown holds, so that made-up kids cannot turn the
 // service against its issuer. A bad signature under a known kid fetches nothing.
 //
+// While the cooldown holds, an unknown kid is [ErrNoKey], whether it is made up or
+// was rotated in just now: nobody can tell without asking, and an answer of "come
+// back later" to made-up kids would let strangers have clients with bad tokens try
+// for ever. So whoever sends made-up kids can have tokens under a new key refused
+// for one cooldown, though not longer: the first question after it finds the
+// key, whoever causes it. Tokens under the keys that are known are not affected, nor
+// those of an issuer that publishes a key for as long as its answers may be
+// cached before it signs with it: the refresh in the background finds that one.
+//
 // An outage of the issuer goes unnoticed as long as the set is younger than
 // [WithMaxStale]. After that, and before the first fetch has succeeded, there
 // are no keys: [ErrUnavailable]. An empty, broken or oversized answer counts as

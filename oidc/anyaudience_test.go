@@ -73,7 +73,7 @@ func TestAnyAudienceAcceptsNoOtherTokens(t *testing.T) {
 		tokens := otherTokens(issuer, vendor)
 		delete(tokens, "AT-4-04 another audience")
 		if vendor.profile == oidc.RFC9068 { // for which typ at+jwt is enough
-			for _, name := range []string{"AT-5-01 an access token with at_hash", "AT-5-01 an access token with c_hash", "AT-X-01 a token of typ at+jwt, but with ID claims"} {
+			for _, name := range []string{"AT-5-01 an access token with at_hash", "AT-5-01 an access token with c_hash", "AT-5-01 an access token with s_hash", "AT-X-01 a token of typ at+jwt, but with ID claims"} {
 				delete(tokens, name)
 			}
 		}
@@ -139,6 +139,8 @@ func TestAnyAudienceInAnswers(t *testing.T) {
 		"INTRO-2.2-03 aud is an empty list":       {edits: []func(map[string]any){with("aud", []string{})}, want: oidc.ErrAudience},
 		"INTRO-2.2-03 aud is empty":               {edits: []func(map[string]any){with("aud", "")}, want: oidc.ErrAudience},
 		"INTRO-2.2-03 aud need not be there":      {edits: []func(map[string]any){without("aud")}, opts: []oidc.Option{oidc.DangerouslyAllowMissingAudience()}},
+		"INTRO-2.2-03 an empty list is no option": {edits: []func(map[string]any){with("aud", []string{})}, opts: []oidc.Option{oidc.DangerouslyAllowMissingAudience()}, want: oidc.ErrAudience},
+		"AT-X-01 a refresh token: a scope only":   {edits: []func(map[string]any){bare, without("aud")}, opts: []oidc.Option{oidc.DangerouslyAllowMissingAudience()}, want: oidc.ErrNotAccessToken},
 		"INTRO-2.2-03 iss is another":             {edits: []func(map[string]any){with("iss", elsewhere)}, want: oidc.ErrIssuer},
 		"INTRO-2.2-04 cnf is empty":               {edits: []func(map[string]any){with("cnf", map[string]any{})}, want: oidc.ErrConfirmation},
 		"AT-5-01 only its audience tells":         {edits: []func(map[string]any){bare, without("scope"), with("aud", "app")}, want: oidc.ErrNotAccessToken},

@@ -113,6 +113,28 @@ func TestGenerationsSpareTheQuestion(t *testing.T) {
 	requireKind(t, oidc.ErrNoKey, look())
 }
 
+// withdrawing is a key source whose key is withdrawn as soon as somebody has it.
+type withdrawing struct{ counting }
+
+func (w *withdrawing) Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error) {
+	keys, err := w.counting.Keys(ctx, alg, kid)
+	w.gone.Store(true)
+	w.generation.Add(1)
+	return keys, err
+}
+
+func TestAKeyThatIsWithdrawnDuringTheVerificationIsNoticed(t *testing.T) {
+	issuer := newIssuer(t)
+	keys := &withdrawing{counting{static: static{key: issuer.PublicKey()}}}
+	keys.generation.Store(1)
+	v := newStaticVerifier(t, issuer, keys)
+	raw := issuer.Token()
+	_, err := verifyToken(t, v, raw)
+	require.NoError(t, err)
+	_, err = verifyToken(t, v, raw)
+	requireKind(t, oidc.ErrNoKey, err)
+}
+
 func TestGeneration0IsNoGeneration(t *testing.T) {
 	issuer := newIssuer(t)
 	keys := &counting{static: static{key: issuer.PublicKey()}} // the keys are not there yet

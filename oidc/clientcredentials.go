@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -87,10 +88,27 @@ func (e CredentialsError) Hint() string {
 // client id and the secret: with a wrong secret there is nothing to find, and
 // the memory cannot be searched for guesses.
 //
-// A secret that is refused is remembered for 30 seconds, and a client id whose
-// secrets keep being refused can try only one more every ten seconds, so that
-// nobody guesses secrets at the issuer through this service. A secret that was good within the last
-// day is not slowed down by what others try.
+// # Who guesses
+//
+// A secret that was good within the last day is not slowed down by what others
+// try; it takes nothing away from others either, having questions under way of
+// its own. Of all others, those that are refused are limited, so that nobody guesses
+// secrets at the issuer through this service, and by caller, so that who guesses
+// gets in the way of nobody else. A caller is an address ([ClientCredentials.TokenFor]), or the first
+// 48 bits of one of IPv6.
+//
+//   - A refused secret is remembered for 30 seconds.
+//   - For one client id, a caller can have five secrets refused and one more every ten seconds; all
+//     callers together 20, and one more every second. Beyond that the answer is 503.
+//   - For whatever client ids, a caller can have a hundred secrets refused, and ten more every second;
+//     all callers together a thousand, and a hundred more every second. Beyond that who is over
+//     waits in line for up to five seconds: the issuer gets 20 in a second.
+//
+// So there remains: who has ten addresses, or the one that the client seems to
+// have too, can lock out a client that has not been here within the last day (or
+// since this process started), and needs to know its id. Where all requests come
+// through one proxy, they have one address unless the guard is told
+// better, and all the clients that nobody knows yet wait in line with who guesses.
 //
 // # What it does not check
 //
@@ -110,7 +128,7 @@ type ClientCredentials struct {
 	granted memory[*grant]
 	refused refusals
 	flights *flights[*grant]
-	guesses *throttle
+	guesses *throttle // of secrets that are not known to be good
 }
 
 // grant is what a client id and secret have got. It is immutable.
@@ -180,15 +198,23 @@ func hashRequest(issuer string, form url.Values) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// Token returns an access token for the client id with this secret: the one that
+// Token is [ClientCredentials.TokenFor] for a caller whose address is not known:
+// all of these count as one.
+func (c *ClientCredentials) Token(ctx context.Context, id, secret string) (raw string, err error) {
+	return c.TokenFor(ctx, netip.Addr{}, id, secret)
+}
+
+// TokenFor returns an access token for the client id with this secret: the one that
 // it got before, or a new one from the issuer. Both are as the caller sent
 // them, after the form-decoding that RFC 6749, section 2.3.1 asks of Basic credentials.
+// caller is the address of who sent them, which wrong secrets are held against; the
+// zero Addr is an address like any other.
 //
 // If the credentials are at fault, the error is a [CredentialsError]. If the
 // issuer cannot be asked, does not grant what is configured, or has refused too
 // many secrets lately, it is an error without a code, which may have a method
 // RetryAfter() time.Duration. No error holds a secret or a token.
-func (c *ClientCredentials) Token(ctx context.Context, id, secret string) (raw string, err error) {
+func (c *ClientCredentials) TokenFor(ctx context.Context, caller netip.Addr, id, secret string) (raw string, err error) {
 	switch {
 	case c == nil || c.endpoint == nil:
 		return "", errNoCredentials
@@ -198,12 +224,64 @@ func (c *ClientCredentials) Token(ctx context.Context, id, secret string) (raw s
 	key := c.key(id, secret)
 	g, err, known := c.remembered(key, time.Now())
 	if !known {
-		g, err = c.flights.do(ctx, key, func(ctx context.Context) (*grant, error) { return c.obtain(ctx, key, id, secret) })
+		g, err = c.find(ctx, key, caller, id, secret)
 	}
 	if err != nil {
 		return "", err
 	}
 	return g.token(), nil
+}
+
+// find requests a token, unless somebody else is doing so.
+func (c *ClientCredentials) find(ctx context.Context, key [sha256.Size]byte, caller netip.Addr, id, secret string) (g *grant, err error) {
+	tr, waited := newTrial(&c.macKey, caller, id), false
+	for {
+		good := c.knownGood(key, time.Now())
+		if !good && !waited {
+			if waited, err = c.standInLine(ctx, tr); err != nil {
+				return nil, err
+			}
+		}
+		g, err = c.flights.do(ctx, key, good, func(ctx context.Context) (*grant, error) {
+			return c.obtain(ctx, key, tr, waited, id, secret)
+		})
+		if err != errStandInLine {
+			return g, err
+		}
+	}
+}
+
+// knownGood reports whether the issuer has accepted id and secret lately.
+func (c *ClientCredentials) knownGood(key [sha256.Size]byte, now time.Time) bool {
+	g, ok := c.granted.get(key)
+	return ok && now.Before(g.good)
+}
+
+// errStandInLine is how a flight ends that took off before the line had formed.
+var errStandInLine = errors.New("stand in line")
+
+// standInLine waits until it is the turn of a secret that may be a guess, and
+// reports whether there was a line. Nobody who waits has a slot.
+func (c *ClientCredentials) standInLine(ctx context.Context, tr trial) (waited bool, err error) {
+	wait, comeBack := c.guesses.enter(tr, time.Now())
+	switch {
+	case comeBack > 0:
+		return false, c.tooMany(comeBack)
+	case wait < 0:
+		return false, nil
+	}
+	turn := time.NewTimer(wait)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+		return true, nil
+	case <-ctx.Done():
+		return false, fmt.Errorf("oidc: waiting to ask the issuer: %w", context.Cause(ctx))
+	}
+}
+
+func (c *ClientCredentials) tooMany(comeBack time.Duration) error {
+	return c.endpoint.outage(comeBack, errors.New("too many secrets were refused lately"))
 }
 
 // Forget makes the next [ClientCredentials.Token] with these credentials request
@@ -244,30 +322,32 @@ func (c *ClientCredentials) remembered(key [sha256.Size]byte, now time.Time) (g 
 }
 
 // obtain requests a token. It runs once at a time for each key.
-func (c *ClientCredentials) obtain(ctx context.Context, key [sha256.Size]byte, id, secret string) (*grant, error) {
+func (c *ClientCredentials) obtain(ctx context.Context, key [sha256.Size]byte, tr trial, waited bool, id, secret string) (*grant, error) {
 	asked := time.Now()
 	// The flight before may have landed after the caller had looked.
 	if g, err, known := c.remembered(key, asked); known {
 		return g, err
 	}
-	old, _ := c.granted.get(key)
-	guess := old == nil || !asked.Before(old.good)
-	client := c.guesses.client(&c.macKey, id)
+	guess := !c.knownGood(key, asked)
 	if guess {
-		if wait := c.guesses.take(client, asked); wait > 0 {
-			return nil, c.endpoint.outage(wait, errors.New("too many secrets were refused lately"))
+		switch crowded, comeBack := c.guesses.take(tr, asked); {
+		case comeBack > 0:
+			return nil, c.tooMany(comeBack)
+		case crowded && !waited:
+			c.guesses.giveBack(tr)
+			return nil, errStandInLine
 		}
 	}
 	g, err := c.requestToken(ctx, id, secret, asked)
 	refused := err == error(ErrClientRefused)
 	if guess && !refused {
-		c.guesses.giveBack(client)
+		c.guesses.giveBack(tr)
 	}
 	switch {
 	case refused:
-		c.guesses.refused(asked)
+		c.guesses.refused(tr, time.Now())
 		c.granted.delete(key)
-		c.refused.add(key, 0, asked.Add(refusedFor))
+		c.refused.add(key, 0, asked, refusedFor)
 	case err == nil:
 		c.granted.set(key, g)
 	}

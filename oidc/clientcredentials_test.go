@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -198,6 +200,9 @@ func TestClientCredentialsAnswers(t *testing.T) {
 		"200 without a token type":             {sayingRaw(200, jsonType, `{"access_token":"x"}`), nil},
 		"200 with a DPoP token":                {sayingRaw(200, jsonType, `{"access_token":"x","token_type":"DPoP"}`), nil},
 		"200 with two tokens":                  {sayingRaw(200, jsonType, `{"access_token":"x","access_token":"y","token_type":"Bearer"}`), nil},
+		"200 with a body that is JSON null":    {sayingRaw(200, jsonType, `null`), nil},
+		"400 with a body that is JSON null":    {sayingRaw(400, jsonType, `null`), nil},
+		"200 with a token that is null":        {sayingRaw(200, jsonType, `{"access_token":null,"token_type":"Bearer"}`), nil},
 		"200 with HTML":                        {sayingRaw(200, "text/html", `<html>`), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -390,6 +395,42 @@ func TestGuessedSecrets(t *testing.T) {
 			require.Less(t, len(as.asked()), 60)
 		})
 	})
+	t.Run("also not if its token had to be forgotten", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			c.Forget("app", "right", token(t, c, "app", "right"))
+			for n := range 5 {
+				refused(t, c, "app", fmt.Sprint("guess", n))
+			}
+			throttled(t, c, "app", "guess5")
+			require.Equal(t, "token-2", token(t, c, "app", "right"))
+		})
+	})
+	t.Run("a secret is known for a day after it was last good", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			guess := func() {
+				t.Helper()
+				for n := range 5 {
+					refused(t, c, "app", fmt.Sprint("guess", n))
+				}
+				throttled(t, c, "app", "guess5")
+			}
+			token(t, c, "app", "right")
+			for range 2 {
+				time.Sleep(24*time.Hour - time.Second)
+				guess()
+				token(t, c, "app", "right")
+			}
+			time.Sleep(24 * time.Hour)
+			guess()
+			throttled(t, c, "app", "right")
+		})
+	})
 	t.Run("a secret that the issuer has withdrawn is a guess like any other", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
@@ -448,23 +489,209 @@ func TestGuessedSecrets(t *testing.T) {
 			require.Equal(t, []int{1000, 0, 0}, []int{granted, refused, ids})
 		})
 	})
-	t.Run("ids that are made up are bounded too, at the issuer and in memory", func(t *testing.T) {
+	// guessing calls guess every so often, until the returned function is called.
+	guessing := func(every time.Duration, guess func(n int)) (stop func()) {
+		done := make(chan struct{})
+		var all sync.WaitGroup
+		all.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-done:
+					return
+				case <-time.After(every):
+					all.Go(func() { guess(n) })
+				}
+			}
+		})
+		return sync.OnceFunc(func() { close(done); all.Wait() })
+	}
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	slow := func() *fakeAS {
+		as := newFakeAS()
+		grant := granting(300)
+		as.token = func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(200 * time.Millisecond)
+			grant(w, r)
+		}
+		return as
+	}
+	// serves requires that a client that nobody knows yet gets its token, and within what time.
+	serves := func(t *testing.T, c *oidc.ClientCredentials, from netip.Addr, id string, most time.Duration) {
+		t.Helper()
+		start := time.Now()
+		_, err := c.TokenFor(t.Context(), from, id, "right")
+		assert.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(start), most)
+	}
+	t.Run("ids that are made up are bounded too, at the issuer and in memory, and get in the way of no caller elsewhere", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			stop := guessing(2*time.Millisecond, func(n int) { _, _ = c.TokenFor(t.Context(), here, fmt.Sprint("made up", n), "guess") })
+			defer stop()
+			for n := range 120 {
+				time.Sleep(800 * time.Millisecond)
+				serves(t, c, there, fmt.Sprint("app", n), 200*time.Millisecond)
+			}
+			asked := len(as.asked())
+			require.Less(t, asked, 120+100+128+122*20, "a caller's bucket, what is under way meanwhile, and the line")
+			require.Greater(t, asked, 120+100+115*20)
+			stop()
+			granted, refused, buckets := oidc.RememberedCredentials(c)
+			require.Equal(t, 120, granted)
+			require.Less(t, refused, 120*20+300)
+			require.LessOrEqual(t, buckets, 4096)
+		})
+	})
+	t.Run("a few guesses from where everybody comes from make the others wait, and not come back", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			stop := guessing(time.Second/18, func(n int) { _, _ = c.Token(t.Context(), fmt.Sprint("made up", n), "guess") })
+			defer stop()
+			time.Sleep(time.Minute)
+			for n := range 120 {
+				time.Sleep(time.Second)
+				serves(t, c, netip.Addr{}, fmt.Sprint("app", n), time.Second)
+			}
+			stop()
+			time.Sleep(11 * time.Second)
+			var later sync.WaitGroup
+			for n := range 50 { // the line ends soon after the guesses
+				later.Go(func() { serves(t, c, netip.Addr{}, fmt.Sprint("later", n), 200*time.Millisecond) })
+			}
+			later.Wait()
+		})
+	})
+	t.Run("who knows an id does not lock it out from elsewhere, and guesses no more for it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			stop := guessing(50*time.Millisecond, func(n int) { _, _ = c.TokenFor(t.Context(), here, "app", fmt.Sprint("guess", n)) })
+			defer stop()
+			time.Sleep(10 * time.Minute)
+			serves(t, c, there, "app", 200*time.Millisecond)
+			require.InDelta(t, 1+5+60, len(as.asked()), 2)
+			stop()
+		})
+	})
+	t.Run("many callers together guess one secret a second for an id", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := newFakeAS()
 			as.token = granting(300)
 			c := newCredentials(t, as)
-			token(t, c, "app", "right")
-			for n := range 100_000 { // eight minutes
-				_, err := c.Token(t.Context(), fmt.Sprint("made up", n), "guess")
-				require.Error(t, err)
-				time.Sleep(5 * time.Millisecond)
+			stop := guessing(10*time.Millisecond, func(n int) {
+				from := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
+				_, _ = c.TokenFor(t.Context(), from, "app", fmt.Sprint("guess", n))
+			})
+			defer stop()
+			time.Sleep(10 * time.Minute)
+			stop()
+			require.InDelta(t, 20+600, len(as.asked()), 2)
+		})
+	})
+	t.Run("many callers together are bounded at the issuer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			stop := guessing(time.Millisecond, func(n int) {
+				from := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
+				_, _ = c.TokenFor(t.Context(), from, fmt.Sprint("made up", n), "guess")
+			})
+			defer stop()
+			time.Sleep(30 * time.Second)
+			stop()
+			require.Less(t, len(as.asked()), 1000+128+35*(100+20))
+			_, _, buckets := oidc.RememberedCredentials(c)
+			require.LessOrEqual(t, buckets, 2*4096)
+		})
+	})
+	t.Run("the addresses of a site are one caller", func(t *testing.T) {
+		for _, same := range [][2]string{
+			{"2001:db8:7::1", "2001:db8:7:ffff::9"}, {"192.0.2.1", "::ffff:192.0.2.1"}, {"fe80::1%eth0", "fe80::2%eth1"},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				as := newFakeAS()
+				as.token = granting(300)
+				c := newCredentials(t, as)
+				for n := range 5 {
+					_, err := c.TokenFor(t.Context(), netip.MustParseAddr(same[0]), "app", fmt.Sprint("guess", n))
+					require.Equal(t, oidc.ErrClientRefused, err)
+				}
+				_, err := c.TokenFor(t.Context(), netip.MustParseAddr(same[1]), "app", "right")
+				requireOutage(t, err)
+				serves(t, c, netip.MustParseAddr("2001:db8:8::1"), "app", 0)
+			})
+		}
+	})
+	t.Run("a thousand guesses at once are no way around the line", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			var guesses sync.WaitGroup
+			for n := range 1000 {
+				guesses.Go(func() { _, _ = c.TokenFor(t.Context(), here, fmt.Sprint("made up", n), "guess") })
 			}
-			require.Less(t, len(as.asked()), 5200)
-			granted, refused, ids := oidc.RememberedCredentials(c)
-			require.Equal(t, 1, granted)
-			require.Less(t, refused, 5200)
-			require.LessOrEqual(t, ids, 2*1024)
-			require.NotEmpty(t, token(t, c, "app", "right"))
+			guesses.Wait()
+			require.Less(t, len(as.asked()), 100+128+6*20)
+		})
+	})
+	t.Run("who waits in line gives up with its context", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.token = granting(300)
+			c := newCredentials(t, as)
+			for n := range 120 {
+				_, _ = c.TokenFor(t.Context(), here, fmt.Sprint("made up", n), "guess")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			asked := len(as.asked())
+			_, err := c.TokenFor(ctx, here, "app", "right")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireOutage(t, err)
+			require.Len(t, as.asked(), asked)
+		})
+	})
+	t.Run("a secret that is not known any more when it has its slot stands in line like the others", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			var all sync.WaitGroup
+			known := func() {
+				for n := range 128 {
+					all.Go(func() { serves(t, c, there, fmt.Sprint("app", n), 200*time.Millisecond) })
+				}
+			}
+			end := time.Now().Add(24 * time.Hour)
+			serves(t, c, here, "app", 200*time.Millisecond)
+			known()
+			time.Sleep(time.Until(end.Add(-2 * time.Second)))
+			for n := range 150 {
+				all.Go(func() { _, _ = c.TokenFor(t.Context(), here, fmt.Sprint("made up", n), "guess") })
+			}
+			time.Sleep(time.Until(end.Add(-100 * time.Millisecond)))
+			known() // has all the slots until app is not known any more
+			synctest.Wait()
+			serves(t, c, here, "app", time.Second)
+			all.Wait()
+		})
+	})
+	t.Run("guesses under way do not keep a known client from its next token", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := slow()
+			c := newCredentials(t, as)
+			serves(t, c, there, "app", 200*time.Millisecond)
+			time.Sleep(5 * time.Minute)
+			var guesses sync.WaitGroup
+			for n := range 1000 {
+				from := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
+				guesses.Go(func() { _, _ = c.TokenFor(t.Context(), from, fmt.Sprint("made up", n), "guess") })
+			}
+			synctest.Wait()
+			serves(t, c, there, "app", 200*time.Millisecond)
+			guesses.Wait()
 		})
 	})
 }

@@ -4,10 +4,10 @@ package oidc
 func Remembered(i *Introspector) (active, refused int) { return i.active.size(), i.refused.size() }
 
 // RememberedCredentials returns how many of everything c holds.
-func RememberedCredentials(c *ClientCredentials) (granted, refused, ids int) {
+func RememberedCredentials(c *ClientCredentials) (granted, refused, buckets int) {
 	c.guesses.mu.Lock()
 	defer c.guesses.mu.Unlock()
-	return c.granted.size(), c.refused.size(), len(c.guesses.ids)
+	return c.granted.size(), c.refused.size(), len(c.guesses.empty)
 }
 
 func (r refusals) size() (n int) {

@@ -172,6 +172,8 @@ func WithStaleAnswers(d time.Duration) Option {
 
 // WithSharedCache lets the replicas of a service share the answers of the
 // introspection endpoint. The [Introspector]'s own memory stays in front of it.
+// A token that this replica was told not to be good is not accepted by an answer that
+// another one got before.
 func WithSharedCache(cache TokenCache) Option {
 	return clientOption{name: "WithSharedCache", for_: forIntrospector, set: func(c *clientConfig) error {
 		if cache == nil {
@@ -195,7 +197,11 @@ func WithSignedAnswers() Option {
 // DangerouslyAllowMissingAudience accepts tokens for which the issuer names no
 // aud, as many introspection endpoints do. Such a token may have been made for
 // another service, which can then use it here. An aud that is there is checked,
-// unless [DangerouslyAcceptAnyAudience] says otherwise.
+// unless [DangerouslyAcceptAnyAudience] says otherwise; one that names nobody is refused.
+//
+// Endpoints call refresh tokens active too, and may name no aud for them. So an
+// answer without aud must show that it is about an access token: by token_type,
+// or by the claim typ or token_use.
 func DangerouslyAllowMissingAudience() Option {
 	return clientOption{name: "DangerouslyAllowMissingAudience", for_: forIntrospector, set: func(c *clientConfig) error {
 		c.missingAudience = true

@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -353,5 +354,36 @@ func TestRotation(t *testing.T) {
 			requireKind(t, oidc.ErrNoKey, err)
 		}
 		require.LessOrEqual(t, issuer.Fetches(oidctest.KeySet)-fetches, 2)
+	})
+	t.Run("JWKS-05 somebody holds the cooldown between two rotations", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			issuer := newIssuer(t)
+			v := newVerifier(t, issuer)
+			defer v.Close()
+			check := func(raw string, want error) {
+				t.Helper()
+				_, err := verifyToken(t, v, raw)
+				requireKind(t, want, err)
+			}
+			madeUp := func() { check(issuer.Token(oidctest.Header("kid", rand.Text())), oidc.ErrNoKey) }
+			check(issuer.Token(), nil)
+			issuer.Rotate()
+			check(issuer.Token(), nil) // something new, so no cooldown
+			once := issuer.Token(oidctest.ExpiresIn(time.Hour))
+			madeUp()
+			issuer.Rotate()
+			twice := issuer.Token(oidctest.ExpiresIn(time.Hour))
+			fetches := issuer.Fetches(oidctest.KeySet)
+			for range 30 {
+				madeUp()
+				check(once, nil)
+				check(twice, oidc.ErrNoKey)
+				time.Sleep(time.Second)
+			}
+			require.Equal(t, fetches, issuer.Fetches(oidctest.KeySet))
+			madeUp() // whoever is first when the cooldown ends, the new key is found
+			check(twice, nil)
+			require.Equal(t, fetches+1, issuer.Fetches(oidctest.KeySet))
+		})
 	})
 }

@@ -63,10 +63,9 @@ type Introspector struct {
 	active   memory[*answer]
 	refused  refusals
 	flights  *flights[*answer]
-	failed   atomic.Int64 // when the issuer could last not be asked, in Unix nanoseconds
 }
 
-// answer is what the issuer says of an active token. It is immutable.
+// answer is what the issuer says of an active token. All but failed is immutable.
 type answer struct {
 	token Token
 	begin time.Time // nbf
@@ -74,6 +73,9 @@ type answer struct {
 	asked time.Time
 	fresh time.Time // until when it is believed
 	stale time.Time // until when it is believed if the issuer cannot be asked
+	// When the issuer could last not be asked about this very token, in Unix nanoseconds. What it makes
+	// of the tokens of others is no outage: anybody can send one that it answers with an error.
+	failed atomic.Int64
 }
 
 var errNoIntrospector = errors.New("oidc: this Introspector was not made by NewIntrospector")
@@ -217,12 +219,12 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 		return a, err
 	}
 	old, _ := i.active.get(key)
-	if old.goodWithoutIssuer(now) && now.UnixNano()-i.failed.Load() < int64(restAfterFailure) {
+	if old.goodWithoutIssuer(now) && now.UnixNano()-old.failed.Load() < int64(restAfterFailure) {
 		return old, nil
 	}
-	a, err := i.flights.do(ctx, key, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
-	if _, refused := err.(TokenError); err != nil && !refused && old.goodWithoutIssuer(time.Now()) {
-		return old, nil
+	a, err := i.flights.do(ctx, key, old != nil, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
+	if _, refused := err.(TokenError); err != nil && !refused && ctx.Err() == nil && old.goodWithoutIssuer(time.Now()) {
+		return old, nil // Not to who went away: a client that does so before the issuer has answered would choose not to be checked.
 	}
 	return a, err
 }
@@ -257,11 +259,11 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 		i.keep(ctx, key, a)
 	case refused:
 		i.active.delete(key)
-		if i.refusalLifetime > 0 {
-			i.refused.add(key, reason, asked.Add(i.refusalLifetime))
-		}
+		i.refused.add(key, reason, asked, i.refusalLifetime)
 	default:
-		i.failed.Store(time.Now().UnixNano())
+		if old, ok := i.active.get(key); ok {
+			old.failed.Store(time.Now().UnixNano())
+		}
 	}
 	return a, err
 }

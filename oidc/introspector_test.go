@@ -115,6 +115,9 @@ func TestIntrospectionAnswer(t *testing.T) {
 		"INTRO-2.2-03 exp is past":                   {with("exp", now.Add(-time.Hour).Unix()), oidc.ErrExpired},
 		"INTRO-2.2-03 exp is 0":                      {with("exp", 0), oidc.ErrExpired},
 		"INTRO-2.2-03 exp is negative":               {with("exp", -1), oidc.ErrExpired},
+		"INTRO-2.2-03 exp is the zero Time":          {with("exp", rawJSON("-62135596800")), oidc.ErrClaims},
+		"INTRO-2.2-03 exp is the same, written so":   {with("exp", rawJSON("-6.21355968e10")), oidc.ErrClaims},
+		"INTRO-2.2-03 exp is a second later":         {with("exp", rawJSON("-62135596799")), oidc.ErrExpired},
 		"INTRO-2.2-03 exp is a string":               {with("exp", "4102444800"), oidc.ErrClaims},
 		"INTRO-2.2-03 exp is not a date":             {with("exp", 1e300), oidc.ErrClaims},
 		"INTRO-2.2-03 exp is a list":                 {with("exp", []int{1}), oidc.ErrClaims},
@@ -132,13 +135,20 @@ func TestIntrospectionAnswer(t *testing.T) {
 		"INTRO-2.2-04 cnf names only the unknown":    {with("cnf", map[string]any{"kid": "1"}), oidc.ErrConfirmation},
 		"INTRO-2.2-05 token_type DPoP without a key": {with("token_type", "DPoP"), oidc.ErrTokenType},
 		"INTRO-2.2-05 the same in lower case":        {with("token_type", "dpop"), oidc.ErrTokenType},
-		"token_type is of a kind not known here":     {with("token_type", "mac"), oidc.ErrNotAccessToken},
-		"token_type is not a string":                 {with("token_type", true), oidc.ErrNotAccessToken},
-		"AT-X-01 a refresh token of Keycloak":        {with("typ", "Refresh"), oidc.ErrNotAccessToken},
-		"AT-X-01 an ID token of Keycloak":            {with("typ", "ID"), oidc.ErrNotAccessToken},
-		"AT-X-01 a refresh token of Hydra":           {with("token_use", "refresh_token"), oidc.ErrNotAccessToken},
-		"AT-X-01 an ID token, by its at_hash":        {with("at_hash", "x"), oidc.ErrNotAccessToken},
-		"scope is a list":                            {with("scope", []string{"a"}), oidc.ErrScope},
+		"INTRO-2.2-05 with a certificate only": {func(a map[string]any) {
+			a["token_type"], a["cnf"] = "DPoP", map[string]any{"x5t#S256": thumbprint43}
+		}, oidc.ErrTokenType},
+		"token_type is of a kind not known here":  {with("token_type", "mac"), oidc.ErrNotAccessToken},
+		"token_type is not a string":              {with("token_type", true), oidc.ErrNotAccessToken},
+		"AT-X-01 a refresh token of Keycloak":     {with("typ", "Refresh"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token of Keycloak":         {with("typ", "ID"), oidc.ErrNotAccessToken},
+		"AT-X-01 a refresh token of Hydra":        {with("token_use", "refresh_token"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its at_hash":     {with("at_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its c_hash":      {with("c_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token, by its s_hash":      {with("s_hash", "x"), oidc.ErrNotAccessToken},
+		"AT-X-01 an ID token of Cognito or Hydra": {with("token_use", "id"), oidc.ErrNotAccessToken},
+		"AT-X-01 the same, with another name":     {with("token_use", "id_token"), oidc.ErrNotAccessToken},
+		"scope is a list":                         {with("scope", []string{"a"}), oidc.ErrScope},
 	} {
 		t.Run(name, func(t *testing.T) {
 			as := newFakeAS()
@@ -198,6 +208,32 @@ func TestIntrospectionAnswer(t *testing.T) {
 		as.introspect = saying(goodAnswer(with("aud", "https://other.example")))
 		_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
 		require.Equal(t, oidc.ErrAudience, err)
+	})
+	t.Run("INTRO-2.2-03 also one that names nobody", func(t *testing.T) {
+		for _, aud := range []any{[]string{}, "", []string{""}} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(with("aud", aud)))
+			_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
+			require.Equal(t, oidc.ErrAudience, err, "%q", aud)
+		}
+	})
+	t.Run("AT-X-01 without aud an answer must name an access token, which that of oidc-provider to a refresh token does not", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			edits []func(map[string]any)
+			want  error
+		}{
+			"a scope only":      {nil, oidc.ErrNotAccessToken},
+			"token_type null":   {[]func(map[string]any){with("token_type", nil)}, oidc.ErrNotAccessToken},
+			"token_type":        {[]func(map[string]any){with("token_type", "Bearer")}, nil},
+			"Keycloak's typ":    {[]func(map[string]any){with("typ", "Bearer")}, nil},
+			"Hydra's token_use": {[]func(map[string]any){with("token_use", "access_token")}, nil},
+			"our aud":           {[]func(map[string]any){with("aud", fakeAudience)}, nil},
+		} {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer(append([]func(map[string]any){without("token_type"), without("aud")}, c.edits...)...))
+			_, err := newIntrospector(t, as, oidc.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
+			require.Equal(t, c.want, err, name)
+		}
 	})
 	t.Run("AT-X-01 by the Keycloak profile only what calls itself an access token is one", func(t *testing.T) {
 		as := newFakeAS()

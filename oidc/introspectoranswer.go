@@ -104,8 +104,8 @@ func (i *Introspector) checkKind(t *Token, c *claims, tokenType json.RawMessage)
 			return err
 		}
 	}
-	if tokenType == nil || string(tokenType) == "null" {
-		if i.anyAudience && !showsAccess(c) {
+	if !stated(tokenType) {
+		if !i.audienceTells(t) && !namesAccess(c) && (c.Audience == nil || !scopeTells(c)) {
 			return ErrNotAccessToken
 		}
 		return nil
@@ -123,15 +123,24 @@ func (i *Introspector) checkKind(t *Token, c *claims, tokenType json.RawMessage)
 	}
 }
 
-// showsAccess reports whether an answer without token_type shows otherwise that it
-// is about an access token: by a scope, which no ID token has, or as Keycloak and
-// Hydra name the kinds.
-//
-// Precondition: checkKind has refused the names of other kinds.
-func showsAccess(c *claims) bool {
-	typ := optionalString(c.Typ)
-	return stated(c.Scope) && !stated(c.Nonce) || typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != ""
+// audienceTells reports whether aud is going to be compared with ours, which no ID
+// token and no refresh token has.
+func (i *Introspector) audienceTells(t *Token) bool {
+	return !i.anyAudience && !(i.missingAudience && i.profile.audience(t) == nil)
 }
+
+// namesAccess reports whether an answer without token_type is about an access token
+// as Keycloak and Hydra name the kinds.
+//
+// Precondition, also of scopeTells: checkKind has refused the names of other kinds.
+func namesAccess(c *claims) bool {
+	typ := optionalString(c.Typ)
+	return typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != ""
+}
+
+// scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
+// do: oidc-provider answers to one with a scope, and neither token_type nor aud.
+func scopeTells(c *claims) bool { return stated(c.Scope) && !stated(c.Nonce) }
 
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
 // section 2.2): iss because the endpoint is the issuer's, aud by option.
@@ -144,7 +153,7 @@ func (i *Introspector) checkClaims(t *Token) error {
 	}
 	audiences := i.profile.audience(t)
 	switch {
-	case len(audiences) == 0 && i.missingAudience:
+	case audiences == nil && i.missingAudience: // An aud that names nobody is there.
 	case i.anyAudience && namesAny(audiences):
 	case !i.anyAudience && intersects(audiences, i.audiences):
 	default:
@@ -157,7 +166,7 @@ func (i *Introspector) checkClaims(t *Token) error {
 func (i *Introspector) keep(ctx context.Context, key [sha256.Size]byte, a *answer) {
 	now := time.Now()
 	if !now.Before(a.stale) {
-		i.active.delete(key)
+		i.active.set(key, new(answer)) // Never believed, it says that the token is known.
 		return
 	}
 	i.active.set(key, a)
@@ -198,6 +207,10 @@ func (i *Introspector) fromShared(ctx context.Context, key [sha256.Size]byte, no
 		return nil
 	}
 	asked := time.Unix(0, int64(binary.BigEndian.Uint64(value[1+len(key):])))
+	// An answer from before the token was refused here. The clocks of replicas may differ as that of the issuer may.
+	if refused := i.refused.lastAsked(key); !refused.IsZero() && !asked.After(refused.Add(i.skew)) {
+		return nil
+	}
 	// A time from a clock that runs ahead of ours would make the answer live longer.
 	a, err := i.judge(bytes.Clone(value[answerHeader:]), earlier(asked, now))
 	if err != nil || !now.Before(a.fresh) {

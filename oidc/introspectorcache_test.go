@@ -250,6 +250,67 @@ func TestIntrospectionFlights(t *testing.T) {
 			}
 			wg.Wait()
 			require.Len(t, as.asked(), 129)
+
+			// None of those who queued has kept a slot.
+			start := time.Now()
+			for n := range 128 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("later", n)) })
+			}
+			wg.Wait()
+			require.Equal(t, time.Second, time.Since(start))
+		})
+	})
+	t.Run("INTRO-4-03 a flood of made-up tokens does not keep known ones from being asked about again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(500 * time.Millisecond)
+				if strings.HasPrefix(r.PostFormValue("token"), "good") {
+					writeJSON(w, 200, goodAnswer())
+					return
+				}
+				writeJSON(w, 200, map[string]any{"active": false})
+			}
+			for _, lifetime := range []time.Duration{time.Minute, 0} {
+				i := newIntrospector(t, as, oidc.WithAnswerLifetime(lifetime))
+				accept(t, i, "good")
+				time.Sleep(lifetime)
+				var flood sync.WaitGroup
+				for n := range 128 * 4 {
+					flood.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("made-up", n)) })
+				}
+				synctest.Wait()
+				start := time.Now()
+				accept(t, i, "good")
+				require.Equal(t, 500*time.Millisecond, time.Since(start))
+				flood.Wait()
+			}
+		})
+	})
+	t.Run("INTRO-4-03 questions about known tokens are bounded, too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as)
+			for n := range 200 {
+				accept(t, i, fmt.Sprint("t", n))
+			}
+			var now, most atomic.Int64
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				n := now.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				now.Add(-1)
+				writeJSON(w, 200, goodAnswer())
+			}
+			time.Sleep(time.Minute)
+			var wg sync.WaitGroup
+			for n := range 200 {
+				wg.Go(func() { accept(t, i, fmt.Sprint("t", n)) })
+			}
+			wg.Wait()
+			require.EqualValues(t, 128, most.Load())
 		})
 	})
 	t.Run("INTRO-4-03 who queues gives up with its context, or when a flight would", func(t *testing.T) {
@@ -325,6 +386,50 @@ func TestStaleAnswers(t *testing.T) {
 		time.Sleep(time.Nanosecond) // exp
 		_, err = long.VerifyToken(t.Context(), "opaque")
 		requireOutage(t, err)
+	})
+	t.Run("INTRO-4-01 what the issuer makes of other tokens keeps no revoked one alive", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			var revoked atomic.Bool
+			as.introspect = func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.PostFormValue("token") != "stolen":
+					writeJSON(w, 400, map[string]any{"error": "unsupported_token_type"})
+				case revoked.Load():
+					writeJSON(w, 200, map[string]any{"active": false})
+				default:
+					writeJSON(w, 200, goodAnswer())
+				}
+			}
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "stolen")
+			revoked.Store(true)
+			time.Sleep(time.Minute)
+			_, err := i.VerifyToken(t.Context(), "made-up")
+			requireOutage(t, err)
+			_, err = i.VerifyToken(t.Context(), "stolen")
+			require.Equal(t, oidc.ErrInactive, err)
+		})
+	})
+	t.Run("INTRO-4-01 nor does a client that goes away before the issuer has answered", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			as := newFakeAS()
+			as.introspect = saying(goodAnswer())
+			i := newIntrospector(t, as, oidc.WithStaleAnswers(time.Hour))
+			accept(t, i, "revoked")
+			as.introspect = func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(time.Second)
+				writeJSON(w, 200, map[string]any{"active": false})
+			}
+			time.Sleep(time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_, err := i.VerifyToken(ctx, "revoked")
+			requireOutage(t, err)
+			time.Sleep(time.Second)
+			_, err = i.VerifyToken(t.Context(), "revoked")
+			require.Equal(t, oidc.ErrInactive, err)
+		})
 	})
 	t.Run("a known token does not wait for the time-out of each attempt", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -554,6 +659,46 @@ func TestSharedCache(t *testing.T) {
 		require.Equal(t, oidc.ErrInactive, err)
 		require.Empty(t, shared.values)
 	})
+	t.Run("INTRO-4-01 a token that was refused here is not accepted by an answer from before", func(t *testing.T) {
+		for name, opts := range map[string][]oidc.Option{
+			"the refusal is remembered for ten seconds": nil,
+			"refusals are not remembered":               {oidc.WithRefusalLifetime(0)},
+			"the refusal was displaced by others":       {oidc.WithCacheSize(8)},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				as := newFakeAS()
+				as.introspect = saying(goodAnswer())
+				shared := new(sharedMap)
+				opts := append(opts, oidc.WithSharedCache(shared), oidc.WithAnswerLifetime(time.Hour))
+				one, two := newIntrospector(t, as, opts...), newIntrospector(t, as, opts...)
+				accept(t, one, "revoked")
+				time.Sleep(time.Minute)
+				as.introspect = saying(map[string]any{"active": false})
+				shared.err = errDown{} // or else two would not ask
+				for n := range 9 {
+					for _, token := range []string{"revoked", fmt.Sprint("made-up", n)} {
+						_, err := two.VerifyToken(t.Context(), token)
+						require.Equal(t, oidc.ErrInactive, err)
+					}
+				}
+				shared.err = nil
+				for range 58 {
+					_, err := two.VerifyToken(t.Context(), "revoked")
+					require.Equal(t, oidc.ErrInactive, err, name)
+					time.Sleep(time.Minute)
+				}
+
+				// One that became good again is asked about by somebody, and shared.
+				as.introspect = saying(goodAnswer(without("exp")))
+				shared.values = nil
+				three := newIntrospector(t, as, opts...)
+				accept(t, three, "revoked")
+				asked := len(as.asked())
+				accept(t, two, "revoked")
+				require.Len(t, as.asked(), asked, name)
+			})
+		}
+	})
 	t.Run("a store that is down slows nothing but itself", func(t *testing.T) {
 		as := newFakeAS()
 		as.introspect = saying(goodAnswer())
@@ -593,6 +738,27 @@ func TestSharedCache(t *testing.T) {
 			accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
 			require.Len(t, as.asked(), asked+1, "%q", bad)
 		}
+	})
+	t.Run("IJWT-5-02 who wants signed answers takes no plain one from the store", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer())
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		signed := newIntrospector(t, as, oidc.WithSharedCache(shared), oidc.WithSignedAnswers(), oidc.WithJWKSURI("https://as.example/jwks"))
+		_, err := signed.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
+	})
+	t.Run("INTRO-4-04 the answer of one issuer is none of another, though it names nobody", func(t *testing.T) {
+		as := newFakeAS()
+		as.introspect = saying(goodAnswer(without("iss")))
+		shared := new(sharedMap)
+		accept(t, newIntrospector(t, as, oidc.WithSharedCache(shared)), "opaque")
+		as.down.Store(true)
+		other, err := oidc.NewIntrospector("https://other.example", fakeAudience, oidc.ClientSecretBasic("api", "s3cret"),
+			oidc.WithHTTPClient(as.client()), oidc.WithSharedCache(shared), oidc.WithIntrospectionEndpoint("https://as.example/introspect"))
+		require.NoError(t, err)
+		_, err = other.VerifyToken(t.Context(), "opaque")
+		requireOutage(t, err)
 	})
 	t.Run("INTRO-2.2-03 a shared answer is judged like our own", func(t *testing.T) {
 		as := newFakeAS()

@@ -294,7 +294,8 @@ func WithHTTPClient(client *http.Client) Option {
 // WithCooldown sets the least time between two fetches of the issuer's keys for
 // tokens under an unknown key id. The default is 30 seconds; it can be from a
 // second, by which made-up key ids cost the issuer as much, to an hour, for
-// which tokens under a key that was just rotated in may be refused. The wait
+// which tokens under a key that was just rotated in may be refused (with 401, since they cannot be
+// told from made-up ones; see package jwks) if the issuer did not publish it before. The wait
 // after a failure remains 5 seconds at first and 30 at most.
 func WithCooldown(d time.Duration) Option {
 	return option{name: "WithCooldown", users: forVerifier | forIntrospector, set: func(c *config) error {
@@ -326,7 +327,7 @@ func DangerouslyAllowLoopbackHTTP() Option {
 //   - [New] refuses the option with the profile [Auth0], by which nothing but aud tells the two
 //     apart. By [EntraID], a token without scp is refused if its client is in its aud.
 //   - [NewIntrospector] accepts answers that show by token_type or scope, or by the claim typ or
-//     token_use, that they are about an access token.
+//     token_use, that they are about an access token. Without aud, scope is not enough.
 //
 // With [WithSignedAnswers], the answers themselves are still for this service's
 // client id alone (RFC 9701, section 5).

@@ -1,6 +1,9 @@
 package oidc
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // FAPI2 sets what the FAPI 2.0 Security Profile demands of JWT access tokens. It
 // makes this setting, which can then not be made again:
@@ -26,6 +29,43 @@ func (s *Issuers) Algorithms() []string {
 // Algorithms returns the algorithms that the tokens themselves may be signed
 // with. The slice is the caller's.
 func (x *Introspected) Algorithms() []string { return x.verifier.Algorithms() }
+
+// Skew returns by how much the issuer's clock may differ from ours.
+func (v *Verifier) Skew() time.Duration { return v.skew }
+
+// Skew returns by how much the clock of any of the issuers may differ from ours.
+func (s *Issuers) Skew() (most time.Duration) {
+	for _, v := range s.verifiers {
+		most = max(most, v.skew)
+	}
+	return most
+}
+
+// Skew returns by how much the issuer's clock may differ from ours, by the claims
+// of the tokens themselves, which the answers can but narrow.
+func (x *Introspected) Skew() time.Duration { return x.verifier.skew }
+
+// Skew returns by how much the issuer's clock may differ from ours.
+func (i *Introspector) Skew() time.Duration { return i.skew }
+
+// ChecksAudience reports that tokens were made for this service: it is false
+// with [DangerouslyAcceptAnyAudience].
+func (v *Verifier) ChecksAudience() bool { return !v.anyAudience }
+
+// ChecksAudience reports whether it does so for the tokens of every issuer.
+func (s *Issuers) ChecksAudience() bool {
+	return !slices.ContainsFunc(s.verifiers, func(v *Verifier) bool { return v.anyAudience })
+}
+
+// ChecksAudience reports whether tokens, or what the issuer says of them, must
+// have been made for this service.
+func (x *Introspected) ChecksAudience() bool {
+	return x.verifier.ChecksAudience() || x.introspector.ChecksAudience()
+}
+
+// ChecksAudience reports that tokens were made for this service: it is false
+// with [DangerouslyAcceptAnyAudience] and with [DangerouslyAllowMissingAudience].
+func (i *Introspector) ChecksAudience() bool { return !i.anyAudience && !i.missingAudience }
 
 // ChecksRevocation reports that the issuer is asked about each token.
 func (x *Introspected) ChecksRevocation() bool { return true }

@@ -19,12 +19,16 @@ type refusals struct{ sets []refusalSet }
 type refusalSet struct {
 	mu    sync.Mutex
 	slots [8]refusal
+	// Invariant: no refusal that lost its place was asked for after this.
+	displaced time.Time
 }
 
-// refusal is one of them. The zero refusal is over.
+// refusal is one of them. The zero refusal is over. One that is over keeps its
+// place until another takes it.
 type refusal struct {
 	key    [sha256.Size]byte
 	reason TokenError
+	asked  time.Time
 	until  time.Time
 }
 
@@ -49,7 +53,22 @@ func (r refusals) find(key [sha256.Size]byte, now time.Time) (reason TokenError,
 	return 0, false
 }
 
-func (r refusals) add(key [sha256.Size]byte, reason TokenError, until time.Time) {
+// lastAsked returns when the question was asked that key was last refused to, or a
+// later time if that is not known any more.
+func (r refusals) lastAsked(key [sha256.Size]byte) time.Time {
+	set := r.set(key)
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	for i := range set.slots {
+		if s := &set.slots[i]; s.key == key {
+			return s.asked
+		}
+	}
+	return set.displaced
+}
+
+// add remembers for d that key was refused, to a question asked at asked.
+func (r refusals) add(key [sha256.Size]byte, reason TokenError, asked time.Time, d time.Duration) {
 	set := r.set(key)
 	set.mu.Lock()
 	defer set.mu.Unlock()
@@ -64,5 +83,8 @@ func (r refusals) add(key [sha256.Size]byte, reason TokenError, until time.Time)
 			slot = s
 		}
 	}
-	*slot = refusal{key, reason, until}
+	if slot.key != key {
+		set.displaced = later(set.displaced, slot.asked)
+	}
+	*slot = refusal{key, reason, asked, asked.Add(d)}
 }

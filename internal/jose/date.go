@@ -10,7 +10,8 @@ import (
 
 // NumericDate is RFC 7519's date: the seconds since the epoch, as a JSON
 // number that may have a fraction or an exponent. A string, a boolean, null,
-// and a date outside the years 1 to 9999 are refused.
+// and a date outside the years 1 to 9999 are refused, and so is the first second
+// of year 1: its beginning is the zero Time, which says that there is no date.
 //
 // The zero value is an absent date, which is not the date 0. Use NumericDate
 // itself as the type of a field: behind a pointer, null would count as absent.
@@ -20,17 +21,17 @@ type NumericDate struct {
 	present bool
 }
 
-// The first and the last second that RFC 3339 can write down.
+// The seconds that are dates: all that RFC 3339 can write down, but for the first.
 const (
-	firstSecond = -62135596800
+	firstSecond = -62135596799
 	lastSecond  = 253402300799
 )
 
 // Present reports whether there was a date.
 func (d NumericDate) Present() bool { return d.present }
 
-// Time returns the instant in UTC, to the microsecond; the zero Time if there
-// was no date.
+// Time returns the instant in UTC, to the microsecond; the zero Time if, and
+// only if, there was no date.
 func (d NumericDate) Time() time.Time {
 	if !d.present {
 		return time.Time{}

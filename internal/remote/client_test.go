@@ -94,6 +94,37 @@ func TestRedirects(t *testing.T) {
 	})
 }
 
+func TestAnOriginIsSchemeHostAndPort(t *testing.T) {
+	for name, tt := range map[string]struct {
+		from, to string
+		followed bool
+	}{
+		"DISC-09 http on the same host and port":            {"https://issuer.example:8443/doc", "http://issuer.example:8443/doc", false},
+		"DISC-09 http on the same host, either port unsaid": {"https://issuer.example/doc", "http://issuer.example/doc", false},
+		"DISC-09 http on the port of https":                 {"https://issuer.example/doc", "http://issuer.example:443/doc", false},
+		"DISC-09 another port":                              {"https://issuer.example/doc", "https://issuer.example:8443/doc", false},
+		"DISC-09 a host under it":                           {"https://issuer.example/doc", "https://x.issuer.example/doc", false},
+		"the port that is meant anyway":                     {"https://issuer.example/doc", "https://issuer.example:443/goal", true},
+		"the host in capitals":                              {"https://issuer.example/doc", "https://ISSUER.example/goal", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := start(t, func(c *remote.Config[string]) { c.Locate = remote.At(tt.from) })
+			s.set(func(r *http.Request) (*http.Response, error) {
+				if r.URL.String() == tt.from {
+					return status(http.StatusFound, "", "Location", tt.to)(r)
+				}
+				return says("goal")(r)
+			})
+			if tt.followed {
+				require.Equal(t, "goal", get(t, r))
+				return
+			}
+			require.ErrorContains(t, r.Prefetch(t.Context()), "another origin")
+			require.Equal(t, 1, s.count())
+		})
+	}
+}
+
 func TestTLS(t *testing.T) {
 	goal := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "goal") })
 	serve := func(t *testing.T, version uint16) *httptest.Server {

@@ -56,6 +56,21 @@ func TestClose(t *testing.T) {
 			require.Zero(t, time.Since(began))
 		})
 	})
+	t.Run("waits for what does not look at its context", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, _ := start(t, func(c *remote.Config[string]) {
+				c.Decode = func(body []byte, h http.Header) (string, error) {
+					time.Sleep(3 * time.Second)
+					return text(body, h)
+				}
+			})
+			go func() { _ = r.Prefetch(context.Background()) }()
+			synctest.Wait()
+			began := time.Now()
+			require.NoError(t, r.Close())
+			require.Equal(t, 3*time.Second, time.Since(began))
+		})
+	})
 	t.Run("during a refresh in the background", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, s := start(t, nil)
