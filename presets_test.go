@@ -196,6 +196,11 @@ func TestFAPI2(t *testing.T) {
 			require.Equal(t, test.want, err, "%+v", test)
 		}
 	})
+	t.Run("parts that were not made by their constructors are refused later, and do not panic", func(t *testing.T) {
+		for _, zero := range []middleware.TokenVerifier{&oidc.Verifier{}, &oidc.Issuers{}, &oidc.Introspected{}, &oidc.Introspector{}} {
+			require.NotPanics(t, func() { _, _ = build(time.Minute, middleware.WithTokens(zero, nil), fapiProofs) })
+		}
+	})
 	t.Run("BCP9700-2.3 a token for another audience is refused", func(t *testing.T) {
 		serve(g, w.dpopRequest("/r", oidctest.Claim("aud", "https://other.example"))).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
 	})

@@ -11,9 +11,16 @@ import (
 //	WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519")   section 5.4
 func FAPI2() Option { return WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519") }
 
+// What presets ask below may be asked of the zero values too, which accept nothing.
+
 // Algorithms returns the algorithms that tokens may be signed with. The slice is
 // the caller's.
-func (v *Verifier) Algorithms() []string { return slices.Clone(v.algorithms) }
+func (v *Verifier) Algorithms() []string {
+	if v == nil {
+		return nil
+	}
+	return slices.Clone(v.algorithms)
+}
 
 // Algorithms returns the algorithms that tokens of any of the issuers may be
 // signed with. The slice is the caller's.
@@ -31,7 +38,12 @@ func (s *Issuers) Algorithms() []string {
 func (x *Introspected) Algorithms() []string { return x.verifier.Algorithms() }
 
 // Skew returns by how much the issuer's clock may differ from ours.
-func (v *Verifier) Skew() time.Duration { return v.skew }
+func (v *Verifier) Skew() time.Duration {
+	if v == nil {
+		return 0
+	}
+	return v.skew
+}
 
 // Skew returns by how much the clock of any of the issuers may differ from ours.
 func (s *Issuers) Skew() (most time.Duration) {
@@ -43,14 +55,14 @@ func (s *Issuers) Skew() (most time.Duration) {
 
 // Skew returns by how much the issuer's clock may differ from ours, by the claims
 // of the tokens themselves, which the answers can but narrow.
-func (x *Introspected) Skew() time.Duration { return x.verifier.skew }
+func (x *Introspected) Skew() time.Duration { return x.verifier.Skew() }
 
 // Skew returns by how much the issuer's clock may differ from ours.
 func (i *Introspector) Skew() time.Duration { return i.skew }
 
 // ChecksAudience reports that tokens were made for this service: it is false
 // with [DangerouslyAcceptAnyAudience].
-func (v *Verifier) ChecksAudience() bool { return !v.anyAudience }
+func (v *Verifier) ChecksAudience() bool { return v == nil || !v.anyAudience }
 
 // ChecksAudience reports whether it does so for the tokens of every issuer.
 func (s *Issuers) ChecksAudience() bool {

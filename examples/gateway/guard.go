@@ -62,7 +62,7 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 		opts = append(opts, middleware.AllowUnbound())
 	}
 	if p.credentials {
-		opts = append(opts, middleware.WithClientCredentials(maker.credentials()))
+		opts = append(opts, middleware.WithClientCredentials(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
 		if !p.bearer && !p.introspection {
 			opts = append(opts, middleware.ClientCredentialsOnly())
 		}
