@@ -18,7 +18,7 @@ go build -o "$dir/gateway" .
 go build -o "$dir/playground" ./playground
 
 origin=https://127.0.0.1:18443
-"$dir/playground" -dir "$dir" -origin $origin -proofs $((rounds * seconds * 4000)) >"$dir/playground.log" &
+"$dir/playground" -dir "$dir" -origin $origin -proofs $((rounds * seconds * 12000)) >"$dir/playground.log" &
 pids+=($!)
 until grep -q 'playground: the issuer' "$dir/playground.log"; do sleep 0.2; done
 . "$dir/env"
