@@ -105,13 +105,17 @@ type requestIdentity struct {
 	tls                  *tls.ConnectionState
 }
 
-// identify returns the identity of r. It reports false for a request that did
-// not come from a server: such a request has no RequestURI, and nothing else
-// that tells it from another.
-func identify(r *http.Request) (requestIdentity, bool) {
+// identify returns the identity of r, if it has one. A request that did not come
+// from a server has no RequestURI: its URL, which middleware may change, takes
+// the place, and a credential of its own must be there.
+func identify(r *http.Request) (id requestIdentity, ok bool) {
 	authorization, n := headers.Single(r.Header, headers.Authorization)
 	proof, _ := headers.Single(r.Header, headers.DPoP)
-	return requestIdentity{r.Method, r.RequestURI, r.Host, authorization, proof, r.TLS}, r.RequestURI != "" && n <= 1
+	id = requestIdentity{r.Method, r.RequestURI, r.Host, authorization, proof, r.TLS}
+	if id.target == "" && r.URL != nil && authorization != "" {
+		id.target = "no RequestURI: " + r.URL.String() // equal to no RequestURI
+	}
+	return id, id.target != "" && n <= 1
 }
 
 // earlier returns what an outer Guard verified for this very request, or nil.

@@ -424,12 +424,26 @@ func TestNestedGuards(t *testing.T) {
 		}
 		serve(g, outer.Clone(outer.Context())).accepted(t) // the very request
 
-		// Made in process itself, a request has no RequestURI to be told by.
-		r := w.dpopRequest("/r")
-		r.RequestURI = ""
-		inner := serve(g, r).accepted(t).seen
-		inner.URL.Path = "/admin"
-		require.False(t, serve(g, inner).called)
+		// Made in process itself, a request has no RequestURI to be told by, but its URL.
+		inProcess := func() *http.Request {
+			r := w.dpopRequest("/r")
+			r.RequestURI, r.URL.Scheme, r.URL.Host = "", "https", "api.example"
+			return r
+		}
+		_, called := nest(inProcess(), g, g, g.Require(middleware.DPoPBound()))
+		require.True(t, called)
+		for name, change := range map[string]func(*http.Request){
+			"path":       func(r *http.Request) { r.URL.Path = "/admin" },
+			"query":      func(r *http.Request) { r.URL.RawQuery = "x" },
+			"RequestURI": func(r *http.Request) { r.RequestURI = "/r" },
+			"token":      func(r *http.Request) { r.Header.Del("Authorization") },
+		} {
+			inner := serve(g, inProcess()).accepted(t).seen
+			change(inner)
+			require.False(t, serve(g, inner).called, name)
+		}
+		hiding := w.guard(both(middleware.HideCredentials())...)
+		require.False(t, serve(hiding, serve(hiding, inProcess()).accepted(t).seen).called, "nothing tells it from another")
 	})
 }
 
