@@ -224,12 +224,21 @@ func TestNoPauseWhenABucketExpires(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("slow, and the race detector changes the numbers")
 	}
+	// Other processes preempt us, and sometimes for long; a walk over the bucket
+	// would take longer each time.
+	worst := longestAddAroundAnExpiry(t)
+	for more := 2; worst > 50*time.Millisecond && more > 0; more-- {
+		worst = min(worst, longestAddAroundAnExpiry(t))
+	}
+	require.Less(t, worst, 50*time.Millisecond)
+}
+
+func longestAddAroundAnExpiry(t *testing.T) (worst time.Duration) {
 	end := time.Now().Truncate(time.Second).Add(3 * time.Second)
 	c, proofs := newCache(t), 0
 	for ; proofs < 200_000 && time.Until(end) > 500*time.Millisecond; proofs++ {
 		require.True(t, add(t, c, strconv.Itoa(proofs%100), proofs, end.Add(-time.Millisecond)))
 	}
-	worst := time.Duration(0)
 	before := heap()
 	for i := proofs; time.Now().Before(end.Add(700 * time.Millisecond)); i++ {
 		id, until := proofID(i), time.Now().Add(90*time.Second)
@@ -241,10 +250,9 @@ func TestNoPauseWhenABucketExpires(t *testing.T) {
 	}
 	after := heap()
 	t.Logf("the longest Add around the expiry of %d proofs took %v; heap %d -> %d KB", proofs, worst, before>>10, after>>10)
-	// Other processes preempt us; a walk over the bucket would take longer.
-	require.Less(t, worst, 50*time.Millisecond)
 	require.Less(t, after, before, "what has expired is given back")
 	runtime.KeepAlive(c)
+	return worst
 }
 
 func heap() uint64 {
