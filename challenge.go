@@ -146,6 +146,13 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
+// isOver reports whether a token that was good will not be so any more. Other
+// refusals may pass by, such as that of a key that has just been rotated in, or are
+// this guard's alone.
+func isOver(err clientError) bool {
+	return err == clientError(oidc.ErrExpired) || err == clientError(oidc.ErrInactive)
+}
+
 // denial says what the client is told of err.
 func (g *Guard) denial(err error) Denial {
 	e, ok := asClientError(err)
@@ -170,7 +177,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision)
 	g.expose(h, r)
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
 		g.challenge(h, decided, e)
-		if _, ok := e.(oidc.TokenError); ok && decided.verified.bySession() {
+		if isOver(e) && decided.verified.bySession() {
 			g.sessions.End(h, r) // It would come to nothing again.
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/session"
 )
 
 // Credential is a verified token together with what proved its binding. It is
@@ -45,9 +46,10 @@ type verified struct {
 	Credential
 
 	by struct { // the parts that did it
-		tokens TokenVerifier
-		dpop   *dpop.Verifier
-		mtls   *mtlspop.Verifier
+		tokens   TokenVerifier
+		dpop     *dpop.Verifier
+		mtls     *mtlspop.Verifier
+		sessions *session.Sessions
 	}
 	of requestIdentity
 
@@ -68,9 +70,9 @@ func (v *verified) provedTokenTo(verifier TokenVerifier) bool {
 func (v *verified) bySession() bool { return v != nil && v.session }
 
 // provedKeyTo reports whether v, which may be nil, holds a proof that verifier
-// has verified.
-func (v *verified) provedKeyTo(verifier *dpop.Verifier) bool {
-	return v != nil && verifier != nil && v.by.dpop == verifier && v.Proof != nil
+// has verified for the token raw: a proof is for one token.
+func (v *verified) provedKeyTo(verifier *dpop.Verifier, raw string) bool {
+	return v != nil && verifier != nil && v.by.dpop == verifier && v.Proof != nil && v.raw == raw
 }
 
 // provedCertificateTo reports whether the certificate of v, which may be nil,

@@ -29,7 +29,7 @@ func (g *Guard) readSession(r *http.Request) (sent credentials, err error) {
 //
 // Precondition: the request has passed.
 func (g *Guard) keepSession(h http.Header, r *http.Request, v *verified) {
-	if g.sessions == nil || v.nested || v.scheme == schemeBasic {
+	if v.scheme == schemeBasic {
 		return
 	}
 	if v.session {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
@@ -138,13 +139,39 @@ func TestSessionOfADPoPBoundToken(t *testing.T) {
 		serve(g, get("/r").WithContext(outer.Context())).refused(t, 401)
 		serve(g, get("/admin").WithContext(outer.Context())).refused(t, 401)
 	})
-	t.Run("a token that is no longer good ends the session", func(t *testing.T) {
+	t.Run("a proof for one token is none for that of the cookie, also behind a guard that hides the one", func(t *testing.T) {
+		proofs, err := dpop.New(origin)
+		require.NoError(t, err)
+		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.HideCredentials())
+		inner := w.guard(middleware.WithDPoP(proofs, nil), withSession()) // its own token verifier
+		cookies := serve(inner, w.dpopRequest("/r", oidctest.Claim("sub", "of the cookie"))).accepted(t).cookies(t)
+		r := w.dpopRequest("/r", oidctest.Claim("sub", "of the field"))
+		r.Header.Set("Cookie", cookies)
+		called, rec := false, newRecorderWith("X", "y")
+		outer.Wrap(inner.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))).ServeHTTP(rec, r)
+		require.False(t, called)
+		require.Equal(t, 401, rec.Code)
+	})
+	t.Run("of two guards with the same sessions the outer one keeps them", func(t *testing.T) {
+		sessions, err := session.New(sessionKey)
+		require.NoError(t, err)
+		proofs, err := dpop.New(origin)
+		require.NoError(t, err)
+		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.WithSession(sessions, nil))
+		between := w.guard(middleware.WithDPoP(proofs, nil))
+		inner := w.guard(middleware.WithDPoP(proofs, nil), middleware.WithSession(sessions, nil)) // its own token verifier
+		called, rec := false, newRecorderWith("X", "y")
+		outer.Wrap(between.Wrap(inner.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true })))).ServeHTTP(rec, next())
+		require.True(t, called)
+		require.Empty(t, rec.Header()["Set-Cookie"])
+		require.Len(t, rec.Header()["Vary"], 1)
+	})
+	t.Run("a refusal that may pass by does not end the session", func(t *testing.T) {
 		stale := w.dpopRequest("/r", oidctest.ExpiresIn(time.Hour))
 		cookies := serve(g, stale).accepted(t).cookies(t)
 		w := newWorld(t) // an issuer with other keys
 		a := serve(w.guard(both(withSession())...), again(stale, cookies)).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
-		require.Len(t, a.Header()["Set-Cookie"], 1)
-		require.Contains(t, a.Header().Get("Set-Cookie"), "Max-Age=0")
+		require.Empty(t, a.Header()["Set-Cookie"])
 	})
 }
 
@@ -291,5 +318,7 @@ func TestASessionsTokenIsAskedAboutLikeAnyOther(t *testing.T) {
 	cookies := serve(g, first).accepted(t).cookies(t)
 	serve(g, again(first, cookies)).accepted(t)
 	withdrawn = true
-	serve(g, again(first, cookies)).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	a := serve(g, again(first, cookies)).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	require.Len(t, a.Header()["Set-Cookie"], 1, "it ends the session")
+	require.Contains(t, a.Header().Get("Set-Cookie"), "Max-Age=0")
 }

@@ -581,7 +581,13 @@ func TestClientCredentials(t *testing.T) {
 		bindings := middleware.AnyOf(middleware.DPoPBound(), middleware.CertificateBound())
 		serve(g.Require(bindings), basic("client", "secret")).accepted(t)
 		serve(g.Require(middleware.AnyOf(middleware.DPoPBound(), middleware.Scopes("never"))), basic("client", "secret")).refused(t, 403)
-		serve(g.Require(middleware.AnyOf(middleware.Scopes("never"), bindings)), basic("client", "secret")).accepted(t)
+		for _, rule := range []middleware.Rule{bindings, middleware.DPoPBound(), middleware.AllOf(middleware.DPoPBound(), middleware.CertificateBound())} {
+			serve(g.Require(middleware.AnyOf(rule, middleware.Scopes("never"))), basic("client", "secret")).refused(t, 403)
+			serve(g.Require(middleware.AnyOf(middleware.Scopes("never"), rule)), basic("client", "secret")).refused(t, 403)
+			serve(g.Require(middleware.AnyOf(rule, rule)), basic("client", "secret")).accepted(t)
+			serve(g.Require(middleware.AllOf(rule, middleware.AnyOf(rule))), basic("client", "secret")).accepted(t)
+		}
+		serve(g.Require(middleware.AnyOf(middleware.AllOf(middleware.DPoPBound(), middleware.Claim([]string{"client_id"}, "client")), middleware.Scopes("never"))), basic("client", "secret")).accepted(t)
 	})
 	t.Run("what an outer guard has let in unbound is not exempt", func(t *testing.T) {
 		tokens, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))

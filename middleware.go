@@ -161,7 +161,10 @@ type decision struct {
 	scheme   scheme    // that the client used, as far as it was recognised
 	unmet    *unmet    // the rule that is not satisfied, if that is why
 	nonce    string    // for the client's next proof; "" if it needs none
-	err      error     // nil if the request may pass, and verified is then not nil
+	// keepsSession is whether it is for this guard to do: an outer one with the
+	// same sessions has taken the cookie out of the request, and cares for it.
+	keepsSession bool
+	err          error // nil if the request may pass, and verified is then not nil
 }
 
 // decide decides by how, and tells the observer.
@@ -200,6 +203,11 @@ func (g *Guard) verify(r *http.Request) (d decision) {
 		return d
 	}
 	v := &verified{credentials: sent}
+	v.by.sessions = g.sessions
+	if outer != nil && v.by.sessions == nil {
+		v.by.sessions = outer.by.sessions
+	}
+	d.keepsSession = outer == nil || outer.by.sessions != g.sessions
 	d.verified = v
 	if d.err = g.checkToken(r, v, outer); d.err != nil {
 		return d
@@ -285,7 +293,7 @@ func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, 
 		err = ErrUnsupportedScheme
 	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
 		err = ErrQueryToken
-	case s == schemeDPoP && !outer.provedKeyTo(g.dpop):
+	case s == schemeDPoP && !outer.provedKeyTo(g.dpop, sent.raw):
 		err = g.dpop.CheckField(r.Header)
 	}
 	return sent, err
@@ -399,7 +407,7 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 		v.by.mtls = g.mtls
 	}
 	if cnf.JKT != "" {
-		if outer.provedKeyTo(g.dpop) && outer.Proof.Thumbprint == cnf.JKT {
+		if outer.provedKeyTo(g.dpop, v.raw) && outer.Proof.Thumbprint == cnf.JKT {
 			v.Proof = outer.Proof
 		} else if v.Proof, err = g.verifyProof(r, v); err != nil {
 			return err
@@ -457,7 +465,9 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 func (g *Guard) announce(h http.Header, r *http.Request, d decision, fromTerminator bool) {
 	v := d.verified
 	g.expose(h, r)
-	g.keepSession(h, r, v)
+	if g.sessions != nil && d.keepsSession {
+		g.keepSession(h, r, v)
+	}
 	if v.by.mtls != nil && fromTerminator {
 		for _, name := range g.forwarded {
 			h.Add("Vary", name) // RFC 9440, section 2.4.

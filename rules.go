@@ -176,7 +176,7 @@ func (a anyOfRule) check(v *verified) *unmet {
 	exempt := false
 	for _, rule := range a {
 		missing := rule.check(v)
-		if _, ok := rule.(*bindingRule); ok && v.bindingSkipped {
+		if v.bindingSkipped && bindingOnly(rule) {
 			exempt = true
 			continue
 		}
@@ -189,6 +189,20 @@ func (a anyOfRule) check(v *verified) *unmet {
 		return nil
 	}
 	return cmp.Or(first, &unmet{err: ErrClaim}) // Nothing to satisfy is not satisfied.
+}
+
+// bindingOnly reports whether rule demands bindings and nothing else.
+func bindingOnly(rule Rule) bool {
+	var parts []Rule
+	switch r := rule.(type) {
+	case *bindingRule:
+		return true
+	case anyOfRule:
+		parts = r
+	case allOfRule:
+		parts = r
+	}
+	return len(parts) > 0 && !slices.ContainsFunc(parts, func(p Rule) bool { return !bindingOnly(p) })
 }
 
 type allOfRule []Rule

@@ -86,7 +86,7 @@ func (o *origin) answers(host string) bool {
 // names reports whether htu, under the origin o, is the URI of a request with the
 // given raw path.
 func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
-	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path && !(o.prefix != "" && mayHaveDots(path)) {
+	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path && !(o.prefix != "" && leadsUp(path)) {
 		return validPath(path)
 	}
 	if exact {
@@ -108,9 +108,17 @@ func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
 	return path == "/" && o.prefix != "" && string(got) == o.base
 }
 
-// mayHaveDots reports whether path could have a segment of two dots.
-func mayHaveDots(path string) bool {
-	return strings.Contains(path, "..") || strings.Contains(path, "%2e") || strings.Contains(path, "%2E")
+// leadsUp reports whether path has a segment of two dots, escaped or not.
+func leadsUp(path string) bool {
+	if !strings.Contains(path, "..") && !strings.Contains(path, "%2e") && !strings.Contains(path, "%2E") {
+		return false
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if strings.ReplaceAll(strings.ReplaceAll(segment, "%2e", "."), "%2E", ".") == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // contains reports whether a normal URI lies below the origin. Dots in a path can

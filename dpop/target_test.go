@@ -219,6 +219,8 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"the proxy's Host in htu", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8080", "https://backend:8080/r", dpop.ErrTarget},
 		{"another host than the proxy's", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8081", apiOrigin + "/r", dpop.ErrMisdirected},
 		{"AMB-24 exact: equal", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea?x HTTP/1.1", "api.example", apiOrigin + "/%7ea?y#z", nil},
+		{"AMB-24 exact: dots that lead nowhere", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /v1..v2 HTTP/1.1", "api.example", apiOrigin + "/v1/v1..v2", nil},
+		{"AMB-24 exact: dots that lead out of the prefix", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /%2E./r HTTP/1.1", "api.example", apiOrigin + "/v1/%2E./r", dpop.ErrTarget},
 		{"AMB-24 exact: equivalent", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea HTTP/1.1", "api.example", apiOrigin + "/~a", dpop.ErrTarget},
 		{"AMB-24 exact: case of the host", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /a HTTP/1.1", "api.example", "https://API.example/a", dpop.ErrTarget},
 	}

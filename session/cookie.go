@@ -103,7 +103,8 @@ func (s *Sessions) Strip(h http.Header) http.Header {
 			if s.isPart(strings.TrimSpace(name)) {
 				found = true
 			} else {
-				others = append(others, strings.TrimSpace(pair))
+				// Not TrimSpace: browsers and net/http do not take " __Host-x" after an exotic space for __Host-x.
+				others = append(others, strings.Trim(pair, " \t"))
 			}
 		}
 		if len(others) > 0 {

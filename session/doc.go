@@ -24,7 +24,8 @@
 // # Requests of other sites
 //
 // A browser sends cookies whoever made it send the request. So [Sessions.Read]
-// refuses requests with an unsafe method that come from another origin, as
+// refuses requests with an unsafe method, and those that would upgrade the
+// connection (WebSockets), if they come from another origin, as
 // [http.CrossOriginProtection] tells them. Handlers must not act on GET, HEAD
 // and OPTIONS.
 //

@@ -102,10 +102,20 @@ func (s *Sessions) Read(r *http.Request) (Session, error) {
 	switch {
 	case !ok:
 		return Session{}, ErrNone
-	case s.protected.Check(r) != nil:
+	case s.isCrossOrigin(r):
 		return Session{}, ErrCrossOrigin
 	}
 	return read, nil
+}
+
+func (s *Sessions) isCrossOrigin(r *http.Request) bool {
+	if len(r.Header["Upgrade"]) > 0 {
+		// The handshake of a WebSocket is a GET whose page can read what follows, and write.
+		asUnsafe := *r
+		asUnsafe.Method = http.MethodPost
+		r = &asUnsafe
+	}
+	return s.protected.Check(r) != nil
 }
 
 // open returns the session of the request's cookie, if it is not over.

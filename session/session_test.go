@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -257,8 +258,17 @@ func TestRequestsOfOtherSites(t *testing.T) {
 		{"DELETE", "cross-site", "https://evil.example", session.ErrCrossOrigin},
 		{"POST", "cross-site", "https://app.example", nil},
 		{"GET", "cross-site", "https://evil.example", nil},
+		{"WebSocket", "cross-site", "https://evil.example", session.ErrCrossOrigin},
+		{"WebSocket", "same-site", "https://evil.example", session.ErrCrossOrigin},
+		{"WebSocket", "", "https://evil.example", session.ErrCrossOrigin},
+		{"WebSocket", "same-origin", "https://api.example", nil},
+		{"WebSocket", "cross-site", "https://app.example", nil},
 	} {
 		r := b.request(test.method)
+		if test.method == "WebSocket" {
+			r.Method = "GET"
+			r.Header.Set("Upgrade", "websocket")
+		}
 		if test.site != "" {
 			r.Header.Set("Sec-Fetch-Site", test.site)
 		}
@@ -292,6 +302,7 @@ func TestStripTakesOutTheSessionAlone(t *testing.T) {
 		{[]string{"sid =1; a=b", "\tsid-3\t=2"}, []string{"a=b"}},
 		{[]string{"SID=kept; sidx=kept"}, []string{"SID=kept; sidx=kept"}},
 		{[]string{"sid"}, nil},
+		{[]string{"sid=1; \u2000__Host-csrf=evil; __Host-csrf=mine"}, []string{"\u2000__Host-csrf=evil; __Host-csrf=mine"}},
 	} {
 		h := http.Header{"Cookie": test.lines, "X": {"y"}}
 		before := strings.Join(test.lines, "|")
@@ -398,6 +409,20 @@ func FuzzRead(f *testing.F) {
 		r.Header = stripped
 		if len(r.CookiesNamed("__Host-session")) > 0 {
 			t.Fatalf("%q left a session in %q", cookies, stripped)
+		}
+		// Everything else is what net/http saw before, under the same names.
+		before := &http.Request{Header: http.Header{"Cookie": {cookies}}}
+		others := slices.DeleteFunc(before.Cookies(), func(c *http.Cookie) bool {
+			rest, ok := strings.CutPrefix(c.Name, "__Host-session")
+			return ok && slices.Contains([]string{"", "-1", "-2", "-3"}, rest)
+		})
+		if got := r.Cookies(); len(got) != len(others) {
+			t.Fatalf("%q: %v, not %v", cookies, got, others)
+		}
+		for i, c := range r.Cookies() {
+			if c.Name != others[i].Name || c.Value != others[i].Value {
+				t.Fatalf("%q: %v, not %v", cookies, c, others[i])
+			}
 		}
 	})
 }

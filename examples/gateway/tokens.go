@@ -55,7 +55,7 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 			return nil, err
 		}
 		tm.add(introspector)
-		if p.introspection && !p.bearer && !p.credentials {
+		if p.introspection && !p.bearer {
 			return &audienceForbidden{introspector}, nil
 		}
 	}

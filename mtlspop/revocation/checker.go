@@ -109,8 +109,9 @@ func (c *Checker) learn(ctx context.Context, key answerKey, cert, issuer *x509.C
 	switch {
 	case !ok:
 		return got, err
-	case err == nil && got.since.Before(held.since):
-		// Somebody on the way can send an answer from before the revocation, as with lists.
+	case err == nil && got.since.Before(held.since) && !got.revoked:
+		// Somebody on the way can send an answer from before the revocation, as with lists. One that says revoked
+		// counts whenever it is from: the clocks of a CA's sources differ.
 		held.expires = c.ceiling(held.ends)
 		return held, nil
 	case err == nil:
@@ -141,7 +142,14 @@ func (c *Checker) ask(ctx context.Context, cert, issuer *x509.Certificate) (answ
 	if failures == nil {
 		return answer{}, ErrNoSource
 	}
-	return answer{}, errors.Join(failures...)
+	err := errors.Join(failures...)
+	// Only now what the lists said before: another source may have known better.
+	for _, url := range c.client.usable(cert.CRLDistributionPoints) {
+		if held, ok := c.heldList(url, cert, issuer); ok && (held.revoked || !errors.Is(err, errUnknown)) {
+			return held, nil
+		}
+	}
+	return answer{}, err
 }
 
 // limit applies the operator's ceiling to the life of an answer.

@@ -43,6 +43,11 @@ func (c *Checker) askList(ctx context.Context, url string, cert, issuer *x509.Ce
 	if err != nil {
 		return answer{}, err
 	}
+	return l.about(cert)
+}
+
+// about is what the list says of a certificate of its issuer.
+func (l *crl) about(cert *x509.Certificate) (answer, error) {
 	if err := l.scope.covers(cert); err != nil {
 		return answer{}, err
 	}
@@ -50,17 +55,24 @@ func (c *Checker) askList(ctx context.Context, url string, cert, issuer *x509.Ce
 	return answer{revoked: revoked, since: l.thisUpdate, expires: l.expires, ends: l.nextUpdate}, nil
 }
 
+// heldList is askList without the network: what the list said that was fetched last, if it is still current.
+func (c *Checker) heldList(url string, cert, issuer *x509.Certificate) (answer, bool) {
+	l, ok := c.lists.peek(listKey{url, sha256.Sum256(issuer.Raw)})
+	if !ok || !time.Now().Before(l.nextUpdate) {
+		return answer{}, false
+	}
+	said, err := l.about(cert)
+	return said, err == nil
+}
+
 func (c *Checker) fetchList(ctx context.Context, key listKey, issuer *x509.Certificate) (*crl, error) {
 	der, err := c.client.get(ctx, key.url)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	held, ok := c.lists.peek(key)
 	ok = ok && now.Before(held.nextUpdate)
-	switch {
-	case err != nil && ok:
-		return held, nil // As with answers: current, and expired, so that the next request asks again.
-	case err != nil:
-		return nil, err
-	}
 	sum := sha256.Sum256(der)
 	if ok && held.sum == sum { // Parsing a list of some megabytes takes a second.
 		return held.renewed(c.ceiling(held.nextUpdate)), nil

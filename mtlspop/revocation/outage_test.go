@@ -136,3 +136,68 @@ func TestThatTheResponderKnowsTheCertificateNoMoreIsNews(t *testing.T) {
 		})
 	}
 }
+
+func TestAnotherSourceKnowsBetterThanWhatIsRemembered(t *testing.T) {
+	week := 7 * 24 * time.Hour
+	t.Run("the second distribution point, where the first is down", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			root := newCA(t, nil, "root")
+			list := func(number int64, serials ...*big.Int) []byte {
+				return newList(t, root, func(l *x509.RevocationList) {
+					l.Number, l.NextUpdate = big.NewInt(number), time.Now().Add(week)
+				}, serials...)
+			}
+			now, dead := list(1), false
+			checker := newChecker(t, revocation.Strict, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+				if dead && r.URL.Path == "/1" {
+					return nil, errors.New("down")
+				}
+				return now, nil
+			})))
+			client := issue(t, root, withCRL("http://127.0.0.1/1", "http://127.0.0.1/2"))
+			require.NoError(t, check(checker, client, root))
+			dead, now = true, list(2, big.NewInt(4711))
+			time.Sleep(time.Minute)
+			require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
+		})
+	})
+	t.Run("a list that says revoked, signed before the responder last said good", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			root := newCA(t, nil, "root")
+			list := newList(t, root, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(week) }, big.NewInt(4711))
+			time.Sleep(time.Minute)
+			good := status(ocsp.Good, big.NewInt(4711))
+			good.ThisUpdate, good.NextUpdate = time.Now(), time.Now().Add(week)
+			answer := respond(t, root, root, good)
+			dead := false
+			checker := newChecker(t, revocation.Strict, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+				switch {
+				case r.Method == http.MethodGet:
+					return list, nil
+				case dead:
+					return nil, errors.New("down")
+				}
+				return answer, nil
+			})))
+			client := issue(t, root, func(c *x509.Certificate) { withOCSP("http://127.0.0.1/")(c); withCRL("http://127.0.0.1/")(c) })
+			require.NoError(t, check(checker, client, root))
+			dead = true
+			time.Sleep(2 * time.Minute)
+			require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
+		})
+	})
+	t.Run("a certificate that was never asked about, by a list that is still current", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			root := newCA(t, nil, "root")
+			s := &source{}
+			s.send = func() ([]byte, error) {
+				return newList(t, root, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(week) }), nil
+			}
+			checker := s.checker(t, revocation.Strict)
+			require.NoError(t, check(checker, issue(t, root, withCRL("http://127.0.0.1/")), root))
+			s.send = down
+			time.Sleep(time.Minute)
+			require.NoError(t, check(checker, issue(t, root, withCRL("http://127.0.0.1/")), root))
+		})
+	})
+}
