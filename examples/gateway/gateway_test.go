@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -363,6 +364,30 @@ func setJWK(t *testing.T, key *ecdsa.PrivateKey) {
 	t.Setenv("DECK_JWK_D", base64.RawURLEncoding.EncodeToString(d))
 	t.Setenv("DECK_JWK_X", base64.RawURLEncoding.EncodeToString(point[1:33]))
 	t.Setenv("DECK_JWK_Y", base64.RawURLEncoding.EncodeToString(point[33:]))
+}
+
+func TestARevokedJWTIsRefusedWhereTheIssuerIsAsked(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	file := `_format_version: "3.0"
+services:
+  - name: s
+    url: ${{ env "DECK_UPSTREAM" }}
+    routes:
+`
+	methods := []string{"introspection", "introspection, client_credentials", "introspection, session"}
+	for i, m := range methods {
+		file += fmt.Sprintf(`      - name: r%d
+        paths: [/%d]
+        plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}', auth_methods: [%s], client_id: [client], client_secret: [secret], audience_required: ['https://api.example']%s}}]
+`, i, i, m, map[bool]string{true: ", session_secret: a secret of thirty-two octets or more"}[strings.Contains(m, "session")])
+	}
+	gw := start(t, bed, file, "-public-origin", "https://api.example")
+	good, revoked := bed.Issuer.Token(), bed.Issuer.Token()
+	bed.Issuer.Revoke(revoked)
+	for i, m := range methods {
+		require.Equal(t, 200, ask(t, bed.Client(nil), fmt.Sprintf("%s/%d/headers", gw.url, i), bearer(good)).status, m)
+		require.Equal(t, 401, ask(t, bed.Client(nil), fmt.Sprintf("%s/%d/headers", gw.url, i), bearer(revoked)).status, m)
+	}
 }
 
 func TestThePublicOriginIsWhatProofsName(t *testing.T) {

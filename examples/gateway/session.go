@@ -89,8 +89,21 @@ func (c *configuration) checkSessions() {
 			p.openID.wrong("session_secret", "another plugin has the same one and the same cookie; each needs its own")
 			p.broken = true
 		}
+		overlaps := func(other *openIDConnect) bool {
+			return isPartName(p.openID.cookie(), other.cookie()) || isPartName(other.cookie(), p.openID.cookie())
+		}
+		if slices.ContainsFunc(before, overlaps) {
+			p.openID.wrong("session_cookie_name", "another plugin's long sessions have cookies of that name")
+			p.broken = true
+		}
 		before = append(before, p.openID)
 	}
+}
+
+// isPartName reports whether a cookie with that name may be a further part of another.
+func isPartName(name, of string) bool {
+	rest, ok := strings.CutPrefix(name, of)
+	return ok && len(rest) == 2 && rest[0] == '-' && '0' <= rest[1] && rest[1] <= '9'
 }
 
 // cookie is the name of the cookie.

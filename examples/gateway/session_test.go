@@ -154,6 +154,9 @@ func TestEachPluginNeedsASessionSecretOfItsOwn(t *testing.T) {
 	require.NotContains(t, found[0], secret)
 	require.Len(t, another("      session_cookie_name: __Host-session\n"), 1, "which is the name by default")
 	require.Empty(t, another("      session_cookie_name: other\n"))
+	found = another("      session_cookie_name: __Host-session-1\n")
+	require.Len(t, found, 1, found)
+	require.Contains(t, found[0], "session_cookie_name: another plugin's long sessions have cookies of that name")
 	distinct := withSession("") + strings.Replace(strings.Replace(withSession(""), "config:\n", "route: r\n    config:\n", 1), secret, "f"+secret, 1)[strings.Index(good, "  - name: openid"):]
 	require.Empty(t, mistakes(t, distinct))
 	require.Empty(t, another("      session_cookie_path: /x\n"), "another name by default")
