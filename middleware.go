@@ -1,19 +1,15 @@
 package middleware
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"reflect"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
 )
@@ -236,49 +232,6 @@ func printable(panicked any) string {
 	return fmt.Sprintf("a value of type %T", panicked)
 }
 
-// answer is verify with what the response needs: the nonce for the next proof.
-func (g *Guard) answer(r *http.Request) decision {
-	d := g.verify(r)
-	if !g.wantsNonce(d) {
-		return d
-	}
-	var proof *dpop.Proof // nil for a refusal: a new nonce in any case
-	if d.err == nil {
-		proof = d.verified.Proof
-	}
-	nonce, err := g.nextNonce(r.Context(), proof)
-	if err != nil && isNonceChallenge(d.err) {
-		// The error is ours: a client that must have a nonce cannot be challenged without one.
-		d.err = err
-	}
-	// Otherwise a source of nonces that is down costs the client one challenge later on.
-	d.nonce = nonce
-	return d
-}
-
-// wantsNonce reports whether the client could use a nonce.
-func (g *Guard) wantsNonce(d decision) bool {
-	if d.err == nil {
-		return d.verified.by.dpop != nil
-	}
-	e, ok := asClientError(d.err)
-	return ok && statusOf(e) == http.StatusUnauthorized && g.challenges.offersTo(d, schemeDPoP)
-}
-
-func isNonceChallenge(err error) bool {
-	e, ok := err.(dpop.ProofError)
-	return ok && e.Code() == "use_dpop_nonce"
-}
-
-func (g *Guard) nextNonce(ctx context.Context, p *dpop.Proof) (nonce string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("middleware: panic in the nonce source: %s", printable(p))
-		}
-	}()
-	return g.dpop.NextNonce(ctx, p)
-}
-
 // checkShape is step 1. It allocates nothing, for what it refuses costs a
 // stranger nothing either.
 func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, err error) {
@@ -459,136 +412,4 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			r.MultipartForm = passed.MultipartForm
 		}
 	})
-}
-
-// announce sets the fields of a response to a request that passes.
-func (g *Guard) announce(h http.Header, r *http.Request, d decision, fromTerminator bool) {
-	v := d.verified
-	g.expose(h, r)
-	if g.sessions != nil && d.keepsSession {
-		g.keepSession(h, r, v)
-	}
-	if v.by.mtls != nil && fromTerminator {
-		for _, name := range g.forwarded {
-			h.Add("Vary", name) // RFC 9440, section 2.4.
-		}
-	}
-	if d.nonce != "" {
-		h[headers.DPoPNonce] = []string{d.nonce} // RFC 9449, section 8: not more than one.
-		h.Set("Cache-Control", "no-store")       // RFC 9449, section 8.2.
-	}
-}
-
-// expose lets scripts of other origins read what they need for the next request.
-func (g *Guard) expose(h http.Header, r *http.Request) {
-	if g.exposeHeaders && len(r.Header["Origin"]) > 0 {
-		h.Add("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
-	}
-}
-
-// pass returns the request that the handler sees: r with the credential in its
-// context, and without what it should not see: a forwarded certificate from
-// anybody but a terminator is somebody's claim.
-func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
-	passed := r.WithContext(credctx.With(r.Context(), v))
-	hide := g.forwardBearer || g.hideCredentials
-	if hide || v.session || v.scheme == schemeBasic {
-		passed.Header = maps.Clone(r.Header)
-		delete(passed.Header, headers.Authorization)
-		if !g.hideCredentials { // A secret is not for the handler either way.
-			passed.Header[headers.Authorization] = []string{g.forwardedScheme(v) + " " + v.raw}
-		}
-	}
-	if hide {
-		delete(passed.Header, headers.DPoP)
-	}
-	g.dropClaims(passed, fromTerminator && !hide)
-	v.of, _ = identify(passed)
-	return passed
-}
-
-// passPreflight is pass for a request without credentials: no browser sends any
-// with a preflight, and nobody has verified those of anybody else.
-func (g *Guard) passPreflight(r *http.Request) *http.Request {
-	passed := r.WithContext(credctx.With(r.Context(), nil))
-	passed.Header = maps.Clone(r.Header)
-	delete(passed.Header, headers.Authorization)
-	delete(passed.Header, headers.DPoP)
-	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
-	return passed
-}
-
-// dropClaims takes out of r what would be a credential to somebody behind: the
-// cookie of a session, and forwarded certificates, unless a terminator has
-// written them and they are to be kept.
-func (g *Guard) dropClaims(r *http.Request, keepForwarded bool) {
-	r.Header = g.sessions.Strip(r.Header)
-	if len(g.forwarded) > 0 {
-		r.Header = withoutForwarded(r.Header, g.forwarded, keepForwarded)
-	}
-}
-
-// forwardedScheme is that under which the handler gets the token.
-func (g *Guard) forwardedScheme(v *verified) string {
-	if v.session && !g.forwardBearer {
-		return v.scheme.String() // as if the client had sent it
-	}
-	return schemeBearer.String()
-}
-
-// withoutForwarded returns h without the named fields, under any spelling that
-// a service behind could take for them: some read X-Client-Cert and
-// X_Client_Cert alike. With keep, the fields themselves stay: a terminator has
-// written them, but the other spellings it has passed on from its client.
-func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
-	cloned := false
-	for name := range h {
-		alike := func(field string) bool { return dashed(field) == dashed(name) }
-		if keep && slices.Contains(names, name) || !slices.ContainsFunc(names, alike) {
-			continue
-		}
-		if !cloned {
-			h, cloned = maps.Clone(h), true
-		}
-		delete(h, name)
-	}
-	return h
-}
-
-func dashed(field string) string {
-	return http.CanonicalHeaderKey(strings.ReplaceAll(field, "_", "-"))
-}
-
-// outcome is what the observer is told.
-func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcome {
-	o := Outcome{
-		Err:              d.err,
-		Scheme:           d.scheme.String(),
-		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
-		Total:            total,
-	}
-	if d.err != nil {
-		o.Status = g.denial(d.err).Status
-		if e, ok := asClientError(d.err); ok {
-			o.Hint = e.Hint()
-		}
-	}
-	if v := d.verified; v != nil {
-		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
-	}
-	if v := d.verified; v != nil && v.Token != nil {
-		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
-	}
-	if v := d.verified; v != nil && v.Certificate != nil {
-		now := time.Now()
-		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
-	}
-	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(r)
-	}
-	return o
-}
-
-func hasAny(h http.Header, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }

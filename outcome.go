@@ -1,9 +1,12 @@
 package middleware
 
 import (
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -58,4 +61,38 @@ type Outcome struct {
 	// TokenTime, BindingTime and Total are how long the token's verification,
 	// that of its binding, and the whole decision took.
 	TokenTime, BindingTime, Total time.Duration
+}
+
+// outcome is what the observer is told.
+func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcome {
+	o := Outcome{
+		Err:              d.err,
+		Scheme:           d.scheme.String(),
+		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
+		Total:            total,
+	}
+	if d.err != nil {
+		o.Status = g.denial(d.err).Status
+		if e, ok := asClientError(d.err); ok {
+			o.Hint = e.Hint()
+		}
+	}
+	if v := d.verified; v != nil {
+		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
+	}
+	if v := d.verified; v != nil && v.Token != nil {
+		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
+	}
+	if v := d.verified; v != nil && v.Certificate != nil {
+		now := time.Now()
+		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
+	}
+	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
+		o.Proof = g.dpop.Explain(r)
+	}
+	return o
+}
+
+func hasAny(h http.Header, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }
