@@ -137,6 +137,26 @@ func TestThatTheResponderKnowsTheCertificateNoMoreIsNews(t *testing.T) {
 	}
 }
 
+func TestARememberedListDoesNotOutweighThatTheResponderKnowsTheCertificateNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root, dead := newCA(t, nil, "root"), false
+		checker := newChecker(t, revocation.Strict, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+			switch {
+			case r.Method == http.MethodPost:
+				return respond(t, root, root, status(ocsp.Unknown, big.NewInt(4711))), nil
+			case dead:
+				return down()
+			}
+			return newList(t, root, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(time.Hour) }), nil
+		})))
+		client := issue(t, root, func(c *x509.Certificate) { withOCSP("http://127.0.0.1/")(c); withCRL("http://127.0.0.1/")(c) })
+		require.NoError(t, check(checker, client, root), "the list is asked next")
+		dead = true
+		time.Sleep(time.Minute)
+		requireUnknown(t, check(checker, client, root))
+	})
+}
+
 func TestAnotherSourceKnowsBetterThanWhatIsRemembered(t *testing.T) {
 	week := 7 * 24 * time.Hour
 	t.Run("the second distribution point, where the first is down", func(t *testing.T) {
