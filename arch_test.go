@@ -25,6 +25,7 @@ const module = "github.com/keybound-go/middleware"
 var rooms = map[string]struct{ own, others []string }{
 	"":                    {own: []string{"dpop", "mtlspop", "oidc", "session", "internal/headers", "internal/credctx"}},
 	"internal/headers":    {},
+	"internal/options":    {},
 	"internal/credctx":    {},
 	"internal/jose":       {others: []string{"github.com/lestrrat-go/jwx/v2", "github.com/go-json-experiment/json"}},
 	"internal/josetest":   {},
