@@ -32,7 +32,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/remote":     {others: []string{"github.com/lestrrat-go/httprc"}},
 	"jwks":                {own: []string{"internal/jose", "internal/remote"}},
 	"oidc":                {own: []string{"jwks", "internal/jose", "internal/remote"}, others: []string{"github.com/maypok86/otter/v2"}},
-	"dpop":                {own: []string{"internal/jose", "internal/headers"}},
+	"dpop":                {own: []string{"internal/jose", "internal/headers", "internal/options"}},
 	"session":             {},
 	"mtlspop":             {own: []string{"internal/headers"}},
 	"mtlspop/revocation":  {own: []string{"mtlspop"}, others: []string{"golang.org/x/crypto"}},
