@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/session"
@@ -64,7 +65,7 @@ type config struct {
 	observer func(context.Context, Outcome)
 
 	requireTLS  bool
-	terminators []netip.Prefix
+	terminators *peers.Set // whose plain HTTP counts as TLS
 
 	rules  []Rule
 	checks []func(*config) // of presets, once all options are known
