@@ -224,11 +224,11 @@ func TestATargetThatTheServiceWouldReadDifferentlyIsRefused(t *testing.T) {
 	h, err := reverseproxy.Harden(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) { reached = true }})
 	require.NoError(t, err)
 	for name, u := range map[string]*url.URL{
-		"a space in the query, which HTTP/2 can carry":  {Path: "/x", RawQuery: "a HTTP/1.0"},
-		"a tab in the query":                            {Path: "/x", RawQuery: "a\tb"},
-		"a line break in the query":                     {Path: "/x", RawQuery: "a\r\nX-User: root"},
-		"an escaped slash that would become a slash":    {Path: "/a/b|c", RawPath: "/a%2Fb|c"},
-		"an escaped letter that would be a letter": {Path: "/A|", RawPath: "/%41|"},
+		"a space in the query, which HTTP/2 can carry": {Path: "/x", RawQuery: "a HTTP/1.0"},
+		"a tab in the query":                           {Path: "/x", RawQuery: "a\tb"},
+		"a line break in the query":                    {Path: "/x", RawQuery: "a\r\nX-User: root"},
+		"an escaped slash that would become a slash":   {Path: "/a/b|c", RawPath: "/a%2Fb|c"},
+		"an escaped letter that would be a letter":     {Path: "/A|", RawPath: "/%41|"},
 		"an asterisk":      {Path: "*"},
 		"an opaque target": {Opaque: "x", Path: "/"},
 		"no path":          {},
