@@ -62,7 +62,7 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 		"TLS ends here: serve with mtlspop.RequestClientCert; TLS ends in front: mtlspop.WithForwardedCertificate"},
 	ErrPeerNotTrusted: {"invalid_token", "the token is bound to a client certificate and none was presented",
 		"a forwarded certificate was ignored because its sender is not trusted: " +
-			"see the trusted prefixes of mtlspop.WithForwardedCertificate, mtlspop.WithUnixSocket, " +
+			"see the trusted prefixes of mtlspop.WithForwardedCertificate, mtlspop.TrustUnixSocket, " +
 			"and the certificate asked for by mtlspop.WithProxyThumbprints or mtlspop.WithProxyRoots"},
 	ErrMismatch: {"invalid_token", "the token is bound to another client certificate", ""},
 	ErrThumbprint: {"invalid_token", "the certificate thumbprint in the token is malformed",

@@ -59,6 +59,6 @@ func ExampleNew() {
 	)
 	fmt.Println(err)
 	// Output:
-	// mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0: is far too wide: there is no way to trust everybody
+	// mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0 is far too wide: there is no way to trust all addresses, or a large share of them
 	// mtlspop: WithValidityCheck needs a certificate, and the format ThumbprintHex forwards none
 }

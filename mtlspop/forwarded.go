@@ -20,7 +20,7 @@ type forwarding struct {
 	names  []string // canonical: the certificate's, then those of chains
 	format Format
 	chains []chainField
-	peers  peers
+	from   terminators
 	parsed recent[*x509.Certificate]
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/peers"
 )
 
 // Verifier checks that a request came over the client certificate that a
@@ -170,5 +172,5 @@ func (v *Verifier) ForwardedHeaders() []string {
 // content into RemoteAddr ("real IP", "proxy headers"): inside of one, clients
 // choose their own RemoteAddr.
 func (v *Verifier) TrustsPeer(r *http.Request) bool {
-	return v.forwarded != nil && v.forwarded.peers.trust(r)
+	return v.forwarded != nil && v.forwarded.from.trust(peers.Of(r), r.TLS)
 }
