@@ -10,27 +10,30 @@ import (
 	"crypto/tls"
 	"fmt"
 
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc"
 )
 
 // newClientAuth returns how the gateway authenticates itself for one plugin, and
 // the keys that it publishes for that, if any.
-func newClientAuth(p *openIDConnect, certificates map[string]*tls.Certificate) (oidc.ClientAuth, *clientKeys, error) {
-	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificates[p.certificateID], nil }
-	switch p.auth {
+func newClientAuth(p *kongfile.OpenIDConnect, certificates map[string]*tls.Certificate) (oidc.ClientAuth, *clientKeys, error) {
+	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return certificates[p.Client.CertificateID], nil
+	}
+	switch p.Client.Auth {
 	case "client_secret_basic":
-		return oidc.ClientSecretBasic(p.clientID, p.secret), nil, nil
+		return oidc.ClientSecretBasic(p.Client.ID, p.Client.Secret), nil, nil
 	case "client_secret_post":
-		return oidc.ClientSecretPost(p.clientID, p.secret), nil, nil
+		return oidc.ClientSecretPost(p.Client.ID, p.Client.Secret), nil, nil
 	case "client_secret_jwt":
-		if p.alg == "" {
-			return oidc.ClientSecretJWT(p.clientID, p.secret), nil, nil
+		if p.Client.Algorithm == "" {
+			return oidc.ClientSecretJWT(p.Client.ID, p.Client.Secret), nil, nil
 		}
-		return oidc.ClientSecretJWT(p.clientID, p.secret, oidc.WithAssertionAlgorithm(p.alg)), nil, nil
+		return oidc.ClientSecretJWT(p.Client.ID, p.Client.Secret, oidc.WithAssertionAlgorithm(p.Client.Algorithm)), nil, nil
 	case "tls_client_auth":
-		return oidc.TLSClientAuth(p.clientID, certificate), nil, nil
+		return oidc.TLSClientAuth(p.Client.ID, certificate), nil, nil
 	case "self_signed_tls_client_auth":
-		return oidc.SelfSignedTLS(p.clientID, certificate), nil, nil
+		return oidc.SelfSignedTLS(p.Client.ID, certificate), nil, nil
 	case "private_key_jwt":
 		key, err := newClientKey(p)
 		if err != nil {
@@ -40,17 +43,17 @@ func newClientAuth(p *openIDConnect, certificates map[string]*tls.Certificate) (
 		if err != nil {
 			return nil, nil, err
 		}
-		return oidc.PrivateKeyJWT(p.clientID, keys), &clientKeys{keys, p}, nil
+		return oidc.PrivateKeyJWT(p.Client.ID, keys), &clientKeys{keys, p}, nil
 	}
-	return oidc.PublicClient(p.clientID), nil, nil
+	return oidc.PublicClient(p.Client.ID), nil, nil
 }
 
 // newClientKey is the key of client_jwk or, as in Kong, a new one.
-func newClientKey(p *openIDConnect) (key oidc.ClientKey, err error) {
-	if p.jwk != nil {
-		return readJWK(p.jwk, p.alg)
+func newClientKey(p *kongfile.OpenIDConnect) (key oidc.ClientKey, err error) {
+	if k := p.Client.Key; k != nil {
+		return oidc.ClientKey{KeyID: k.KeyID, Algorithm: k.Algorithm, Signer: k.Signer}, nil
 	}
-	return generateKey(p.alg)
+	return generateKey(p.Client.Algorithm)
 }
 
 func generateKey(alg string) (key oidc.ClientKey, err error) {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -39,7 +39,7 @@ func (ps *parts) close() {
 // tokenMaker makes the token verifier of one plugin.
 type tokenMaker struct {
 	*parts
-	plugin *openIDConnect
+	plugin *kongfile.OpenIDConnect
 	client *http.Client
 	auth   oidc.ClientAuth
 }
@@ -49,18 +49,18 @@ type tokenMaker struct {
 func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	var introspector *oidc.Introspector
-	if p.introspection || p.introspect.jwts {
+	if p.Introspection || p.Introspect.JWTs {
 		var err error
 		if introspector, err = tm.introspector(); err != nil {
 			return nil, err
 		}
 		tm.add(introspector)
-		if p.introspection && !p.bearer {
+		if p.Introspection && !p.Bearer {
 			return &audienceForbidden{introspector}, nil
 		}
 	}
 	most := 0
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		most = max(most, len(profiles(issuer)))
 	}
 	var alternatives firstOf
@@ -84,7 +84,7 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	}
 	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
 	// the issuer makes of them.
-	if p.introspection || introspector != nil && !p.bearer {
+	if p.Introspection || introspector != nil && !p.Bearer {
 		v = &byForm{jwt: v, opaque: introspector}
 	}
 	return &audienceForbidden{v}, nil
@@ -93,39 +93,32 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 // common are the options of everything that talks to an issuer.
 func (tm *tokenMaker) common(issuer string) []oidc.Option {
 	opts := []oidc.Option{oidc.WithHTTPClient(tm.client)}
-	if isPlainLoopback(issuer) {
+	if kongfile.IsPlainLoopback(issuer) {
 		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
 	}
-	if issuer == tm.plugin.issuer && tm.plugin.metadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.metadataURL))
+	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
 	}
 	return opts
-}
-
-// isPlainLoopback reports whether a URL is one that the library would refuse
-// without an option that exists for development.
-func isPlainLoopback(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
 // checks are the options of everything that verifies tokens, and the first audience
 // of this service, "" if nobody has said what the audience should be.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
-	if p.leeway >= 0 {
-		opts = append(opts, oidc.WithSkew(p.leeway))
+	if p.Leeway >= 0 {
+		opts = append(opts, oidc.WithSkew(p.Leeway))
 	}
-	if p.cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(p.cooldown))
+	if p.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(p.Cooldown))
 	}
-	if len(p.audiences) == 0 {
+	if len(p.Audiences) == 0 {
 		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
 	}
-	if len(p.audiences) > 1 {
-		opts = append(opts, oidc.WithAudiences(p.audiences[1:]...))
+	if len(p.Audiences) > 1 {
+		opts = append(opts, oidc.WithAudiences(p.Audiences[1:]...))
 	}
-	return p.audiences[0], opts
+	return p.Audiences[0], opts
 }
 
 // introspector makes what asks the issuer.
@@ -135,29 +128,29 @@ func (tm *tokenMaker) introspector() (*oidc.Introspector, error) {
 	if audience == "" {
 		opts = append(opts, oidc.DangerouslyAllowMissingAudience())
 	}
-	opts = append(append(opts, tm.common(p.issuer)...), p.introspect.options()...)
-	return oidc.NewIntrospector(p.issuer, audience, tm.auth, opts...)
+	opts = append(append(opts, tm.common(p.Issuer)...), introspectOptions(&p.Introspect)...)
+	return oidc.NewIntrospector(p.Issuer, audience, tm.auth, opts...)
 }
 
-// options are the settings of an introspector.
-func (i *introspect) options() (opts []oidc.Option) {
-	if i.endpoint != "" {
-		opts = append(opts, oidc.WithIntrospectionEndpoint(i.endpoint))
+// introspectOptions are the settings of an introspector.
+func introspectOptions(i *kongfile.Introspect) (opts []oidc.Option) {
+	if i.Endpoint != "" {
+		opts = append(opts, oidc.WithIntrospectionEndpoint(i.Endpoint))
 	}
-	if i.signedAnswers {
+	if i.SignedAnswers {
 		opts = append(opts, oidc.WithSignedAnswers())
 	}
-	if !i.remember {
+	if !i.Remember {
 		return append(opts, oidc.WithAnswerLifetime(0), oidc.WithRefusalLifetime(0))
 	}
-	if i.lifetime >= 0 {
-		opts = append(opts, oidc.WithAnswerLifetime(i.lifetime))
+	if i.Lifetime >= 0 {
+		opts = append(opts, oidc.WithAnswerLifetime(i.Lifetime))
 	}
-	if i.refusal >= 0 {
-		opts = append(opts, oidc.WithRefusalLifetime(i.refusal))
+	if i.Refusal >= 0 {
+		opts = append(opts, oidc.WithRefusalLifetime(i.Refusal))
 	}
-	if i.stale > 0 {
-		opts = append(opts, oidc.WithStaleAnswers(i.stale))
+	if i.Stale > 0 {
+		opts = append(opts, oidc.WithStaleAnswers(i.Stale))
 	}
 	return opts
 }
@@ -171,7 +164,7 @@ func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer 
 	audience, checks := tm.checks()
 	var verifiers []*oidc.Verifier
 	var problems []error
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		if audience == "" && profile(issuer) == oidc.Auth0 {
 			problems = append(problems, errAuth0)
 			continue
@@ -188,7 +181,7 @@ func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer 
 		tm.add(v)
 	}
 	switch {
-	case p.introspect.jwts:
+	case p.Introspect.JWTs:
 		return oidc.VerifyThenIntrospect(verifiers[0], introspector)
 	case len(verifiers) == 1:
 		return verifiers[0], nil
