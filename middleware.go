@@ -353,9 +353,13 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 	cnf, begin := v.Token.Confirmation, g.now()
 	if cnf.X5T != "" {
 		if outer.provedCertificateTo(g.mtls) && outer.Token.Confirmation.X5T == cnf.X5T {
-			v.Certificate = outer.Certificate
-		} else if v.Certificate, err = g.mtls.Verify(r, cnf.X5T); err != nil {
-			return err
+			v.Certificate, v.CertificateDER = outer.Certificate, outer.CertificateDER
+		} else {
+			e, err := g.mtls.Verify(r, cnf.X5T)
+			if err != nil {
+				return err
+			}
+			v.Certificate, v.CertificateDER = e.Certificate, e.DER
 		}
 		v.by.mtls = g.mtls
 	}
