@@ -33,7 +33,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/remote":     {others: []string{"github.com/lestrrat-go/httprc"}},
 	"jwks":                {own: []string{"internal/jose", "internal/remote"}},
 	"oidc":                {own: []string{"jwks", "internal/jose", "internal/remote"}, others: []string{"github.com/maypok86/otter/v2"}},
-	"dpop":                {own: []string{"internal/jose", "internal/headers"}},
+	"dpop":                {own: []string{"internal/jose", "internal/headers", "internal/options"}},
 	"session":             {},
 	"mtlspop":             {own: []string{"internal/headers", "internal/options", "internal/peers"}},
 	"mtlspop/revocation":  {own: []string{"mtlspop"}, others: []string{"golang.org/x/crypto"}},
@@ -41,6 +41,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
 	"mtlspop/mtlspoptest": {},
 	"oidc/oidctest":       {own: []string{"internal/josetest"}},
+	"reverseproxy":        {own: []string{"internal/options"}},
 	"middlewaretest":      {own: []string{"", "dpop", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
 	"examples/quickstart": {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
 }

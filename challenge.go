@@ -44,7 +44,7 @@ func newChallenges(c *config, rules []Rule) challenges {
 		ch.offered = append(ch.offered, schemeDPoP)
 	}
 	if c.dpop != nil {
-		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Algorithms(), " "))
+		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Settings().Algorithms, " "))
 	}
 	if bearer && !c.credentialsOnly {
 		ch.offered = append(ch.offered, schemeBearer)
@@ -77,7 +77,7 @@ func (c *config) challengeRealm() string {
 		return c.realm
 	}
 	if c.dpop != nil {
-		if u, err := url.Parse(c.dpop.Origins()[0]); err == nil {
+		if u, err := url.Parse(c.dpop.Settings().Origins[0]); err == nil {
 			return u.Host
 		}
 	}

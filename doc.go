@@ -60,10 +60,12 @@
 //   - A handler that sets Cache-Control by itself SHOULD leave it alone where
 //     DPoP-Nonce is in the header already: a response that gives a nonce is not
 //     for caches (RFC 9449, section 8.2).
-//   - A reverse proxy behind the guard SHOULD remove DPoP-Nonce from the
-//     responses of its backends ([net/http/httputil.ReverseProxy] adds fields,
-//     it does not replace them), and use [WithBearerForwarding] or
-//     [HideCredentials].
+//   - A reverse proxy behind the guard MUST NOT forward Upgrade for any protocol
+//     but WebSocket: after a switch to h2c, the client sends requests to the
+//     service that no guard has seen. It SHOULD remove DPoP-Nonce from the
+//     responses of its backends. Package reverseproxy makes a
+//     [net/http/httputil.ReverseProxy] do this and more; use it with
+//     [WithBearerForwarding] or [HideCredentials].
 //   - A certificate MUST be taken from a header only from the proxy that writes
 //     it; mtlspop asks for its address and has no way to trust everybody.
 //   - A server that wants client certificates itself SHOULD ask for them with

@@ -59,6 +59,23 @@ func TestCORS(t *testing.T) {
 		r.Method = "GET"
 		serve(g, r).refused(t, 401)
 	})
+	t.Run("HTTP-01 G1 no browser sends a preflight with a body or asks with it for another protocol", func(t *testing.T) {
+		for name, change := range map[string]func(*http.Request){
+			"Upgrade":            func(r *http.Request) { r.Header.Set("Upgrade", "h2c") },
+			"Upgrade: websocket": func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
+			"an empty Upgrade":   func(r *http.Request) { r.Header["Upgrade"] = []string{""} },
+			"a body":             func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1 },
+			"a body in chunks": func(r *http.Request) {
+				r.Body, r.TransferEncoding = io.NopCloser(strings.NewReader("x")), []string{"chunked"}
+			},
+			"a body of any size":  func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), -1 },
+			"two methods to come": func(r *http.Request) { r.Header.Add("Access-Control-Request-Method", "GET") },
+		} {
+			r := preflight()
+			change(r)
+			require.Equal(t, 401, serve(g, r).Code, name)
+		}
+	})
 	t.Run("HTTP-03 with the CORS middleware outside, refusals have its fields", func(t *testing.T) {
 		rec := httptest.NewRecorder()
 		cors := func(next http.Handler) http.Handler {

@@ -37,6 +37,7 @@ type config struct {
 	tokens            TokenVerifier
 	hashesWhatWasSent bool // tokens is one whose Token.Hash is of what it was given
 	dpop              *dpop.Verifier
+	maxProofSize      int // of the DPoP field, in bytes
 	mtls              *mtlspop.Verifier
 
 	credentials     *oidc.ClientCredentials
@@ -131,7 +132,14 @@ func isNil(v any) bool {
 // WithDPoP accepts tokens that are bound to a key and requests that prove it
 // (RFC 9449). It takes what [dpop.New] returns.
 func WithDPoP(v *dpop.Verifier, err error) Option {
-	return part("WithDPoP", v == nil, err, func(c *config) { c.dpop = v })
+	return part("WithDPoP", v == nil, err, func(c *config) {
+		s := v.Settings()
+		if len(s.Origins) == 0 {
+			c.problem("middleware: WithDPoP: the Verifier was not made by dpop.New")
+			return
+		}
+		c.dpop, c.maxProofSize = v, s.MaxSize
+	})
 }
 
 // WithMTLS accepts tokens that are bound to a client certificate and requests

@@ -88,7 +88,7 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
 	}
 	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(r)
+		o.Proof = g.dpop.Explain(dpop.RequestOf(r))
 	}
 	return o
 }
