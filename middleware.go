@@ -428,7 +428,11 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		v := d.verified
 		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
-		g.announce(w.Header(), r, d, fromTerminator)
+		if f := g.announcement(r, d, fromTerminator); f.any() {
+			kept, done := keeping(w, f)
+			defer done()
+			w = kept
+		}
 		passed := g.pass(r, v, fromTerminator)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.

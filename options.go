@@ -159,13 +159,10 @@ func WithMTLS(v *mtlspop.Verifier, err error) Option {
 // (or not at all, with [HideCredentials]) and never sees the cookie.
 //
 // A request with an unsafe method that another origin has made a browser send is
-// refused with 403. Responses to requests by cookie are given "Cache-Control:
-// private" and "Vary: Cookie", before the handler runs: other than the
-// Authorization field, a cookie does not keep shared caches from storing them
-// (RFC 9111, section 3.5). The response that sets the cookie is given "no-store"
-// in the same way. So a handler must not set a Cache-Control of its own that lets
-// shared caches store its responses: a cache that stores Set-Cookie with them
-// would give one client's session to others.
+// refused with 403. Responses to requests by cookie carry "Cache-Control: private" and
+// "Vary: Cookie", whatever the handler sets: unlike the Authorization field, a cookie
+// does not keep shared caches from storing them (RFC 9111, section 3.5). The response
+// that sets the cookie carries "no-store" in the same way.
 func WithSession(s *session.Sessions, err error) Option {
 	return part("WithSession", s == nil, err, func(c *config) { c.sessions = s })
 }

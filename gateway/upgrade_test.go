@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keybound-go/middleware/examples/gateway/testbed"
+	"github.com/keybound-go/middleware/gateway/testbed"
 )
 
 // switching is a service that takes every offer to switch protocols.
