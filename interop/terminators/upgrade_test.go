@@ -41,7 +41,7 @@ const (
 	apacheWebSocket = "ProxyPass / http://127.0.0.1:8080/ nocanon upgrade=websocket"
 
 	caddyNoUpgrade = "request_header -Upgrade"
-	caddyWebSocket = "@other not header_regexp Upgrade (?i)^websocket$\n\trequest_header @other -Upgrade"
+	caddyWebSocket = "@other not vars_regexp {http.request.header.Upgrade} (?i)^websocket$\n\trequest_header @other -Upgrade"
 )
 
 // upgrading is a recommended configuration, or one that differs in what it makes of Upgrade.
@@ -73,6 +73,8 @@ func upgradings() []upgrading {
 		{name: "HAProxy without the line", of: "HAProxy", webSockets: true, open: true, edits: []string{haproxyNoUpgrade, ""}},
 		{name: "Apache with upgrade=ANY", of: "Apache", webSockets: true, open: true,
 			edits: []string{apacheNoUpgrade, "", apachePass, apachePass + " upgrade=ANY"}},
+		{name: "Caddy with a matcher of one field among several", of: "Caddy", webSockets: true, open: true,
+			edits: []string{caddyNoUpgrade, "@other not header_regexp Upgrade (?i)^websocket$\n\trequest_header @other -Upgrade"}},
 		{name: "Caddy without the line", of: "Caddy", webSockets: true, open: true, edits: []string{caddyNoUpgrade, ""}},
 	}
 }
