@@ -1,119 +1,125 @@
 package oracle
 
-// The classes of refusals.
-const (
-	EarlyData     = "early data"
-	PlainHTTP     = "plain http"
-	None          = "no credentials"
-	Scheme_       = "scheme"
-	Malformed     = "malformed"
-	TwoTokens     = "two tokens"
-	TooLarge      = "too large"
-	TokenRefused  = "token"
-	CnfRefused    = "confirmation"
-	Downgrade     = "bound token as bearer"
-	NotBound      = "unbound"
-	NoMechanism   = "mechanism"
-	Stray         = "stray proof"
-	CertMissing   = "certificate missing"
-	CertMismatch  = "certificate mismatch"
-	CertMalformed = "certificate malformed"
-	ProofMissing  = "proof missing"
-	ProofRefused  = "proof"
-	KeyMismatch   = "key mismatch"
-	NonceWanted   = "nonce"
-	ReplayedProof = "replay"
-	Misdirected   = "misdirected"
-	ScopeWanted   = "scope"
-	StepUpWanted  = "step-up"
-	RuleRefused   = "rule"
-	Unavailable   = "unavailable"
-)
-
-// refusal is the end of a decision. on says in which challenges its code stands.
+// refusal is the end of a decision. Its code stands in the challenge of the scheme that the
+// client used (AUTH-14), or in each of them if it concerns them all.
 type refusal struct {
 	status     int
 	code, why  string
-	everywhere bool // the code stands in each challenge
+	everywhere bool
 }
 
 var passes = refusal{}
 
-// Decide says what a guard of configuration c answers to q.
+// Decide says what a guard of configuration c answers to q. RFC 9449, section 4.3, allows
+// any order of checks; this one looks first at what costs nothing and uses the proof up last.
 func Decide(c Config, q Request) Verdict {
-	if q.Preflight && c.PassPreflights {
-		return Verdict{Status: 200} // HTTP-01, HTTP-02: without any credential
+	if q.Preflight && c.PassPreflights && transport(c, q) == passes { // HTTP-01
+		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}}
 	}
-	// Any order is allowed (RFC 9449, section 4.3). This one looks at what costs nothing
-	// first and uses the proof up last.
-	for _, step := range []func(Config, Request) refusal{shape, token, policy, certificate, proof, rules} {
-		if no := step(c, q); no != passes {
-			return refuse(c, q, no)
+	s, no := scheme(c, q)
+	for _, step := range []func(Config, Request, Scheme) refusal{shape, token, policy, certificate, proof, rules} {
+		if no == passes {
+			no = step(c, q, s)
 		}
 	}
-	return accept(c, q)
+	if no != passes {
+		return refuse(c, q, s, no)
+	}
+	return accept(c, q, s)
 }
 
-// shape is what can be said without cryptography.
-func shape(c Config, q Request) refusal {
+func transport(c Config, q Request) refusal {
 	switch {
 	case q.Early: // RFC 8470, section 5.2
 		return refusal{status: 425, why: EarlyData}
-	case q.Plain && c.RequireTLS: // FAPI 2.0, section 5.2
-		return refusal{status: 421, why: PlainHTTP}
-	case q.Scheme == TwoFields: // RFC 9449, section 7.2, figure 19
-		return refusal{400, "invalid_request", TwoTokens, true}
-	case q.Scheme == NoCredentials: // RFC 6750, section 3.1: no error code. AUTH-07: nor for a token in the query
-		return refusal{status: 401, why: None}
-	case q.Scheme == Unsupported, !offers(c, q.Scheme): // RFC 6750, section 3.1
-		return refusal{status: 401, why: Scheme_}
-	case q.Scheme == MalformedBearer, q.Scheme == MalformedDPoP: // RFC 9110, section 11.2
-		return refusal{400, "invalid_request", Malformed, false}
+	case q.Plain && c.RequireTLS && q.Cert < RightHeader: // FAPI 2.0, section 5.2
+		return refusal{400, "invalid_request", PlainHTTP, true}
+	}
+	return passes
+}
+
+// scheme says how the token came: in the Authorization field or, only without one, in a cookie.
+func scheme(c Config, q Request) (Scheme, refusal) {
+	if no := transport(c, q); no != passes {
+		return NoCredentials, no
+	}
+	if q.Scheme == NoCredentials && c.Session {
+		switch q.Cookie {
+		case CrossCookie: // a browser sends it whatever page made it do so
+			return NoCredentials, refusal{status: 403, why: CrossOrigin}
+		case BearerCookie:
+			return Bearer, passes
+		case DPoPCookie:
+			return DPoP, passes
+		}
+	}
+	switch q.Scheme {
+	case NoCredentials: // RFC 6750, section 3.1: no error code. AUTH-07: nor for a token in the query alone
+		return NoCredentials, refusal{status: 401, why: NoToken}
+	case TwoFields: // RFC 9449, section 7.2, figure 19
+		return NoCredentials, refusal{400, "invalid_request", TwoTokens, true}
+	case Unsupported: // RFC 6750, section 3.1
+		return NoCredentials, refusal{status: 401, why: SchemeRefused}
+	case MalformedBearer: // RFC 9110, section 11.2
+		return Bearer, refusal{400, "invalid_request", Malformed, false}
+	case MalformedDPoP:
+		return DPoP, refusal{400, "invalid_request", Malformed, false}
+	}
+	return q.Scheme, passes
+}
+
+// shape is what can be said without cryptography.
+func shape(c Config, q Request, s Scheme) refusal {
+	switch {
+	case s == DPoP && !c.DPoP: // RFC 6750, section 3.1
+		return refusal{status: 401, why: SchemeRefused}
 	case q.Query && !c.IgnoreQuery: // RFC 6750, section 2: one method in each request
 		return refusal{400, "invalid_request", TwoTokens, true}
-	case q.Token == OversizedToken, q.Scheme == DPoP && q.Proof == OversizedProof: // LIM-01
-		return refusal{status: 431, why: TooLarge}
-	case q.Scheme == DPoP && q.Proof == NoProof: // RFC 9449, section 7.1
-		return refusal{401, "invalid_dpop_proof", ProofMissing, false}
-	case q.Scheme == DPoP && q.Proof == TwoProofs: // RFC 9449, section 4.3, check 1
-		return refusal{401, "invalid_dpop_proof", ProofRefused, false}
+	case s == DPoP && q.Proof == OversizedProof: // LIM-01
+		return refusal{status: 431, why: ProofRefused + ProofFaults[q.Proof]}
+	case s == DPoP && (q.Proof == NoProof || q.Proof == TwoProofs || q.Proof == UnfitProof): // RFC 9449, section 4.3, check 1
+		return refusal{401, "invalid_dpop_proof", ProofRefused + ProofFaults[q.Proof], false}
 	}
 	return passes
 }
 
-func token(c Config, q Request) refusal {
+// token is RFC 9068, section 4: what the token says, then whether its issuer signed it.
+func token(c Config, q Request, _ Scheme) refusal {
+	invalid := refusal{401, "invalid_token", TokenRefused + TokenFaults[q.Token], false}
 	switch {
-	case q.Outage == IssuerDown: // JWKS-06: what is our fault is no verdict on the token
+	case q.Token == OversizedToken: // LIM-01
+		return refusal{status: 431, why: TokenRefused + TokenFaults[q.Token]}
+	case q.Token >= GarbledToken && q.Token <= TokenAlg:
+		return invalid
+	case q.Binding == NullCnf, q.Binding == ToUnknown: // RFC 7800, section 3.1; MTLS-X-02: ignored, it would be a bearer token
+		return refusal{401, "invalid_token", CnfRefused, false}
+	case q.Token != SoundToken && q.Token != TokenSignature:
+		return invalid
+	case q.Outage == IssuerDown: // JWKS-06: no key to verify with is no verdict on the token
 		return refusal{status: 503, why: Unavailable}
-	case q.Token != SoundToken: // RFC 9068, section 4
-		return refusal{401, "invalid_token", TokenRefused, false}
-	case q.Binding == NullCnf: // RFC 7800, section 3.1: an object
-		return refusal{401, "invalid_token", CnfRefused, false}
-	case q.Binding == ToUnknown: // MTLS-X-02: ignoring it would make a bearer token
-		return refusal{401, "invalid_token", CnfRefused, false}
+	case q.Token == TokenSignature:
+		return invalid
 	}
 	return passes
 }
 
-func policy(c Config, q Request) refusal {
+func policy(c Config, q Request, s Scheme) refusal {
 	switch {
 	case toKey(q) && !c.DPoP, toCert(q) && !c.MTLS: // decision 34
 		return refusal{401, "invalid_token", NoMechanism, false}
-	case toKey(q) && q.Scheme == Bearer && c.Rollout && q.Listed:
-		return passes
-	case toKey(q) && q.Scheme == Bearer: // RFC 9449, section 7.2: no downgrade
+	case toKey(q) && s == Bearer && !(c.Rollout && q.Listed): // RFC 9449, section 7.2: no downgrade
 		return refusal{401, "invalid_token", Downgrade, true}
-	case !toKey(q) && q.Scheme == DPoP: // RFC 9449, section 7.1: the key must be the token's
-		return refusal{401, "invalid_token", NotBound, false}
+	case !toKey(q) && s == DPoP: // RFC 9449, section 7.1: the proof's key must be the token's
+		return refusal{401, "invalid_token", NotBoundToKey, false}
 	case q.Binding == Unbound && !c.AllowUnbound:
 		return refusal{401, "invalid_token", NotBound, false}
-	case q.Scheme == Bearer && q.Proof != NoProof && c.RefuseStray: // decision 08
+	case !toKey(q) && q.Proof != NoProof && c.RefuseStray: // decision 08
 		return refusal{400, "invalid_request", Stray, false}
 	}
 	return passes
 }
 
-func certificate(c Config, q Request) refusal {
+func certificate(c Config, q Request, _ Scheme) refusal {
 	if !toCert(q) { // RFC 9440, section 4: a field that decides nothing is not read
 		return passes
 	}
@@ -124,51 +130,60 @@ func certificate(c Config, q Request) refusal {
 		return refusal{401, "invalid_token", CertMismatch, false}
 	case BrokenHeader: // CC-2.2-03
 		return refusal{400, "invalid_request", CertMalformed, false}
-	default: // CC-4-02, CC-2.4-02: neither a stranger's field nor the proxy's own counts
-		return refusal{401, "invalid_token", CertMissing, false}
 	}
+	return refusal{401, "invalid_token", CertMissing, false} // CC-4-02, CC-2.4-02: neither a stranger's nor the proxy's counts
 }
 
-// proof is RFC 9449, section 4.3, in its order.
-func proof(c Config, q Request) refusal {
-	invalid := refusal{401, "invalid_dpop_proof", ProofRefused, false}
-	noncesDecide := c.Nonces && (q.Nonce == FreshNonce || q.Nonce == PreviousNonce)
+// proof is RFC 9449, section 4.3: what the proof says, its signature, its nonce, its first use.
+func proof(c Config, q Request, s Scheme) refusal {
+	invalid := refusal{401, "invalid_dpop_proof", ProofRefused + ProofFaults[q.Proof], false}
+	goodNonce := c.Nonces && (q.Nonce == FreshNonce || q.Nonce == PreviousNonce)
+	late := q.Proof == StaleProof || q.Proof == FutureProof
 	switch {
-	case !toKey(q), q.Scheme == Bearer && q.Proof == NoProof: // the second in a rollout
+	case !toKey(q), s == Bearer && q.Proof == NoProof: // the second in a rollout
 		return passes
-	case q.Misdirect: // RFC 9110, section 7.4
-		return refusal{status: 421, why: Misdirected}
-	case q.Proof >= TwoProofs && q.Proof <= ProofURI: // checks 1 to 9
+	case q.Proof >= TwoProofs && q.Proof <= ProofMethod: // checks 1 to 8
+		return invalid
+	case q.Misdirect: // DPOP-4.3-09b: no origin is taken from the request
+		return refusal{401, "invalid_dpop_proof", Misdirected, false}
+	case q.Proof == ProofURI, late && !c.Nonces, late && c.MCP && goodNonce, q.Proof == ProofHash: // checks 9, 11, 12a; decision 31
+		return invalid
+	case q.Proof == OtherKey: // check 12b, section 7.1, figure 16
+		return refusal{401, "invalid_token", ProofRefused + ProofFaults[q.Proof], false}
+	case q.Proof == ProofSignature: // check 6
 		return invalid
 	case c.Nonces && q.Outage == NonceSourceDown:
 		return refusal{status: 503, why: Unavailable}
-	case c.Nonces && !noncesDecide: // check 10, section 9
+	case c.Nonces && !goodNonce: // check 10, section 9
 		return refusal{401, "use_dpop_nonce", NonceWanted, false}
-	case (q.Proof == StaleProof || q.Proof == FutureProof) && (!noncesDecide || c.MCP): // check 11, decision 31
-		return invalid
-	case q.Proof == ProofHash: // check 12a
-		return invalid
-	case q.Proof == OtherKey: // check 12b, section 7.1, figure 16
-		return refusal{401, "invalid_token", KeyMismatch, false}
 	case q.Outage == ReplayStoreDown: // DPOP-11.1-08
 		return refusal{status: 503, why: Unavailable}
 	case q.Proof == Replayed: // section 11.1
-		return refusal{401, "invalid_dpop_proof", ReplayedProof, false}
+		return invalid
 	}
 	return passes
 }
 
-func rules(c Config, q Request) refusal {
-	if c.Stage != Enforce {
-		return passes
+func rules(c Config, q Request, _ Scheme) refusal {
+	if c.Stage == Enforce {
+		return missed(c, q)
 	}
-	switch c.Rule {
-	case ScopeUnmet: // RFC 6750, section 3.1
+	return passes
+}
+
+// missed is the rule that the request does not satisfy.
+func missed(c Config, q Request) refusal {
+	switch {
+	case c.Rule == ScopeUnmet: // RFC 6750, section 3.1
 		return refusal{403, "insufficient_scope", ScopeWanted, false}
-	case StepUpUnmet: // RFC 9470, section 3
+	case c.Rule == StepUpUnmet: // RFC 9470, section 3
 		return refusal{401, "insufficient_user_authentication", StepUpWanted, false}
-	case OwnUnmet:
+	case c.Rule == OwnUnmet:
 		return refusal{403, "insufficient_scope", RuleRefused, false}
+	case c.Rule == KeyWanted && !toKey(q):
+		return refusal{401, "invalid_token", NotBoundToKey, false}
+	case c.Rule == CertWanted && !toCert(q):
+		return refusal{401, "invalid_token", NotBoundToCert, false}
 	}
 	return passes
 }
@@ -177,46 +192,3 @@ func toKey(q Request) bool {
 	return q.Binding == ToKey || q.Binding == ToBoth || q.Binding == ToKeyUnknown
 }
 func toCert(q Request) bool { return q.Binding == ToCert || q.Binding == ToBoth }
-
-// offers reports whether s is a scheme by which a token can be good at this guard.
-func offers(c Config, s Scheme) bool {
-	if s == DPoP || s == MalformedDPoP {
-		return c.DPoP
-	}
-	return c.AllowUnbound || c.MTLS || c.Rollout
-}
-
-func refuse(c Config, q Request, no refusal) Verdict {
-	v := Verdict{Status: no.status, Reason: no.why, NoStore: true}
-	v.RetryAfter = no.status == 503
-	v.Nonce = c.Nonces && q.Outage != NonceSourceDown && (no.why == NonceWanted || no.why == ProofMissing)
-	v.Scope = no.why == ScopeWanted
-	if no.status != 400 && no.status != 401 && no.status != 403 {
-		return v
-	}
-	// AUTH-14: the code stands in the challenge of the scheme that was used.
-	put := func(s Scheme, used bool) string {
-		switch {
-		case !offers(c, s):
-			return ""
-		case no.code != "" && (used || no.everywhere):
-			return no.code
-		}
-		return "bare"
-	}
-	v.DPoP = put(DPoP, q.Scheme == DPoP || q.Scheme == MalformedDPoP)
-	v.Bearer = put(Bearer, q.Scheme == Bearer || q.Scheme == MalformedBearer)
-	return v
-}
-
-func accept(c Config, q Request) Verdict {
-	proven := toKey(q) && q.Proof != NoProof
-	v := Verdict{Status: 200}
-	v.Handler = Handler{Credential: true, Key: proven, Cert: toCert(q), Unproven: toKey(q) && !proven}
-	v.Handler.CertHeader = q.Cert == RightHeader || q.Cert == WrongHeader || q.Cert == BrokenHeader
-	v.Nonce = c.Nonces && proven && q.Nonce == PreviousNonce // section 8.2
-	v.NoStore = v.Nonce
-	v.Vary = toCert(q) && q.Cert == RightHeader // RFC 9440, section 2.4
-	v.WouldDeny = c.Stage == Report && c.Rule >= ScopeUnmet
-	return v
-}

@@ -12,15 +12,28 @@ type Config struct {
 	DPoP, MTLS     bool // the parts that the guard has
 	Nonces         bool // proofs need a nonce of the service
 	AllowUnbound   bool // tokens without a binding are good with the scheme Bearer
+	Session        bool // a cookie can stand for a token
 	RefuseStray    bool // a proof that no check needs is an error
 	IgnoreQuery    bool // a token in the query beside one in the header is ignored
 	RequireTLS     bool // plain HTTP is refused
 	PassPreflights bool // CORS preflights reach the handler without credentials
 	MCP            bool // the MCP profile: iat within five minutes, also with a nonce
 	Rollout        bool // bound tokens of the listed client are good with the scheme Bearer
+	Hide           Hide
 	Rule           Rule
 	Stage          Stage
 }
+
+// Hide is what the guard takes out of the request that the handler sees.
+type Hide uint8
+
+// What the handler sees of the credentials.
+const (
+	HideNothing Hide = iota
+	ForwardBearer
+	HideAll
+	HideCount
+)
 
 // Rule is what the guard demands beside a good token.
 type Rule uint8
@@ -28,10 +41,12 @@ type Rule uint8
 // The rules, each with one way to meet or miss it.
 const (
 	NoRule      Rule = iota
-	ScopeMet         // scopes that every token of the test has
+	ScopeMet         // a scope that every token has
 	ScopeUnmet       // a scope that no token has
 	StepUpUnmet      // an authentication context that no token has
 	OwnUnmet         // a function of the user's that says no
+	KeyWanted        // tokens must be bound to a key
+	CertWanted       // tokens must be bound to a certificate
 	RuleCount
 )
 
@@ -49,7 +64,8 @@ const (
 // Request describes a request and the state of the world when it comes.
 type Request struct {
 	Scheme    Scheme
-	Query     bool // an access_token parameter in the query
+	Cookie    Cookie // for a request without an Authorization field
+	Query     bool   // an access_token parameter in the query
 	Token     Token
 	Binding   Binding
 	Proof     Proof
@@ -71,11 +87,24 @@ const (
 	Bearer Scheme = iota
 	DPoP
 	NoCredentials
-	Unsupported     // Basic
+	Unsupported     // one that no guard knows
 	MalformedBearer // two tokens after the scheme
 	MalformedDPoP
 	TwoFields // a DPoP field and a Bearer field
 	SchemeCount
+)
+
+// Cookie is the session's cookie.
+type Cookie uint8
+
+// The cookies.
+const (
+	NoCookie Cookie = iota
+	BearerCookie
+	DPoPCookie
+	CrossCookie  // good, in a POST that a page of another origin made the browser send
+	ForgedCookie // sealed with another key
+	CookieCount
 )
 
 // Token is what is right or wrong with the token itself.
@@ -84,15 +113,16 @@ type Token uint8
 // A sound token and one for each fault.
 const (
 	SoundToken Token = iota
-	Garbled          // no JWT
-	BadSignature
-	Expired
-	NotYetValid
-	OtherAudience
-	OtherIssuer
-	OtherType // typ of an ID token
-	MissingClaim
 	OversizedToken
+	GarbledToken // no JWT
+	TokenType    // typ of an ID token
+	TokenAlg     // an algorithm that is not configured
+	OtherIssuer
+	OtherAudience
+	ExpiredToken
+	FutureToken // nbf in an hour
+	MissingClaim
+	TokenSignature
 	TokenCount
 )
 
@@ -115,24 +145,25 @@ const (
 // a good proof for the request and the token, made with the key that the token is bound to.
 type Proof uint8
 
-// The proofs.
+// The proofs, in the order in which the guard looks for what is wrong with them.
 const (
 	NoProof Proof = iota
 	GoodProof
 	TwoProofs
 	OversizedProof
+	UnfitProof // characters that no token68 has
 	GarbledProof
-	NoJTI
 	ProofType
 	ProofAlg
-	ProofSignature
 	PrivateKey
+	NoJTI
 	ProofMethod
 	ProofURI
 	StaleProof  // iat ten minutes ago
 	FutureProof // iat in ten minutes
 	ProofHash   // ath of another token
 	OtherKey
+	ProofSignature
 	Replayed
 	ProofCount
 )
@@ -143,7 +174,7 @@ type Nonce uint8
 // The nonces.
 const (
 	FreshNonce    Nonce = iota
-	PreviousNonce       // good, of the period before: the client should get a newer one
+	PreviousNonce       // good, but past half of its life
 	NoNonce
 	ForeignNonce
 	NonceCount
@@ -152,7 +183,7 @@ const (
 // Cert is the client certificate and how it came.
 type Cert uint8
 
-// The certificates. But for NoCert, RightTLS and WrongTLS the service is behind a proxy.
+// The certificates. From RightHeader on, the peer is the trusted proxy.
 const (
 	NoCert Cert = iota
 	RightTLS
@@ -179,23 +210,68 @@ const (
 
 // Verdict is the answer.
 type Verdict struct {
-	Status       int    // 200 if the handler ran
-	Reason       string // the class of the refusal, of the constants below
-	DPoP, Bearer string // the challenges: empty if there is none, "bare" or the error code
-	Scope        bool   // the challenge names the scope that is wanted
-	Nonce        bool   // a DPoP-Nonce field
-	RetryAfter   bool
-	NoStore      bool // Cache-Control: no-store
-	Vary         bool // the response says that it depends on the certificate's header
-	WouldDeny    bool // a rule in report would have refused
-	Handler      Handler
+	Status       int     // 200 if the handler ran
+	Reason       string  // the class of the refusal
+	DPoP, Bearer string  // the challenges: empty if there is none, "bare" or the error code
+	Scope        bool    // a challenge names the scope that is wanted
+	Nonce        bool    // a DPoP-Nonce field
+	Cache        string  // Cache-Control
+	Vary         bool    // the response says that it depends on the certificate's header
+	VaryCookie   bool    // or on the cookie
+	Session      string  // "begins", "ends" or empty
+	WouldDeny    bool    // a rule in report would have refused
+	Handler      Handler // of Status 200
 }
 
 // Handler is what the handler sees.
 type Handler struct {
-	Credential bool // a verified token
-	Key        bool // bound to a key whose proof was verified
-	Cert       bool // bound to a certificate that was verified
-	CertHeader bool // the header with the certificate is still in the request
-	Unproven   bool // bound, without a check of the binding
+	Credential bool   // a verified token
+	Key        bool   // bound to a key whose proof was verified
+	Cert       bool   // bound to a certificate that was verified
+	Scheme     string // of the Authorization field
+	Proof      bool   // a DPoP field
+	CertHeader bool   // the header with the certificate
+	Unproven   bool   // bound to a key without a proof of it
 }
+
+// The classes of refusals. Those of tokens and proofs have the fault behind them.
+const (
+	EarlyData         = "early data"
+	PlainHTTP         = "plain http"
+	NoToken           = "no credentials"
+	SchemeRefused     = "scheme"
+	Malformed         = "malformed"
+	TwoTokens         = "two tokens"
+	CrossOrigin       = "cross origin"
+	TokenRefused      = "token "
+	CnfRefused        = "confirmation"
+	Downgrade         = "bound token as bearer"
+	NotBound          = "unbound"
+	NotBoundToKey     = "not bound to a key"
+	NotBoundToCert    = "not bound to a certificate"
+	NoMechanism       = "mechanism"
+	Stray             = "stray proof"
+	CertMissing       = "certificate missing"
+	CertMismatch      = "certificate mismatch"
+	CertMalformed     = "certificate malformed"
+	ProofRefused      = "proof "
+	NonceWanted       = "nonce"
+	Misdirected       = "misdirected"
+	ScopeWanted       = "scope"
+	StepUpWanted      = "step-up"
+	RuleRefused       = "rule"
+	Unavailable       = "unavailable"
+)
+
+// TokenFaults and ProofFaults are what stands behind TokenRefused and ProofRefused.
+var (
+	TokenFaults = [TokenCount]string{
+		OversizedToken: "size", GarbledToken: "form", TokenType: "type", TokenAlg: "alg", OtherIssuer: "iss", OtherAudience: "aud",
+		ExpiredToken: "exp", FutureToken: "nbf", MissingClaim: "claims", TokenSignature: "signature",
+	}
+	ProofFaults = [ProofCount]string{
+		NoProof: "missing", TwoProofs: "number", OversizedProof: "size", UnfitProof: "form", GarbledProof: "form", ProofType: "type",
+		ProofAlg: "alg", PrivateKey: "private key", NoJTI: "claims", ProofMethod: "htm", ProofURI: "htu", StaleProof: "old",
+		FutureProof: "future", ProofHash: "ath", OtherKey: "key", ProofSignature: "signature", Replayed: "replayed",
+	}
+)
