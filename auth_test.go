@@ -289,7 +289,7 @@ func TestEveryInternalErrorFailsClosed(t *testing.T) {
 		})
 	}
 	for name, proofs := range map[string]dpop.Option{
-		"a replay cache that panics": dpop.WithReplayCache(panickingCache{}),
+		"a replay cache that panics": dpop.WithReplayCache(panickingCache{}, nil),
 		"a nonce source that panics": dpop.WithNonces(faultyNonces{panics: true}, nil),
 		"a nonce source that fails":  dpop.WithNonces(faultyNonces{}, nil),
 	} {

@@ -286,7 +286,7 @@ func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 		require.EqualValues(t, 1, passed.Load())
 	})
 	t.Run("DPOP-11.1-08 a store that fails is a refusal without a challenge", func(t *testing.T) {
-		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(brokenStore{}))))
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(brokenStore{}, nil))))
 		a := serve(g, w.dpopRequest("/r")).refused(t, 503)
 		require.Empty(t, a.Header()["Www-Authenticate"])
 	})

@@ -225,10 +225,27 @@ func TestSessionOfAnUnboundToken(t *testing.T) {
 		require.True(t, strings.HasPrefix(a.seen.Header.Get("Authorization"), "Bearer "))
 		require.NotContains(t, a.seen.Header, "Cookie", "an unused cookie is a credential too")
 	})
-	t.Run("what an outer handler says of caching stays", func(t *testing.T) {
-		rec := newRecorderWith("Cache-Control", "no-cache")
-		g.Wrap(http.NotFoundHandler()).ServeHTTP(rec, again(first, cookies))
-		require.Equal(t, []string{"no-cache"}, rec.Header()["Cache-Control"])
+	t.Run("what an outer handler says of caching stays as far as it keeps shared caches out", func(t *testing.T) {
+		for before, want := range map[string]string{
+			"":                                 "private",
+			"no-cache":                         "private, no-cache",
+			"public, max-age=600":              "private, max-age=600",
+			"Public , S-MaxAge=60":             "private",
+			`private="X-User", max-age=1`:      "private, max-age=1",
+			`ext="a, public", must-revalidate`: `private, ext="a, public", must-revalidate`,
+			"max-age=60, no-store":             "no-store",
+			"private":                          "private",
+		} {
+			rec := newRecorderWith("Cache-Control", before)
+			rec.Header().Set("CDN-Cache-Control", "max-age=600")
+			rec.Header().Set("Example-CDN-Cache-Control", "max-age=600")
+			rec.Header().Set("Surrogate-Control", "max-age=600")
+			g.Wrap(http.NotFoundHandler()).ServeHTTP(rec, again(first, cookies))
+			require.Equal(t, []string{want}, rec.Header()["Cache-Control"], before)
+			require.NotContains(t, rec.Header(), "Cdn-Cache-Control")
+			require.NotContains(t, rec.Header(), "Example-Cdn-Cache-Control")
+			require.NotContains(t, rec.Header(), "Surrogate-Control")
+		}
 	})
 	t.Run("the observer is told", func(t *testing.T) {
 		var o middleware.Outcome

@@ -91,7 +91,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrNotCertificateBound:        {401, "invalid_token", "token is not bound to a certificate", ""},
 	ErrInsufficientScope:          {403, "insufficient_scope", "the token lacks a required scope", ""},
 	ErrClaim:                      {403, "insufficient_scope", "the token lacks a required claim", ""},
-	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators"},
+	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators; on a unix socket, middleware.TrustUnixSocket"},
 	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.FAPI2 limits how long tokens live that are not checked for revocation"},
 	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},

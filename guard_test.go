@@ -21,6 +21,12 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
+func TestAZeroVerifierOfProofsIsRefusedAtStart(t *testing.T) {
+	w := newWorld(t)
+	_, err := middleware.New(w.tokens(), middleware.WithDPoP(new(dpop.Verifier), nil))
+	require.ErrorContains(t, err, "middleware: WithDPoP: the Verifier was not made by dpop.New")
+}
+
 func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 	_, err := middleware.New(
 		nil,

@@ -247,9 +247,25 @@ func (g *Guard) checkShape(r *http.Request, outer *verified) (sent credentials, 
 	case !g.ignoreQueryToken && hasQueryToken(r.URL.RawQuery):
 		err = ErrQueryToken
 	case s == schemeDPoP && !outer.provedKeyTo(g.dpop, sent.raw):
-		err = g.dpop.CheckField(r.Header)
+		err = g.checkProofShape(r.Header)
 	}
 	return sent, err
+}
+
+// checkProofShape finds, before the token costs a signature, a DPoP field that cannot
+// be a proof (RFC 9449, sections 4.1 and 4.3, check 1).
+func (c *config) checkProofShape(h http.Header) error {
+	switch field, n := headers.Single(h, headers.DPoP); {
+	case n == 0:
+		return dpop.ErrMissing
+	case n > 1:
+		return dpop.ErrMultiple
+	case len(field) > c.maxProofSize:
+		return dpop.ErrTooLarge
+	case !headers.IsToken68(field):
+		return dpop.ErrMalformed
+	}
+	return nil
 }
 
 func (g *Guard) checkTransport(r *http.Request) error {
@@ -353,9 +369,13 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 	cnf, begin := v.Token.Confirmation, g.now()
 	if cnf.X5T != "" {
 		if outer.provedCertificateTo(g.mtls) && outer.Token.Confirmation.X5T == cnf.X5T {
-			v.Certificate = outer.Certificate
-		} else if v.Certificate, err = g.mtls.Verify(r, cnf.X5T); err != nil {
-			return err
+			v.Certificate, v.CertificateDER = outer.Certificate, outer.CertificateDER
+		} else {
+			e, err := g.mtls.Verify(r, cnf.X5T)
+			if err != nil {
+				return err
+			}
+			v.Certificate, v.CertificateDER = e.Certificate, e.DER
 		}
 		v.by.mtls = g.mtls
 	}
@@ -379,10 +399,14 @@ func (g *Guard) checkBinding(r *http.Request, v *verified, outer *verified) (err
 // that of what the client has sent. A verifier of somebody else's may have given
 // another token to package oidc, such as the one that an opaque one stands for.
 func (g *Guard) verifyProof(r *http.Request, v *verified) (*dpop.Proof, error) {
+	req := dpop.RequestOf(r)
+	req.Thumbprint = v.Token.Confirmation.JKT
 	if hash, ok := v.Token.Hash(); ok && g.hashesWhatWasSent {
-		return g.dpop.VerifyHash(r, hash, v.Token.Confirmation.JKT)
+		req.TokenHash = hash
+	} else {
+		req.AccessToken = v.raw
 	}
-	return g.dpop.Verify(r, v.raw, v.Token.Confirmation.JKT)
+	return g.dpop.VerifyProof(r.Context(), req)
 }
 
 // Wrap returns a handler that passes to next the requests that [Guard.Check]
@@ -404,7 +428,11 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		}
 		v := d.verified
 		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
-		g.announce(w.Header(), r, d, fromTerminator)
+		if f := g.announcement(r, d, fromTerminator); f.any() {
+			kept, done := keeping(w, f)
+			defer done()
+			w = kept
+		}
 		passed := g.pass(r, v, fromTerminator)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/session"
@@ -36,6 +37,7 @@ type config struct {
 	tokens            TokenVerifier
 	hashesWhatWasSent bool // tokens is one whose Token.Hash is of what it was given
 	dpop              *dpop.Verifier
+	maxProofSize      int // of the DPoP field, in bytes
 	mtls              *mtlspop.Verifier
 
 	credentials     *oidc.ClientCredentials
@@ -63,7 +65,7 @@ type config struct {
 	observer func(context.Context, Outcome)
 
 	requireTLS  bool
-	terminators []netip.Prefix
+	terminators *peers.Set // whose plain HTTP counts as TLS
 
 	rules  []Rule
 	checks []func(*config) // of presets, once all options are known
@@ -130,7 +132,14 @@ func isNil(v any) bool {
 // WithDPoP accepts tokens that are bound to a key and requests that prove it
 // (RFC 9449). It takes what [dpop.New] returns.
 func WithDPoP(v *dpop.Verifier, err error) Option {
-	return part("WithDPoP", v == nil, err, func(c *config) { c.dpop = v })
+	return part("WithDPoP", v == nil, err, func(c *config) {
+		s := v.Settings()
+		if len(s.Origins) == 0 {
+			c.problem("middleware: WithDPoP: the Verifier was not made by dpop.New")
+			return
+		}
+		c.dpop, c.maxProofSize = v, s.MaxSize
+	})
 }
 
 // WithMTLS accepts tokens that are bound to a client certificate and requests
@@ -150,13 +159,10 @@ func WithMTLS(v *mtlspop.Verifier, err error) Option {
 // (or not at all, with [HideCredentials]) and never sees the cookie.
 //
 // A request with an unsafe method that another origin has made a browser send is
-// refused with 403. Responses to requests by cookie are given "Cache-Control:
-// private" and "Vary: Cookie", before the handler runs: other than the
-// Authorization field, a cookie does not keep shared caches from storing them
-// (RFC 9111, section 3.5). The response that sets the cookie is given "no-store"
-// in the same way. So a handler must not set a Cache-Control of its own that lets
-// shared caches store its responses: a cache that stores Set-Cookie with them
-// would give one client's session to others.
+// refused with 403. Responses to requests by cookie carry "Cache-Control: private" and
+// "Vary: Cookie", whatever the handler sets: unlike the Authorization field, a cookie
+// does not keep shared caches from storing them (RFC 9111, section 3.5). The response
+// that sets the cookie carries "no-store" in the same way.
 func WithSession(s *session.Sessions, err error) Option {
 	return part("WithSession", s == nil, err, func(c *config) { c.sessions = s })
 }

@@ -5,8 +5,9 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/peers"
 )
 
 // FAPI2 is what the FAPI 2.0 Security Profile demands of a resource server
@@ -135,31 +136,43 @@ func MCP(resource ProtectedResource) Option {
 	})
 }
 
-// RequireTLS refuses requests that did not come over TLS, unless the immediate
-// peer is a TLS terminator with an address in one of the given prefixes. Whether
-// the client of the terminator used TLS is the terminator's business, and the
-// business of the origin in its proofs.
+// RequireTLS refuses requests that did not come over TLS, unless the immediate peer
+// is a TLS terminator: its address is in one of the given prefixes, or it reaches a
+// unix socket of the service and [TrustUnixSocket] is given. Whether the client of the
+// terminator used TLS is the terminator's business, and the business of the origin in
+// its proofs.
+//
+// New refuses prefixes that hold a large share of all addresses: IPv4 wider than /8,
+// IPv6 wider than /16 (fc00::/7 and fe80::/10 may be whole).
 func RequireTLS(terminators ...netip.Prefix) Option {
 	terminators = slices.Clone(terminators)
 	return once("RequireTLS", func(c *config) {
-		for _, p := range terminators {
-			if !p.IsValid() || p.Bits() == 0 {
-				c.problem(fmt.Sprintf("middleware: RequireTLS: %v is not a prefix of terminators", p))
+		c.requireTLS = true
+		c.checks = append(c.checks, func(c *config) {
+			c.terminators = peers.New(terminators, c.given["TrustUnixSocket"], func(problem string) {
+				c.problem("middleware: RequireTLS: " + problem)
+			})
+		})
+	})
+}
+
+// TrustUnixSocket says that every peer on a unix socket of the service is a TLS
+// terminator, for [RequireTLS] and [FAPI2]: the permissions of the socket's file decide
+// which processes connect. See [mtlspop.TrustUnixSocket] for the certificates that such
+// a peer forwards.
+//
+// [mtlspop.TrustUnixSocket]: https://pkg.go.dev/github.com/keybound-go/middleware/mtlspop#TrustUnixSocket
+func TrustUnixSocket() Option {
+	return once("TrustUnixSocket", func(c *config) {
+		c.checks = append(c.checks, func(c *config) {
+			if !c.requireTLS {
+				c.problem("middleware: TrustUnixSocket means nothing without RequireTLS or FAPI2")
 			}
-		}
-		c.requireTLS, c.terminators = true, terminators
+		})
 	})
 }
 
 // cameOverTLS is what RequireTLS asks.
 func (c *config) cameOverTLS(r *http.Request) bool {
-	if r.TLS != nil {
-		return true
-	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || strings.Contains(r.RemoteAddr, "%") {
-		return false
-	}
-	addr := peer.Addr().Unmap()
-	return slices.ContainsFunc(c.terminators, func(p netip.Prefix) bool { return p.Contains(addr) })
+	return r.TLS != nil || c.terminators.Trusts(peers.Of(r))
 }

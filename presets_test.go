@@ -1,9 +1,13 @@
 package middleware_test
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -238,11 +242,68 @@ func TestFAPI2(t *testing.T) {
 	})
 }
 
-func TestRequireTLSRefusesToTrustEverybody(t *testing.T) {
+func TestRequireTLSRefusesToTrustALargeShareOfAllAddresses(t *testing.T) {
 	w := newWorld(t)
-	_, err := middleware.New(w.tokens(), withDPoP(), middleware.RequireTLS(netip.MustParsePrefix("0.0.0.0/0"), netip.Prefix{}))
-	require.ErrorContains(t, err, "RequireTLS: 0.0.0.0/0")
-	require.ErrorContains(t, err, "RequireTLS: invalid Prefix")
+	for _, prefix := range []string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1", "2000::/3", "::ffff:0.0.0.0/96"} {
+		for name, option := range map[string]func(...netip.Prefix) middleware.Option{
+			"RequireTLS": middleware.RequireTLS,
+			"FAPI2":      func(p ...netip.Prefix) middleware.Option { return middleware.FAPI2(time.Minute, p...) },
+		} {
+			_, err := middleware.New(w.tokens(), withDPoP(), option(netip.MustParsePrefix(prefix), netip.Prefix{}))
+			require.ErrorContains(t, err, "RequireTLS: "+prefix, name)
+			require.ErrorContains(t, err, "RequireTLS: invalid Prefix", name)
+		}
+	}
+	_, err := middleware.New(w.tokens(), withDPoP(), middleware.TrustUnixSocket())
+	require.ErrorContains(t, err, "TrustUnixSocket means nothing without RequireTLS")
+}
+
+// R9, G14, D2: what a peer on a unix socket calls itself says nothing, and the socket
+// can be trusted as such.
+func TestRequireTLSJudgesAUnixSocketByTheListener(t *testing.T) {
+	t.Chdir(t.TempDir())
+	w := newWorld(t)
+	terminators := netip.MustParsePrefix("10.0.0.0/8")
+	fapi, err := w.fapiTokens(oidc.FAPI2())
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		opts []middleware.Option
+		want int
+	}{
+		"RequireTLS":                     {[]middleware.Option{middleware.RequireTLS(terminators)}, 400},
+		"RequireTLS and TrustUnixSocket": {[]middleware.Option{middleware.TrustUnixSocket(), middleware.RequireTLS(terminators)}, 200},
+		"FAPI2":                          {[]middleware.Option{middleware.FAPI2(time.Hour, terminators)}, 400},
+		"FAPI2 and TrustUnixSocket":      {[]middleware.Option{middleware.FAPI2(time.Hour), middleware.TrustUnixSocket()}, 200},
+	} {
+		for i, own := range []string{"", "10.0.0.1:80"} {
+			t.Run(name+" "+own, func(t *testing.T) {
+				proofs, err := dpop.New(origin, dpop.FAPI2())
+				g, err := middleware.New(append(c.opts, middleware.WithTokens(fapi, nil), middleware.WithDPoP(proofs, err))...)
+				require.NoError(t, err)
+				socket := fmt.Sprint(name, i)
+				listener, err := net.Listen("unix", socket)
+				require.NoError(t, err)
+				server := &http.Server{Handler: g.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))}
+				go server.Serve(listener)
+				defer server.Close()
+				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+					var d net.Dialer
+					if own != "" {
+						d.LocalAddr = &net.UnixAddr{Name: own, Net: "unix"}
+						defer os.Remove(own)
+					}
+					return d.Dial("unix", socket)
+				}}}
+				r := w.dpopRequest("/r")
+				r.RequestURI = ""
+				r.URL.Scheme, r.URL.Host = "http", r.Host
+				resp, err := client.Do(r)
+				require.NoError(t, err)
+				resp.Body.Close()
+				require.Equal(t, c.want, resp.StatusCode)
+			})
+		}
+	}
 }
 
 func TestMCP(t *testing.T) {

@@ -154,7 +154,7 @@ func (g *Guard) Metadata() http.Handler {
 		DPoPRequired:         len(offers.offered) == 1 && offers.offers(schemeDPoP),
 	}
 	if offers.offers(schemeDPoP) {
-		document.ProofAlgorithms = g.dpop.Algorithms()
+		document.ProofAlgorithms = g.dpop.Settings().Algorithms
 	}
 	body, err := json.Marshal(document)
 	if err != nil {

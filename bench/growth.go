@@ -45,7 +45,7 @@ func checking(g *middleware.Guard, next func() *http.Request) Work {
 }
 
 func withProofs(tb testing.TB, size int) Work {
-	cache := must(dpop.NewMemoryCache(dpop.WithCapacity(1 << 22)))
+	cache := must(dpop.NewMemoryCache(dpop.WithCacheSize(1 << 22)))
 	until := time.Now().Add(time.Hour)
 	for i := range size {
 		var id [32]byte
@@ -55,7 +55,7 @@ func withProofs(tb testing.TB, size int) Work {
 		}
 	}
 	w := NewWorld(tb)
-	g := must(middleware.New(tokensOf(w.Issuer), middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache)))))
+	g := must(middleware.New(tokensOf(w.Issuer), middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache, nil)))))
 	return checking(g, w.Seen(DPoP))
 }
 

@@ -25,10 +25,9 @@ const (
 // proof is checked against; each check leaves what it has found.
 type inspection struct {
 	*Verifier
-	now       time.Time
-	req       Request
-	tokenHash [sha256.Size]byte
-	target    target
+	now    time.Time
+	req    Request
+	target target
 
 	message    *jose.Message
 	key        jose.Key
@@ -82,8 +81,10 @@ func (c *claims) read(payload []byte) error {
 
 // verify makes the checks that the package documentation lists, in its order,
 // from the second on. Every one is made for every proof.
-func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Size]byte, t target) (*Proof, error) {
-	p := inspection{Verifier: v, now: time.Now(), req: req, tokenHash: tokenHash, target: t}
+//
+// Precondition: req has one proof, and the hash of the token.
+func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
 	for _, check := range [...]func(*inspection) error{
 		(*inspection).checkForm,
 		(*inspection).checkType,
@@ -113,7 +114,7 @@ func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Si
 
 // Check 2: one well-formed JWT.
 func (p *inspection) checkForm() error {
-	m, err := jose.Parse(p.req.Proof, p.maxSize, maxDepth)
+	m, err := jose.Parse(p.req.Proofs[0], p.maxSize, maxDepth)
 	if err != nil {
 		return ErrMalformed
 	}
@@ -214,7 +215,7 @@ func (p *inspection) checkTime() error {
 // Check 12, first half: ath is the token's.
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
-	base64.RawURLEncoding.Encode(want[:], p.tokenHash[:])
+	base64.RawURLEncoding.Encode(want[:], p.req.TokenHash[:])
 	if subtle.ConstantTimeCompare(p.claims.TokenHash, want[:]) != 1 {
 		return ErrTokenHash
 	}

@@ -145,5 +145,7 @@ var ErrReplayCacheFull = errors.New("dpop: replay cache is full")
 var (
 	errNotNew       = errors.New("dpop: Verifier was not made by New")
 	errNoThumbprint = errors.New("dpop: Verify called without the thumbprint that the token is bound to")
-	errNoToken      = errors.New("dpop: Verify called without an access token")
+	errNoToken      = errors.New("dpop: Verify called without an access token or its hash")
+	errTwoTokens    = errors.New("dpop: VerifyProof called with an access token and a hash")
+	errTwoTargets   = errors.New("dpop: VerifyProof called with a URL beside Host or Target")
 )

@@ -21,29 +21,27 @@ type target struct {
 	emptyPath bool
 }
 
-// targetOf reads the request line. It does not look at r.URL.Path, which is
-// decoded, and which http.StripPrefix and routers change.
-func targetOf(r *http.Request) (t target, ok bool) {
-	t = target{host: r.Host, emptyPath: r.Method == http.MethodOptions}
-	uri, _, _ := strings.Cut(r.RequestURI, "?")
+// targetOf reads the request line, or the URL in its place. It reports false for a
+// form of target that names no resource.
+func targetOf(req *Request) (t target, ok bool) {
+	t = target{host: req.Host, emptyPath: req.Method == http.MethodOptions}
+	if req.URL != "" {
+		t.url = withoutQuery(req.URL)
+		return t, t.url != ""
+	}
+	uri, _, _ := strings.Cut(req.Target, "?")
 	switch {
-	case r.RequestURI == "":
-		// Not from a server: made in this process, so that nobody has changed it.
-		if r.URL == nil || r.URL.Opaque != "" {
-			return target{}, false
-		}
-		t.path = r.URL.EscapedPath()
 	case strings.HasPrefix(uri, "/"):
 		t.path = uri
-	case r.RequestURI == "*":
+		return t, true
+	case req.Target == "*":
 		// RFC 9110, section 7.1: the origin without a path.
-		return t, r.Method == http.MethodOptions
+		return t, req.Method == http.MethodOptions
 	default:
 		// RFC 9112, section 3.2.2: absolute-form. The host:port of CONNECT is not.
 		t.scheme, t.authority, t.path, ok = splitURI(uri)
 		return t, ok
 	}
-	return t, t.path == "" || t.path[0] == '/'
 }
 
 // checkTarget compares htu, which has no query, with the URI of the request.

@@ -2,6 +2,7 @@ package dpop_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -19,7 +20,7 @@ func htuMatches(t *testing.T, v *dpop.Verifier, method, htu, target string) erro
 	t.Helper()
 	key := dpoptest.NewKey(t)
 	_, err := v.VerifyProof(t.Context(), dpop.Request{
-		Proof:  key.Proof(method, apiOrigin+"/", token, dpoptest.Claim("htu", htu)),
+		Proofs: []string{key.Proof(method, apiOrigin+"/", token, dpoptest.Claim("htu", htu))},
 		Method: method, URL: target, AccessToken: token, Thumbprint: key.Thumbprint(),
 	})
 	return err
@@ -126,7 +127,7 @@ func TestURIEquivalence(t *testing.T) {
 		require.True(t, htuMatches(t, v, "OPTIONS", h+"/", h) == dpop.ErrTarget)
 	})
 	t.Run("AMB-24 the URL of a Request, exactly", func(t *testing.T) {
-		v, err := dpop.New(h, dpop.WithExactHTU())
+		v, err := dpop.New(h, dpop.CompareExactly())
 		require.NoError(t, err)
 		require.NoError(t, htuMatches(t, v, "GET", h+"/%7ea#f", h+"/%7ea?q"))
 		require.True(t, htuMatches(t, v, "GET", h+"/~a", h+"/%7ea") == dpop.ErrTarget)
@@ -218,11 +219,11 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"the proxy's Host", []dpop.Option{dpop.WithInternalHosts("Backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8080", apiOrigin + "/r", nil},
 		{"the proxy's Host in htu", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8080", "https://backend:8080/r", dpop.ErrTarget},
 		{"another host than the proxy's", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8081", apiOrigin + "/r", dpop.ErrMisdirected},
-		{"AMB-24 exact: equal", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea?x HTTP/1.1", "api.example", apiOrigin + "/%7ea?y#z", nil},
-		{"AMB-24 exact: dots that lead nowhere", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /v1..v2 HTTP/1.1", "api.example", apiOrigin + "/v1/v1..v2", nil},
-		{"AMB-24 exact: dots that lead out of the prefix", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /%2E./r HTTP/1.1", "api.example", apiOrigin + "/v1/%2E./r", dpop.ErrTarget},
-		{"AMB-24 exact: equivalent", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea HTTP/1.1", "api.example", apiOrigin + "/~a", dpop.ErrTarget},
-		{"AMB-24 exact: case of the host", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /a HTTP/1.1", "api.example", "https://API.example/a", dpop.ErrTarget},
+		{"AMB-24 exact: equal", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /%7ea?x HTTP/1.1", "api.example", apiOrigin + "/%7ea?y#z", nil},
+		{"AMB-24 exact: dots that lead nowhere", []dpop.Option{dpop.CompareExactly()}, apiOrigin + "/v1", "GET /v1..v2 HTTP/1.1", "api.example", apiOrigin + "/v1/v1..v2", nil},
+		{"AMB-24 exact: dots that lead out of the prefix", []dpop.Option{dpop.CompareExactly()}, apiOrigin + "/v1", "GET /%2E./r HTTP/1.1", "api.example", apiOrigin + "/v1/%2E./r", dpop.ErrTarget},
+		{"AMB-24 exact: equivalent", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /%7ea HTTP/1.1", "api.example", apiOrigin + "/~a", dpop.ErrTarget},
+		{"AMB-24 exact: case of the host", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /a HTTP/1.1", "api.example", "https://API.example/a", dpop.ErrTarget},
 	}
 	key := dpoptest.NewKey(t)
 	for _, tt := range tests {
@@ -345,5 +346,42 @@ func TestHTTP2(t *testing.T) {
 		_, _ = io.Copy(io.Discard, response.Body)
 		response.Body.Close()
 		require.Equal(t, want, response.StatusCode, host)
+	}
+}
+
+func TestARequestOfAnotherTransport(t *testing.T) {
+	v, key := newVerifier(t), dpoptest.NewKey(t)
+	hash := sha256.Sum256([]byte(token))
+	good := func() dpop.Request {
+		return dpop.Request{
+			Method: "POST", Host: "api.example", Target: "/pets.v1.Pets/Feed?x=1",
+			Proofs:    []string{key.Proof("POST", apiOrigin+"/pets.v1.Pets/Feed", token)},
+			TokenHash: hash, Thumbprint: key.Thumbprint(),
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		fault func(*dpop.Request)
+		want  error
+	}{
+		{"as it is", func(*dpop.Request) {}, nil},
+		{"with the token in the place of its hash", func(r *dpop.Request) { r.AccessToken, r.TokenHash = token, [32]byte{} }, nil},
+		{"with a URL in the place of host and target", func(r *dpop.Request) { r.URL, r.Host, r.Target = apiOrigin+"/pets.v1.Pets/Feed", "", "" }, nil},
+		{"DPOP-4.3-12 the hash of another token", func(r *dpop.Request) { r.TokenHash[0] ^= 1 }, dpop.ErrTokenHash},
+		{"DPOP-4.3-08 another method", func(r *dpop.Request) { r.Method = "GET" }, dpop.ErrMethod},
+		{"DPOP-4.3-09b another host", func(r *dpop.Request) { r.Host = "evil.example" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-09b no host", func(r *dpop.Request) { r.Host = "" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-09 another target", func(r *dpop.Request) { r.Target = "/pets.v1.Pets/Sell" }, dpop.ErrTarget},
+		{"no target", func(r *dpop.Request) { r.Target = "" }, dpop.ErrMisdirected},
+		{"neither target nor host", func(r *dpop.Request) { r.Host, r.Target = "", "" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-01 two proofs", func(r *dpop.Request) { r.Proofs = append(r.Proofs, r.Proofs[0]) }, dpop.ErrMultiple},
+		{"DPOP-7.1-03 no proof", func(r *dpop.Request) { r.Proofs = nil }, dpop.ErrMissing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := good()
+			tt.fault(&req)
+			_, err := v.VerifyProof(t.Context(), req)
+			require.True(t, err == tt.want, "got %v, want %v", err, tt.want)
+		})
 	}
 }

@@ -8,7 +8,7 @@
 //	})
 //	guard, err := middleware.New(
 //		middleware.WithTokens(oidc.NewIntrospector(issuer, audience, auth, oidc.WithSharedCache(tokens))),
-//		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs))),
+//		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs, nil))),
 //	)
 //
 // where proofs and tokens come from [NewReplayCache] and [NewTokenCache]. It is a module

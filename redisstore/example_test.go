@@ -31,7 +31,7 @@ func Example() {
 	guard, err := middleware.New(
 		middleware.WithTokens(oidc.NewIntrospector("https://issuer.example", "https://api.example",
 			oidc.ClientSecretBasic("orders", os.Getenv("CLIENT_SECRET")), oidc.WithSharedCache(tokens))),
-		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs))),
+		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs, nil))),
 	)
 	if err != nil {
 		log.Fatal(err)

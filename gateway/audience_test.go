@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keybound-go/middleware/examples/gateway/testbed"
+	"github.com/keybound-go/middleware/gateway/testbed"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 

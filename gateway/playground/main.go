@@ -1,7 +1,7 @@
 // Playground stands in for everything around the gateway: an issuer, httpbin as
 // the service behind, and a client's wallet that holds a token and signs proofs.
 //
-//	go -C examples/gateway run ./playground
+//	go -C gateway run ./playground
 //
 // runs until Ctrl-C and prints commands to try. With -proofs it also writes tokens
 // and proofs for bench.sh.
@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/dpop/dpoptest"
-	"github.com/keybound-go/middleware/examples/gateway/testbed"
+	"github.com/keybound-go/middleware/gateway/testbed"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -61,7 +61,7 @@ func main() {
 In another terminal, start the gateway:
 
     . %s/env
-    go -C examples/gateway run . -config testdata/dpop-strict.yaml $GATEWAY_FLAGS
+    go -C gateway run . -config testdata/dpop-strict.yaml $GATEWAY_FLAGS
 
 In a third one, call it. Without credentials (401), and with a token and a proof (200):
 

@@ -118,7 +118,7 @@ func (d *demand) rule() middleware.Rule {
 }
 
 func (d *deployment) newDPoP(p *openIDConnect) (*dpop.Verifier, error) {
-	opts := []dpop.Option{dpop.WithReplayCache(d.replay)}
+	opts := []dpop.Option{dpop.WithReplayCache(d.replay, nil)}
 	if len(d.origins) > 1 {
 		opts = append(opts, dpop.WithOrigins(d.origins[1:]...))
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/dpop/dpoptest"
-	"github.com/keybound-go/middleware/examples/gateway/testbed"
+	"github.com/keybound-go/middleware/gateway/testbed"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 

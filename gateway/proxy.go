@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/reverseproxy"
 )
 
 // gateway sends each request to the guard of its route, and what passes to the
@@ -23,7 +25,7 @@ type gateway struct {
 	deployment *deployment
 	router     *router
 	handlers   map[*route]http.Handler
-	hidden     map[string]bool // canonical names that no client may send to a service
+	hidden     []string // fields that no client may send to a service
 	guards     []*guarded
 	documents  documents
 }
@@ -59,7 +61,11 @@ func newGateway(c *configuration, d *deployment) (*gateway, error) {
 		transport := s.transport(c)
 		for _, r := range s.routes {
 			g := byPlugin[c.openIDOf(r)] // nil: everybody may pass
-			handler := gw.forward(r, g, transport)
+			handler, err := gw.forward(r, g, transport)
+			if err != nil {
+				gw.close()
+				return nil, err
+			}
 			if g != nil {
 				handler = g.guard.Wrap(handler)
 			}
@@ -76,6 +82,10 @@ func (gw *gateway) close() {
 }
 
 func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect || r.Method == "PRI" {
+		writeMessage(w, http.StatusNotImplemented, "the method is not supported")
+		return
+	}
 	path, err := normalPath(r.URL.EscapedPath())
 	if err != nil {
 		writeMessage(w, http.StatusBadRequest, err.Error())
@@ -117,17 +127,20 @@ func (gw *gateway) trusts(r *http.Request) bool {
 }
 
 // forward makes the handler that asks the service behind.
-func (gw *gateway) forward(of *route, g *guarded, transport http.RoundTripper) http.Handler {
-	return &httputil.ReverseProxy{
-		Rewrite:        func(pr *httputil.ProxyRequest) { gw.rewrite(pr, of, g) },
-		Transport:      transport,
-		ModifyResponse: removeNonce,
-		BufferPool:     &buffers{},
+func (gw *gateway) forward(of *route, g *guarded, transport http.RoundTripper) (http.Handler, error) {
+	return reverseproxy.Harden(&httputil.ReverseProxy{
+		Rewrite:    func(pr *httputil.ProxyRequest) { gw.rewrite(pr, of, g) },
+		Transport:  transport,
+		BufferPool: &buffers{},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			gw.deployment.log.ErrorContext(r.Context(), "the service behind failed", append(gw.deployment.request(r.Context()), "error", err.Error())...)
+			level, text := slog.LevelError, "the service behind failed"
+			if reverseproxy.IsClientGone(r, err) {
+				level, text = slog.LevelDebug, "the client went away"
+			}
+			gw.deployment.log.Log(r.Context(), level, text, append(gw.deployment.request(r.Context()), "error", err.Error())...)
 			writeMessage(w, http.StatusBadGateway, "An invalid response was received from the upstream server")
 		},
-	}
+	}, reverseproxy.WithIdentityHeaders(gw.hidden...))
 }
 
 // rewrite makes the request to the service behind of the one that has passed. It
@@ -146,11 +159,6 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
 	out.Host = ""
 	if of.preserveHost {
 		out.Host = pr.In.Host
-	}
-	for name := range out.Header {
-		if gw.hidden[http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))] {
-			delete(out.Header, name)
-		}
 	}
 	for _, other := range gw.guards { // a browser sends the cookie of one route to all of them
 		out.Header = other.sessions.Strip(out.Header)
@@ -176,38 +184,26 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
 	g.upstream.set(out.Header, credential.Token, token)
 }
 
-// removeNonce removes what belongs to the service's own dealings with DPoP: the
-// proxy adds fields to those that the guard has set.
-func removeNonce(resp *http.Response) error {
-	resp.Header.Del("DPoP-Nonce")
-	return nil
-}
-
 // hiddenHeaders are the fields that say who a client is: those that any plugin
 // reads or writes, and those that services behind Kong believe.
-func hiddenHeaders(c *configuration) map[string]bool {
-	hidden := make(map[string]bool)
-	for _, name := range []string{
+func hiddenHeaders(c *configuration) []string {
+	hidden := []string{
 		"DPoP", "X-Consumer-Id", "X-Consumer-Custom-Id", "X-Consumer-Username", "X-Consumer-Groups", "X-Credential-Identifier",
 		"X-Credential-Username", "X-Anonymous-Consumer", "X-Authenticated-Userid", "X-Authenticated-Scope", "X-Authenticated-Groups",
-		"X-Userinfo", "X-Id-Token", "X-Access-Token", "X-Real-Ip", "Forwarded",
-		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Path", "X-Forwarded-Prefix",
-		"Client-Cert", "Client-Cert-Chain",
-	} {
-		hidden[http.CanonicalHeaderKey(name)] = true
+		"X-Userinfo", "X-Id-Token", "X-Access-Token",
 	}
 	for _, p := range c.attached {
 		if p.openID == nil {
 			continue
 		}
 		for _, claim := range p.openID.claims {
-			hidden[http.CanonicalHeaderKey(strings.ReplaceAll(claim.name, "_", "-"))] = true
+			hidden = append(hidden, claim.name)
 		}
 		if name := p.openID.tokenHeader; name != "" && name != "Authorization" {
-			hidden[http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))] = true
+			hidden = append(hidden, name)
 		}
 		if p.openID.field != "" {
-			hidden[http.CanonicalHeaderKey(strings.ReplaceAll(p.openID.field, "_", "-"))] = true
+			hidden = append(hidden, p.openID.field)
 		}
 	}
 	return hidden

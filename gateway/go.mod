@@ -1,8 +1,8 @@
-module github.com/keybound-go/middleware/examples/gateway
+module github.com/keybound-go/middleware/gateway
 
 go 1.26.0
 
-replace github.com/keybound-go/middleware => ../../
+replace github.com/keybound-go/middleware => ../
 
 require (
 	github.com/keybound-go/middleware v0.0.0
