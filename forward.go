@@ -37,7 +37,7 @@ func (g *Guard) exposes(r *http.Request) bool {
 // anybody but a terminator is somebody's claim.
 func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
-	hide := g.forwardBearer || g.hideCredentials
+	hide := g.hides()
 	if hide || v.session || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
@@ -60,9 +60,12 @@ func (g *Guard) passPreflight(r *http.Request) *http.Request {
 	passed.Header = maps.Clone(r.Header)
 	delete(passed.Header, headers.Authorization)
 	delete(passed.Header, headers.DPoP)
-	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
+	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r) && !g.hides())
 	return passed
 }
+
+// hides reports whether the handler gets the request without proof and certificate.
+func (c *config) hides() bool { return c.forwardBearer || c.hideCredentials }
 
 // dropClaims takes out of r what would be a credential to somebody behind: the
 // cookie of a session, and forwarded certificates, unless a terminator has

@@ -58,7 +58,7 @@ func accept(c Config, q Request, used Scheme) Verdict {
 	v.Handler = Handler{
 		Credential: true, Key: proven, Cert: toCert(q), Unproven: toKey(q) && !proven,
 		Proof:      q.Proof != NoProof && c.Hide == HideNothing,
-		CertHeader: headerStays(c, q) && c.Hide == HideNothing,
+		CertHeader: headerStays(c, q),
 	}
 	switch {
 	case c.Hide == HideAll:
@@ -85,10 +85,13 @@ func byCookie(c Config, q Request) bool {
 	return c.Session && q.Scheme == NoCredentials && (q.Cookie == BearerCookie || q.Cookie == DPoPCookie)
 }
 
-// headerStays reports whether the header with a certificate is no lie: the trusted proxy wrote
-// it, or nothing here reads it.
+// headerStays reports whether the handler sees the header with a certificate: one that the
+// trusted proxy wrote and that is not hidden, or any where it means nothing to the guard.
 func headerStays(c Config, q Request) bool {
-	return q.Cert >= RightHeader && q.Cert != ProxyOwn || q.Cert == Forged && !c.MTLS
+	if !c.MTLS {
+		return q.Cert >= Forged && q.Cert != ProxyOwn
+	}
+	return q.Cert >= RightHeader && q.Cert != ProxyOwn && c.Hide == HideNothing
 }
 
 // Nested says what comes of q at a guard inner inside a guard outer. With the same parts, the
@@ -142,7 +145,7 @@ func behind(outer Config, q Request, used Scheme) Request {
 		return q
 	}
 	q.Proof = NoProof
-	if headerStays(outer, q) {
+	if outer.MTLS && q.Cert >= RightHeader {
 		q.Cert = ProxyOwn // nothing is left that names the client's
 	}
 	if outer.Hide == HideAll {

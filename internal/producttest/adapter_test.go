@@ -138,7 +138,7 @@ func (w *world) makeParts() {
 		}
 		for preset := range 3 {
 			for _, nonces := range []bool{false, true} {
-				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts})}
+				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts}, nil)}
 				switch preset {
 				case presetFAPI2:
 					opts = append(opts, dpop.FAPI2())
@@ -261,6 +261,7 @@ func (silence) RoundTrip(*http.Request) (*http.Response, error) {
 // situation is the state of the world for one request, and what comes of it. It travels in
 // the request's context, so that stores and handlers that all requests share know it.
 type situation struct {
+	config   oracle.Config
 	request  oracle.Request
 	proof    string
 	outcome  middleware.Outcome // of the guard that decided last
@@ -415,7 +416,7 @@ func handle(_ http.ResponseWriter, r *http.Request) {
 	if c, ok := middleware.FromContext(r.Context()); ok {
 		saw(&s.seen, c)
 	}
-	if strings.Contains(strings.Join(r.Header["Cookie"], ""), "session") {
+	if s.config.Session && strings.Contains(strings.Join(r.Header["Cookie"], ""), "session") {
 		s.problems = append(s.problems, "the handler sees the session's cookie")
 	}
 }
@@ -429,7 +430,7 @@ var requestURL = &url.URL{Path: path}
 
 // request makes the request that c describes.
 func (w *world) request(c *combo) (*http.Request, *situation) {
-	_, q := c.describe()
+	config, q := c.describe()
 	r := &http.Request{
 		Method: http.MethodGet, Host: "api.example", URL: requestURL, RequestURI: path, RemoteAddr: peerAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 6), Body: http.NoBody,
@@ -473,7 +474,7 @@ func (w *world) request(c *combo) (*http.Request, *situation) {
 		r.Host = "evil.example"
 	}
 	w.transport(r, q)
-	s := &situation{request: q}
+	s := &situation{config: config, request: q}
 	if q.Proof != oracle.NoProof {
 		r.Header["Dpop"] = w.proof(q, r.Method, int(c[fPreset]))
 		s.proof = r.Header["Dpop"][0]

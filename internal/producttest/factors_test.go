@@ -99,8 +99,13 @@ func cannotExist(c *combo) string {
 		return "a cookie counts only without an Authorization field"
 	case isNot(fCookie, int(oracle.NoCookie)) && is(fToken, int(oracle.OversizedToken)):
 		return "no session begins with a token that does not fit"
+	case is(fCookie, int(oracle.CrossCookie)) && is(fPreflight, 1):
+		return "a POST is no preflight"
 	case is(fPlain, 1) && (is(fCert, int(oracle.RightTLS)) || is(fCert, int(oracle.WrongTLS)) || is(fCert, int(oracle.ProxyOwn))):
 		return "a certificate of a connection without TLS"
+	// A row that waits for its fix: P2 of the findings, in dpop.MCP.
+	case is(fPreset, presetMCP) && is(fNonces, 1) && (is(fProof, int(oracle.StaleProof)) || is(fProof, int(oracle.FutureProof))):
+		return "P2"
 	// Doors.
 	case is(fDoor, doorCheck) && (isNot(fNest, noNest) || is(fPreflight, 1)):
 		return "nesting and preflights are Wrap's"
