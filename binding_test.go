@@ -500,7 +500,7 @@ func TestForwardedCertificates(t *testing.T) {
 		}
 	})
 	t.Run("HTTP-13 what is hidden from the handler is hidden in a preflight too", func(t *testing.T) {
-		for _, hide := range []middleware.Option{middleware.HideCredentials(), middleware.WithBearerForwarding()} {
+		for _, hide := range []middleware.Option{middleware.HideCredentials(), middleware.ForwardBearer()} {
 			g := w.guard(withDPoP(), middleware.PassPreflights(), hide, middleware.WithMTLS(mtlspop.New(
 				mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
 			r := forwarded("10.0.0.7:1234")

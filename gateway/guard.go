@@ -48,7 +48,7 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(p.deny),
 	}
@@ -62,12 +62,12 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 		opts = append(opts, middleware.AllowUnbound())
 	}
 	if p.credentials {
-		opts = append(opts, middleware.WithClientCredentials(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
+		opts = append(opts, middleware.WithExchange(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
 		if !p.bearer && !p.introspection {
-			opts = append(opts, middleware.ClientCredentialsOnly())
+			opts = append(opts, middleware.RequireExchange())
 		}
 		if !p.validateMethods {
-			opts = append(opts, middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+			opts = append(opts, middleware.DangerouslyExemptExchange())
 		}
 	}
 	if p.cookies.session {
@@ -80,7 +80,9 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 	if p.passPreflights {
 		opts = append(opts, middleware.PassPreflights())
 	}
-	opts = append(opts, middleware.WithRules(p.rules()...))
+	if rules := p.rules(); len(rules) > 0 {
+		opts = append(opts, middleware.WithRules(rules...))
+	}
 	if g.guard, err = middleware.New(opts...); err != nil {
 		g.close()
 		return nil, err

@@ -180,7 +180,7 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
 	if !ok {
 		return
 	}
-	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what WithBearerForwarding makes
+	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what ForwardBearer makes
 	g.upstream.set(out.Header, credential.Token, token)
 }
 

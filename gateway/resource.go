@@ -69,7 +69,8 @@ func (ds *documents) add(p *openIDConnect, guard *middleware.Guard) error {
 	if p.resource == nil {
 		return nil
 	}
-	path, err := normalPath(guard.MetadataPath())
+	mounted, document := guard.Metadata()
+	path, err := normalPath(mounted)
 	if err != nil {
 		return fmt.Errorf("protected_resource_metadata.resource: %w", err)
 	}
@@ -77,7 +78,7 @@ func (ds *documents) add(p *openIDConnect, guard *middleware.Guard) error {
 	if err != nil {
 		return err
 	}
-	d := document9728{publicHost(u.Host), path, guard.Metadata()}
+	d := document9728{publicHost(u.Host), path, document}
 	if slices.ContainsFunc(*ds, func(other document9728) bool { return other.host == d.host && other.path == d.path }) {
 		return fmt.Errorf("protected_resource_metadata.resource: another plugin describes %q, and a resource has one description", p.resource.Identifier)
 	}
