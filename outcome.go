@@ -55,7 +55,7 @@ type Outcome struct {
 	UntrustedForward bool
 	// CertificateOutOfDate reports that the client certificate that was accepted
 	// is expired or not yet valid. RFC 8705, section 6.2, asks for no more than
-	// its key; mtlspop.WithValidityCheck refuses it.
+	// its key; mtlspop.RequireValidity refuses it.
 	CertificateOutOfDate bool
 
 	// TokenTime, BindingTime and Total are how long the token's verification,

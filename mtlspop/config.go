@@ -161,7 +161,7 @@ func (c *config) checkThumbprintFormat() {
 	if !c.format.isThumbprint() {
 		return
 	}
-	for _, option := range []string{"WithForwardedChain", "WithRoots", "WithRootsFunc", "WithRevocation", "WithValidityCheck"} {
+	for _, option := range []string{"WithForwardedChain", "WithRoots", "WithRootsFunc", "WithRevocation", "RequireValidity"} {
 		if c.given[option] {
 			c.mistake("%s needs a certificate, and the format %v forwards none", option, c.format)
 		}

@@ -160,13 +160,13 @@ func WithPartialChains() Option {
 	})
 }
 
-// WithValidityCheck refuses certificates that are expired or not yet valid.
+// RequireValidity refuses certificates that are expired or not yet valid.
 // Without it, and without [WithRoots], they are accepted: the thumbprint
 // proves possession just the same, and neither RFC 8705 nor crypto/tls, asked
 // for a certificate from anybody, looks at the dates.
-func WithValidityCheck() Option {
+func RequireValidity() Option {
 	return optionFunc(func(c *config) {
-		c.once("WithValidityCheck")
+		c.once("RequireValidity")
 		c.validity = true
 	})
 }

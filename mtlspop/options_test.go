@@ -38,7 +38,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.TrustUnixSocket(),
 			mtlspop.WithForwardedChain("X-More", mtlspop.PEM), mtlspop.WithForwardedChain("X-Still-More", mtlspop.DERChain),
 			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.WithPartialChains(),
-			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.WithValidityCheck(),
+			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.RequireValidity(),
 		}, ""},
 		{"the standard chain named by hand", append(good, mtlspop.WithForwardedChain("client-cert-chain", mtlspop.RFC9440)), ""},
 		{"a nil option", []mtlspop.Option{nil}, "option 0 is nil"},
@@ -84,7 +84,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"revocation by nobody", append(good, mtlspop.WithRevocation(nil)), "the checker is nil"},
 		{"revocation without a chain", []mtlspop.Option{checker}, "means nothing without WithRoots"},
 		{"roots for a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintHex), mtlspop.WithRoots(ca.Pool())}, "WithRoots needs a certificate"},
-		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.WithValidityCheck()}, "WithValidityCheck needs a certificate"},
+		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.RequireValidity()}, "RequireValidity needs a certificate"},
 		{"a chain above a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintBase64URL), mtlspop.WithForwardedChain("a", mtlspop.PEM)}, "WithForwardedChain needs a certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestOptionsGivenTwice(t *testing.T) {
 		"WithRoots":                mtlspop.WithRoots(ca.Pool()),
 		"WithRootsFunc":            mtlspop.WithRootsFunc(ca.Pool),
 		"WithPartialChains":        mtlspop.WithPartialChains(),
-		"WithValidityCheck":        mtlspop.WithValidityCheck(),
+		"RequireValidity":          mtlspop.RequireValidity(),
 		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +140,7 @@ func TestBindingErrors(t *testing.T) {
 	kinds := []mtlspop.BindingError{
 		mtlspop.ErrNoCertificate, mtlspop.ErrPeerNotTrusted, mtlspop.ErrMismatch, mtlspop.ErrThumbprint,
 		mtlspop.ErrMalformed, mtlspop.ErrExpired, mtlspop.ErrUntrusted, mtlspop.ErrRevoked,
+		mtlspop.ErrUnparsable,
 	}
 	for i, kind := range kinds {
 		require.EqualValues(t, i+1, kind)
