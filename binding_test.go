@@ -548,6 +548,18 @@ func TestForwardedCertificates(t *testing.T) {
 			}
 		}
 	})
+	t.Run("HTTP-13 what is hidden from the handler is hidden in a preflight too", func(t *testing.T) {
+		for _, hide := range []middleware.Option{middleware.HideCredentials(), middleware.ForwardBearer()} {
+			g := w.guard(withDPoP(), middleware.PassPreflights(), hide, middleware.WithMTLS(mtlspop.New(
+				mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
+			r := forwarded("10.0.0.7:1234")
+			r.Method = "OPTIONS"
+			r.Header = http.Header{
+				"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"}, "Client-Cert": {mtlspoptest.RFC9440(w.cert)},
+			}
+			require.NotContains(t, serve(g, r).accepted(t).seen.Header, "Client-Cert")
+		}
+	})
 	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {
 		var o middleware.Outcome
 		g := w.guard(withMTLS(), middleware.WithObserver(func(_ context.Context, told middleware.Outcome) { o = told }))

@@ -91,7 +91,7 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 	if c.isForBoth(err) {
 		offered = append([]scheme{schemeDPoP}, offered...)
 	}
-	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrPlainHTTP || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
 	lines := make([]string, 0, len(offered))
 	for _, s := range offered {
 		line := s.String() + " " + c.realm

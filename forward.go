@@ -48,7 +48,7 @@ func (g *Guard) exposes(r *http.Request) bool {
 // anybody but a terminator is somebody's claim.
 func (g *Guard) pass(r *http.Request, v *verified, written []string) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
-	hide := g.forwardBearer || g.hideCredentials
+	hide := g.hides()
 	if hide || v.session || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
@@ -74,9 +74,16 @@ func (g *Guard) passPreflight(r *http.Request) *http.Request {
 	passed.Header = maps.Clone(r.Header)
 	delete(passed.Header, headers.Authorization)
 	delete(passed.Header, headers.DPoP)
-	g.dropClaims(passed, g.writtenByTerminator(r))
+	var written []string
+	if !g.hides() {
+		written = g.writtenByTerminator(r)
+	}
+	g.dropClaims(passed, written)
 	return passed
 }
+
+// hides reports whether the handler gets the request without proof and certificate.
+func (c *config) hides() bool { return c.forwardBearer || c.hideCredentials }
 
 // dropClaims takes out of r what would be a credential to somebody behind: the
 // cookie of a session, and forwarded certificates but for the fields to keep.

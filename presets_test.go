@@ -240,7 +240,7 @@ func TestFAPI2(t *testing.T) {
 		r.TLS = nil
 		for _, peer := range []string{"192.0.2.1:1", "", "@", "10.0.1.1:1", "[fe80::1%10.0.0.1]:1"} {
 			r.RemoteAddr = peer
-			serve(g, r).refused(t, 400)
+			serve(g, r).refused(t, 400).challenged(t, "DPoP:invalid_request", "Bearer:invalid_request")
 		}
 		r.RemoteAddr = "10.0.0.9:1"
 		serve(g, r).accepted(t)
