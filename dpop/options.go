@@ -176,6 +176,14 @@ func WithNonces(source NonceSource, err error) Option {
 	})
 }
 
+// CheckIssuedAt demands an iat in the window of [WithLifetime] and [WithSkew] also
+// where [WithNonces] is given. The age of the nonce would do (RFC 9449, section 4.3,
+// check 11), but some profiles demand both. A proof with a good nonce and an iat
+// outside of the window is refused as invalid_dpop_proof: a new nonce would not help.
+func CheckIssuedAt() Option {
+	return once("CheckIssuedAt", func(*config) {})
+}
+
 // CompareExactly compares htu byte by byte. The query and fragment are dropped
 // all the same, but "HTTPS://API.EXAMPLE:443/%7Ea" is no longer what
 // "https://api.example/~a" is. RFC 9449, section 4.3, recommends against it.

@@ -123,7 +123,7 @@ var kinds = map[string]dpop.ProofError{
 	"htu-null": dpop.ErrClaims, "htu-object": dpop.ErrClaims, "htu-array": dpop.ErrClaims, "htu-empty": dpop.ErrClaims, "htu-true": dpop.ErrClaims,
 	"ath-null": dpop.ErrClaims, "ath-object": dpop.ErrClaims, "ath-array": dpop.ErrClaims, "ath-empty": dpop.ErrClaims, "ath-true": dpop.ErrClaims,
 
-	"iat-": dpop.ErrClaims, "iat-hour-ago": dpop.ErrExpired, "iat-62s-ago": dpop.ErrExpired, "iat-zero": dpop.ErrExpired, "iat-negative": dpop.ErrExpired,
+	"iat-": dpop.ErrClaims, "iat-milliseconds": dpop.ErrNotYetValid, "iat-huge": dpop.ErrNotYetValid, "iat-beyond-int64": dpop.ErrNotYetValid, "iat-hour-ago": dpop.ErrExpired, "iat-62s-ago": dpop.ErrExpired, "iat-zero": dpop.ErrExpired, "iat-negative": dpop.ErrExpired,
 	"iat-hour-ahead": dpop.ErrNotYetValid, "iat-61s-ahead": dpop.ErrNotYetValid,
 	"claim-": dpop.ErrClaims, "claim-exp-past": dpop.ErrExpired, "claim-nbf-future": dpop.ErrNotYetValid,
 

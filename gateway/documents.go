@@ -27,7 +27,8 @@ func (ds *documents) add(p *kongfile.OpenIDConnect, guard *middleware.Guard) err
 	if p.Resource == nil {
 		return nil
 	}
-	path, err := kongfile.NormalPath(guard.MetadataPath())
+	mounted, document := guard.Metadata()
+	path, err := kongfile.NormalPath(mounted)
 	if err != nil {
 		return fmt.Errorf("protected_resource_metadata.resource: %w", err)
 	}
@@ -35,7 +36,7 @@ func (ds *documents) add(p *kongfile.OpenIDConnect, guard *middleware.Guard) err
 	if err != nil {
 		return err
 	}
-	d := document9728{publicHost(u.Host), path, guard.Metadata()}
+	d := document9728{publicHost(u.Host), path, document}
 	if slices.ContainsFunc(*ds, func(other document9728) bool { return other.host == d.host && other.path == d.path }) {
 		return fmt.Errorf("protected_resource_metadata.resource: another plugin describes %q, and a resource has one description", p.Resource.Identifier)
 	}

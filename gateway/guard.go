@@ -49,7 +49,7 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(denial(p)),
 	}
@@ -63,12 +63,12 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 		opts = append(opts, middleware.AllowUnbound())
 	}
 	if p.ClientCredentials {
-		opts = append(opts, middleware.WithClientCredentials(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
+		opts = append(opts, middleware.WithExchange(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
 		if !p.Bearer && !p.Introspection {
-			opts = append(opts, middleware.ClientCredentialsOnly())
+			opts = append(opts, middleware.RequireExchange())
 		}
 		if !p.ValidateMethods {
-			opts = append(opts, middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+			opts = append(opts, middleware.DangerouslyExemptExchange())
 		}
 	}
 	if p.Sessions {
@@ -81,7 +81,9 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 	if p.PassPreflights {
 		opts = append(opts, middleware.PassPreflights())
 	}
-	opts = append(opts, middleware.WithRules(rulesOf(p)...))
+	if rules := rulesOf(p); len(rules) > 0 {
+		opts = append(opts, middleware.WithRules(rules...))
+	}
 	if g.guard, err = middleware.New(opts...); err != nil {
 		g.close()
 		return nil, err
@@ -160,14 +162,10 @@ func (d *deployment) newMTLS(c *kongfile.File, p *kongfile.OpenIDConnect) (*mtls
 	}
 	opts = append(opts, mtlspop.WithRoots(roots))
 	if chain.PartialChains {
-		opts = append(opts, mtlspop.WithPartialChains())
+		opts = append(opts, mtlspop.AllowPartialChains())
 	}
 	if chain.Revocation != "SKIP" {
-		checker, err := d.newRevocation(chain)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, mtlspop.WithRevocation(checker))
+		opts = append(opts, mtlspop.WithRevocation(d.newRevocation(chain)))
 	}
 	return mtlspop.New(opts...)
 }

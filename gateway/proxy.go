@@ -177,7 +177,7 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *kongfile.Route, g *gua
 	if !ok {
 		return
 	}
-	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what WithBearerForwarding makes
+	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what ForwardBearer makes
 	tell(g.upstream, out.Header, credential.Token, token)
 }
 

@@ -115,7 +115,7 @@ func (s *service) guard(t *testing.T, w *world) {
 		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
 			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
 		unbound: {middleware.WithTokens(jwts, nil), proofs, certificates, middleware.AllowUnbound()},
-		basic:   {middleware.WithTokens(jwts, nil), middleware.WithClientCredentials(callers, nil), middleware.AllowUnbound()},
+		basic:   {middleware.WithTokens(jwts, nil), middleware.WithExchange(callers, nil), middleware.AllowUnbound()},
 	} {
 		guard, err := middleware.New(append(opts, middleware.WithObserver(s.observe))...)
 		require.NoError(t, err)

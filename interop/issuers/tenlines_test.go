@@ -23,7 +23,7 @@ func (w *world) dpopService(t *testing.T, origin string) (*middleware.Guard, err
 		middleware.WithTokens(w.jwts(t)),
 		middleware.WithDPoP(dpop.New(origin)),
 		middleware.WithRules(middleware.DPoPBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -35,7 +35,7 @@ func (w *world) bearerService(t *testing.T, _ string) (*middleware.Guard, error)
 			middleware.AnyOf(middleware.Scopes("orders:read", "orders:write"), middleware.Scopes("admin")),
 			middleware.Claim([]string{"realm_access", "roles"}, "clerk"),
 		),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -47,7 +47,7 @@ func (w *world) headerService(t *testing.T, _ string) (*middleware.Guard, error)
 			mtlspop.WithRoots(w.files.ca.Pool()),
 		)),
 		middleware.WithRules(middleware.CertificateBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -56,17 +56,17 @@ func (w *world) handshakeService(t *testing.T, _ string) (*middleware.Guard, err
 		middleware.WithTokens(w.jwts(t)),
 		middleware.WithMTLS(mtlspop.New()),
 		middleware.WithRules(middleware.CertificateBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
 func (w *world) credentialsService(t *testing.T, _ string) (*middleware.Guard, error) {
 	return middleware.New(
 		middleware.WithTokens(w.answers(t)),
-		middleware.WithClientCredentials(oidc.NewClientCredentials(w.issuer.url, w.trust(),
+		middleware.WithExchange(oidc.NewClientCredentials(w.issuer.url, w.trust(),
 			oidc.WithScopes("orders:read"), oidc.WithTokenParameter("resource", w.issuer.opaque))),
 		middleware.AllowUnbound(),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 

@@ -35,12 +35,12 @@ type ProtectedResource struct {
 // challenge then carries resource_metadata (RFC 9728, section 5.1), and
 // [Guard.Metadata] serves the document that it points to.
 func WithProtectedResource(resource ProtectedResource) Option {
-	return once("WithProtectedResource", func(c *config) {
+	return once("WithProtectedResource", func(b *builder) {
 		if err := resource.validate(); err != nil {
-			c.problems = append(c.problems, err)
+			b.Join(err)
 			return
 		}
-		c.resource = resource.clone()
+		b.resource = resource.clone()
 	})
 }
 
@@ -109,15 +109,6 @@ func (g *Guard) ForResource(resource ProtectedResource) *Guard {
 	return other
 }
 
-// MetadataPath returns the path under which [Guard.Metadata] must be mounted
-// at the resource's host, or "" without [WithProtectedResource].
-func (g *Guard) MetadataPath() string {
-	if g.config == nil || g.resource == nil {
-		return ""
-	}
-	return g.resource.metadataURL().EscapedPath()
-}
-
 // metadata is the document of RFC 9728, section 2. Parameters without a value
 // are left out (section 3.2).
 type metadata struct {
@@ -133,14 +124,22 @@ type metadata struct {
 	DPoPRequired         bool     `json:"dpop_bound_access_tokens_required,omitempty"`
 }
 
-// Metadata returns the handler of the protected resource metadata document,
-// which is generated from the guard's own configuration and rules. It needs no
-// credentials, answers GET and HEAD, and may be read by scripts of any origin.
-// Without [WithProtectedResource] it answers 404.
-func (g *Guard) Metadata() http.Handler {
+// Metadata returns the handler of the protected resource metadata document and the
+// path at which it must be mounted, at the resource's host:
+//
+//	mux.Handle(guard.Metadata())
+//
+// The document is generated from the guard's own configuration and rules. The handler
+// needs no credentials, answers GET and HEAD, and may be read by scripts of any origin.
+// Without [WithProtectedResource] the path is "" and the handler answers 404.
+func (g *Guard) Metadata() (path string, document http.Handler) {
 	if g.config == nil || g.resource == nil {
-		return http.NotFoundHandler()
+		return "", http.NotFoundHandler()
 	}
+	return g.resource.metadataURL().EscapedPath(), g.serveMetadata()
+}
+
+func (g *Guard) serveMetadata() http.Handler {
 	offers := &g.challenges
 	document := metadata{
 		Resource:             g.resource.Identifier,
