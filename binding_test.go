@@ -21,6 +21,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -173,8 +174,7 @@ func TestBindingPolicy(t *testing.T) {
 // answer comes from the cache.
 func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 	w := newWorld(t)
-	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience,
-		oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))))...)
+	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))))...)
 	require.NoError(t, err)
 	t.Run("MTLS-3.2-01 DPOP-6-01 INTRO-2.2-04 by certificate", func(t *testing.T) {
 		token := w.issuer.OpaqueToken(oidctest.BoundToCertificate(w.cert.Certificate))
@@ -286,7 +286,7 @@ func TestReplayIsRefusedAndOnlyByWhatPassedEverythingElse(t *testing.T) {
 		require.EqualValues(t, 1, passed.Load())
 	})
 	t.Run("DPOP-11.1-08 a store that fails is a refusal without a challenge", func(t *testing.T) {
-		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(brokenStore{}))))
+		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(brokenStore{}, nil))))
 		a := serve(g, w.dpopRequest("/r")).refused(t, 503)
 		require.Empty(t, a.Header()["Www-Authenticate"])
 	})
@@ -497,6 +497,18 @@ func TestForwardedCertificates(t *testing.T) {
 				require.NotContains(t, a.seen.Header, name)
 				require.Contains(t, r.Header, name, "the caller's request is not changed")
 			}
+		}
+	})
+	t.Run("HTTP-13 what is hidden from the handler is hidden in a preflight too", func(t *testing.T) {
+		for _, hide := range []middleware.Option{middleware.HideCredentials(), middleware.ForwardBearer()} {
+			g := w.guard(withDPoP(), middleware.PassPreflights(), hide, middleware.WithMTLS(mtlspop.New(
+				mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
+			r := forwarded("10.0.0.7:1234")
+			r.Method = "OPTIONS"
+			r.Header = http.Header{
+				"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"}, "Client-Cert": {mtlspoptest.RFC9440(w.cert)},
+			}
+			require.NotContains(t, serve(g, r).accepted(t).seen.Header, "Client-Cert")
 		}
 	})
 	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {

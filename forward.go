@@ -10,29 +10,26 @@ import (
 	"github.com/keybound-go/middleware/internal/headers"
 )
 
-// announce sets the fields of a response to a request that passes.
-func (g *Guard) announce(h http.Header, r *http.Request, d decision, fromTerminator bool) {
+// announcement is what the response to a request that passes must carry.
+func (g *Guard) announcement(r *http.Request, d decision, fromTerminator bool) (f fields) {
 	v := d.verified
-	g.expose(h, r)
+	f.expose = g.exposes(r)
 	if g.sessions != nil && d.keepsSession {
-		g.keepSession(h, r, v)
+		g.keepSession(&f, r, v)
 	}
 	if v.by.mtls != nil && fromTerminator {
-		for _, name := range g.forwarded {
-			h.Add("Vary", name) // RFC 9440, section 2.4.
-		}
+		f.vary = append(f.vary, g.forwarded...) // RFC 9440, section 2.4.
 	}
 	if d.nonce != "" {
-		h[headers.DPoPNonce] = []string{d.nonce} // RFC 9449, section 8: not more than one.
-		h.Set("Cache-Control", "no-store")       // RFC 9449, section 8.2.
+		f.nonce, f.caching = d.nonce, cachingNone // RFC 9449, section 8.2.
 	}
+	return f
 }
 
-// expose lets scripts of other origins read what they need for the next request.
-func (g *Guard) expose(h http.Header, r *http.Request) {
-	if g.exposeHeaders && len(r.Header["Origin"]) > 0 {
-		h.Add("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
-	}
+// exposes reports whether scripts of other origins are to be shown what they need
+// for the next request.
+func (g *Guard) exposes(r *http.Request) bool {
+	return g.exposeHeaders && len(r.Header["Origin"]) > 0
 }
 
 // pass returns the request that the handler sees: r with the credential in its
@@ -40,7 +37,7 @@ func (g *Guard) expose(h http.Header, r *http.Request) {
 // anybody but a terminator is somebody's claim.
 func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
-	hide := g.forwardBearer || g.hideCredentials
+	hide := g.hides()
 	if hide || v.session || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
@@ -63,9 +60,12 @@ func (g *Guard) passPreflight(r *http.Request) *http.Request {
 	passed.Header = maps.Clone(r.Header)
 	delete(passed.Header, headers.Authorization)
 	delete(passed.Header, headers.DPoP)
-	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
+	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r) && !g.hides())
 	return passed
 }
+
+// hides reports whether the handler gets the request without proof and certificate.
+func (c *config) hides() bool { return c.forwardBearer || c.hideCredentials }
 
 // dropClaims takes out of r what would be a credential to somebody behind: the
 // cookie of a session, and forwarded certificates, unless a terminator has

@@ -55,7 +55,7 @@ type Outcome struct {
 	UntrustedForward bool
 	// CertificateOutOfDate reports that the client certificate that was accepted
 	// is expired or not yet valid. RFC 8705, section 6.2, asks for no more than
-	// its key; mtlspop.WithValidityCheck refuses it.
+	// its key; mtlspop.RequireValidity refuses it.
 	CertificateOutOfDate bool
 
 	// TokenTime, BindingTime and Total are how long the token's verification,
@@ -88,7 +88,7 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
 	}
 	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(r)
+		o.Proof = g.dpop.Explain(dpop.RequestOf(r))
 	}
 	return o
 }

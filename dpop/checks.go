@@ -1,12 +1,15 @@
 package dpop
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
@@ -25,10 +28,9 @@ const (
 // proof is checked against; each check leaves what it has found.
 type inspection struct {
 	*Verifier
-	now       time.Time
-	req       Request
-	tokenHash [sha256.Size]byte
-	target    target
+	now    time.Time
+	req    Request
+	target target
 
 	message    *jose.Message
 	key        jose.Key
@@ -57,6 +59,7 @@ type claims struct {
 // the fault is there.
 func (c *claims) read(payload []byte) error {
 	var o jose.Object
+	var fault error
 	for o.Start(payload, maxDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "jti":
@@ -66,24 +69,45 @@ func (c *claims) read(payload []byte) error {
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			fault = cmp.Or(fault, readDate(&c.IssuedAt, o.Value()))
 		case "ath":
 			o.Octets(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
-			o.Date(&c.Expiry)
+			fault = cmp.Or(fault, readDate(&c.Expiry, o.Value()))
 		case "nbf":
-			o.Date(&c.NotBefore)
+			fault = cmp.Or(fault, readDate(&c.NotBefore, o.Value()))
 		}
 	}
-	return o.Err()
+	return cmp.Or(o.Err(), fault)
+}
+
+// readDate takes a number outside of the years that a [jose.NumericDate] can hold
+// for their beginning or end. Most of such are milliseconds: the operator is told
+// that they lie in the future, and by how much, and where a nonce's age decides they
+// do not matter.
+func readDate(date *jose.NumericDate, value []byte) error {
+	if err := date.UnmarshalJSON(value); err == nil {
+		return nil
+	}
+	// A range error comes with an infinity. value is JSON, which cannot spell one.
+	switch seconds, err := strconv.ParseFloat(string(value), 64); {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return jose.ErrDate
+	case seconds > 0:
+		return date.UnmarshalJSON([]byte("253402300799")) // the last second of the year 9999
+	default:
+		return date.UnmarshalJSON([]byte("-62135596799")) // the second second of the year 1
+	}
 }
 
 // verify makes the checks that the package documentation lists, in its order,
 // from the second on. Every one is made for every proof.
-func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Size]byte, t target) (*Proof, error) {
-	p := inspection{Verifier: v, now: time.Now(), req: req, tokenHash: tokenHash, target: t}
+//
+// Precondition: req has one proof, and the hash of the token.
+func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
 	for _, check := range [...]func(*inspection) error{
 		(*inspection).checkForm,
 		(*inspection).checkType,
@@ -113,7 +137,7 @@ func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Si
 
 // Check 2: one well-formed JWT.
 func (p *inspection) checkForm() error {
-	m, err := jose.Parse(p.req.Proof, p.maxSize, maxDepth)
+	m, err := jose.Parse(p.req.Proofs[0], p.maxSize, maxDepth)
 	if err != nil {
 		return ErrMalformed
 	}
@@ -189,11 +213,11 @@ func (p *inspection) checkURI() error {
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of
-// the nonce decides in the place of iat, in check 10.
+// the nonce decides in the place of iat, in check 10, or, with [CheckIssuedAt], beside it.
 func (p *inspection) checkTime() error {
 	c := &p.claims
 	p.start = c.IssuedAt.Time()
-	if p.nonces == nil {
+	if p.judgesIssuedAt() {
 		if p.start.After(p.now.Add(p.skew)) {
 			return ErrNotYetValid
 		}
@@ -201,7 +225,7 @@ func (p *inspection) checkTime() error {
 			return ErrExpired
 		}
 	}
-	// RFC 7519, sections 4.1.4 and 4.1.5. They can only shorten the window.
+	// RFC 7519, sections 4.1.4 and 4.1.5. These two can only shorten the window.
 	if c.Expiry.Present() && !p.now.Before(c.Expiry.Time().Add(p.skew)) {
 		return ErrExpired
 	}
@@ -214,7 +238,7 @@ func (p *inspection) checkTime() error {
 // Check 12, first half: ath is the token's.
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
-	base64.RawURLEncoding.Encode(want[:], p.tokenHash[:])
+	base64.RawURLEncoding.Encode(want[:], p.req.TokenHash[:])
 	if subtle.ConstantTimeCompare(p.claims.TokenHash, want[:]) != 1 {
 		return ErrTokenHash
 	}

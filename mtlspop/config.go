@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/peers"
 )
 
 // config gathers what the options say, and what is wrong with it.
@@ -16,6 +17,7 @@ type config struct {
 	header   string // canonical
 	format   Format
 	prefixes []netip.Prefix
+	trusted  *peers.Set // prefixes and unix, checked
 	chains   []chainField
 
 	unix       bool
@@ -95,7 +97,7 @@ func (c *config) pool(option string, pool *x509.CertPool) *x509.CertPool {
 // checkForwarding checks everything about the forwarded fields.
 func (c *config) checkForwarding() {
 	const forwarded = "WithForwardedCertificate"
-	for _, option := range []string{"WithForwardedChain", "WithUnixSocket", "WithProxyThumbprints", "WithProxyRoots"} {
+	for _, option := range []string{"WithForwardedChain", "TrustUnixSocket", "WithProxyThumbprints", "WithProxyRoots"} {
 		c.needs(option, forwarded)
 	}
 	if !c.given[forwarded] {
@@ -105,13 +107,11 @@ func (c *config) checkForwarding() {
 		c.mistake("%s: %v: %s", forwarded, c.format, problem)
 	}
 	if len(c.prefixes) == 0 && !c.unix {
-		c.mistake("%s: no trusted prefix: there is no way to trust everybody", forwarded)
+		c.mistake("%s: no trusted prefix: there is no way to trust all peers", forwarded)
 	}
-	for _, prefix := range c.prefixes {
-		if problem := prefixProblem(prefix); problem != "" {
-			c.mistake("%s: trusted prefix %v: %s", forwarded, prefix, problem)
-		}
-	}
+	c.trusted = peers.New(c.prefixes, c.unix, func(problem string) {
+		c.mistake("%s: trusted prefix %s", forwarded, problem)
+	})
 	c.addStandardChain()
 	c.checkNames()
 	c.checkThumbprintFormat()
@@ -161,7 +161,7 @@ func (c *config) checkThumbprintFormat() {
 	if !c.format.isThumbprint() {
 		return
 	}
-	for _, option := range []string{"WithForwardedChain", "WithRoots", "WithRootsFunc", "WithRevocation", "WithValidityCheck"} {
+	for _, option := range []string{"WithForwardedChain", "WithRoots", "WithRootsFunc", "WithRevocation", "RequireValidity"} {
 		if c.given[option] {
 			c.mistake("%s needs a certificate, and the format %v forwards none", option, c.format)
 		}
@@ -191,25 +191,6 @@ func (c *config) checkRoots() {
 	}
 }
 
-// prefixProblem says why nobody should trust prefix, or "".
-func prefixProblem(prefix netip.Prefix) string {
-	// 10.0.0.0/8 and fc00::/7 are the widest that are set aside for private
-	// use (RFC 1918, section 3; RFC 4193, section 3.1).
-	const shortest4, shortest6 = 8, 7
-	switch {
-	case !prefix.IsValid():
-		return "is not valid"
-	case prefix.Addr().Is4In6():
-		return "IPv4 peers are matched as IPv4: write it so"
-	case prefix != prefix.Masked():
-		return fmt.Sprintf("has bits set behind its length: a network is %v, an address has the length %d",
-			prefix.Masked(), prefix.Addr().BitLen())
-	case prefix.Addr().Is4() && prefix.Bits() < shortest4, prefix.Addr().Is6() && prefix.Bits() < shortest6:
-		return "is far too wide: there is no way to trust everybody"
-	}
-	return ""
-}
-
 // isToken reports whether s is a token (RFC 9110, section 5.6.2), as the
 // canonical form of net/http leaves it.
 func isToken(s string) bool {
@@ -232,7 +213,7 @@ func (c *config) forwarding() *forwarding {
 		names:  []string{c.header},
 		format: c.format,
 		chains: c.chains,
-		peers:  peers{prefixes: c.prefixes, unix: c.unix, proxy: c.proxy()},
+		from:   terminators{peers: c.trusted, proxy: c.proxy()},
 	}
 	for _, chain := range c.chains {
 		f.names = append(f.names, chain.name)

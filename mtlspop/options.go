@@ -21,7 +21,7 @@ func (f optionFunc) apply(c *config) { f(c) }
 // certificate into; every format's comment has the line of configuration.
 //
 // The trusted prefixes, such as 10.1.2.3/32, are those of the peers of the TCP
-// connection. There must be some, unless [WithUnixSocket] is given, and they
+// connection. There must be some, unless [TrustUnixSocket] is given, and they
 // must be narrow: prefixes that hold a large part of all addresses are
 // refused, and there is no way to trust everybody. Anyone who can connect from
 // a trusted address can claim any certificate.
@@ -60,11 +60,11 @@ func WithForwardedChain(header string, f Format) Option {
 	})
 }
 
-// WithUnixSocket also trusts every peer that reaches this service through a
+// TrustUnixSocket also trusts every peer that reaches this service through a
 // unix socket: the permissions of the socket's file decide who that is.
-func WithUnixSocket() Option {
+func TrustUnixSocket() Option {
 	return optionFunc(func(c *config) {
-		c.once("WithUnixSocket")
+		c.once("TrustUnixSocket")
 		c.unix = true
 	})
 }
@@ -160,13 +160,13 @@ func WithPartialChains() Option {
 	})
 }
 
-// WithValidityCheck refuses certificates that are expired or not yet valid.
+// RequireValidity refuses certificates that are expired or not yet valid.
 // Without it, and without [WithRoots], they are accepted: the thumbprint
 // proves possession just the same, and neither RFC 8705 nor crypto/tls, asked
 // for a certificate from anybody, looks at the dates.
-func WithValidityCheck() Option {
+func RequireValidity() Option {
 	return optionFunc(func(c *config) {
-		c.once("WithValidityCheck")
+		c.once("RequireValidity")
 		c.validity = true
 	})
 }

@@ -35,18 +35,18 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"everything", []mtlspop.Option{
-			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.WithUnixSocket(),
+			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.TrustUnixSocket(),
 			mtlspop.WithForwardedChain("X-More", mtlspop.PEM), mtlspop.WithForwardedChain("X-Still-More", mtlspop.DERChain),
 			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.WithPartialChains(),
-			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.WithValidityCheck(),
+			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.RequireValidity(),
 		}, ""},
 		{"the standard chain named by hand", append(good, mtlspop.WithForwardedChain("client-cert-chain", mtlspop.RFC9440)), ""},
 		{"a nil option", []mtlspop.Option{nil}, "option 0 is nil"},
-		{"no peer", []mtlspop.Option{forwarded()}, "no way to trust everybody"},
-		{"a unix socket is a peer", []mtlspop.Option{forwarded(), mtlspop.WithUnixSocket()}, ""},
-		{"everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/0"))}, "no way to trust everybody"},
-		{"everybody over IPv6", []mtlspop.Option{forwarded(prefix("::/0"))}, "no way to trust everybody"},
-		{"half of everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/1"), prefix("128.0.0.0/1"))}, "128.0.0.0/1: is far too wide"},
+		{"no peer", []mtlspop.Option{forwarded()}, "no way to trust all peers"},
+		{"a unix socket is a peer", []mtlspop.Option{forwarded(), mtlspop.TrustUnixSocket()}, ""},
+		{"everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/0"))}, "no way to trust all addresses"},
+		{"everybody over IPv6", []mtlspop.Option{forwarded(prefix("::/0"))}, "no way to trust all addresses"},
+		{"half of everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/1"), prefix("128.0.0.0/1"))}, "128.0.0.0/1 is far too wide"},
 		{"all of global unicast", []mtlspop.Option{forwarded(prefix("2000::/3"))}, "far too wide"},
 		{"everybody, mapped", []mtlspop.Option{forwarded(prefix("::ffff:0.0.0.0/96"))}, "as IPv4"},
 		{"an address for a network", []mtlspop.Option{forwarded(prefix("10.1.2.3/8"))}, "a network is 10.0.0.0/8, an address has the length 32"},
@@ -66,7 +66,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"a chain without a name", append(good, mtlspop.WithForwardedChain("", mtlspop.PEM)), "not the name"},
 		{"a chain in no format of chains", append(good, mtlspop.WithForwardedChain("a", mtlspop.XFCC(1))), "XFCC(1) is not a format of chains"},
 		{"a chain of nothing", []mtlspop.Option{mtlspop.WithForwardedChain("a", mtlspop.PEM)}, "means nothing without WithForwardedCertificate"},
-		{"a socket for nothing", []mtlspop.Option{mtlspop.WithUnixSocket()}, "means nothing without WithForwardedCertificate"},
+		{"a socket for nothing", []mtlspop.Option{mtlspop.TrustUnixSocket()}, "means nothing without WithForwardedCertificate"},
 		{"a proxy for nothing", []mtlspop.Option{mtlspop.WithProxyRoots(ca.Pool())}, "means nothing without WithForwardedCertificate"},
 		{"a pinned proxy for nothing", []mtlspop.Option{mtlspop.WithProxyThumbprints(anyThumbprint)}, "means nothing without WithForwardedCertificate"},
 		{"proxies known in two ways", append(good, mtlspop.WithProxyRoots(ca.Pool()), mtlspop.WithProxyThumbprints(anyThumbprint)), "exclude each other"},
@@ -84,7 +84,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"revocation by nobody", append(good, mtlspop.WithRevocation(nil)), "the checker is nil"},
 		{"revocation without a chain", []mtlspop.Option{checker}, "means nothing without WithRoots"},
 		{"roots for a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintHex), mtlspop.WithRoots(ca.Pool())}, "WithRoots needs a certificate"},
-		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.WithValidityCheck()}, "WithValidityCheck needs a certificate"},
+		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.RequireValidity()}, "RequireValidity needs a certificate"},
 		{"a chain above a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintBase64URL), mtlspop.WithForwardedChain("a", mtlspop.PEM)}, "WithForwardedChain needs a certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -111,13 +111,13 @@ func TestOptionsGivenTwice(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")
 	for name, option := range map[string]mtlspop.Option{
 		"WithForwardedCertificate": mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted),
-		"WithUnixSocket":           mtlspop.WithUnixSocket(),
+		"TrustUnixSocket":          mtlspop.TrustUnixSocket(),
 		"WithProxyThumbprints":     mtlspop.WithProxyThumbprints(anyThumbprint),
 		"WithProxyRoots":           mtlspop.WithProxyRoots(ca.Pool()),
 		"WithRoots":                mtlspop.WithRoots(ca.Pool()),
 		"WithRootsFunc":            mtlspop.WithRootsFunc(ca.Pool),
 		"WithPartialChains":        mtlspop.WithPartialChains(),
-		"WithValidityCheck":        mtlspop.WithValidityCheck(),
+		"RequireValidity":          mtlspop.RequireValidity(),
 		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,6 +140,7 @@ func TestBindingErrors(t *testing.T) {
 	kinds := []mtlspop.BindingError{
 		mtlspop.ErrNoCertificate, mtlspop.ErrPeerNotTrusted, mtlspop.ErrMismatch, mtlspop.ErrThumbprint,
 		mtlspop.ErrMalformed, mtlspop.ErrExpired, mtlspop.ErrUntrusted, mtlspop.ErrRevoked,
+		mtlspop.ErrUnparsable,
 	}
 	for i, kind := range kinds {
 		require.EqualValues(t, i+1, kind)

@@ -89,7 +89,9 @@ type settings struct {
 	audience      string
 	algorithm     string
 	aliases       bool
+	opaque        bool
 	registrations []Registration
+	changes       []Change
 }
 
 // InMemory gives the issuer the given identifier and no listener: the client of
@@ -109,6 +111,16 @@ func WithAlgorithm(alg string) Option { return func(s *settings) { s.algorithm =
 // WithMTLSAliases lists mtls_endpoint_aliases (RFC 8705, section 5) on another
 // origin. Only there the issuer asks for a client certificate then.
 func WithMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
+
+// WithChanges changes every token, after what is asked for each: an issuer of a
+// vendor is oidctest.WithChanges(oidctest.Keycloak()).
+func WithChanges(changes ...Change) Option {
+	return func(s *settings) { s.changes = append(s.changes, changes...) }
+}
+
+// WithOpaqueTokens makes the token endpoint give out tokens that only
+// introspection can read.
+func WithOpaqueTokens() Option { return func(s *settings) { s.opaque = true } }
 
 // WithClient registers a client. Without it there is one: "client", with the
 // secret "secret".

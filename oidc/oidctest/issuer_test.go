@@ -479,3 +479,15 @@ func TestDeviceGrantAndRefresh(t *testing.T) {
 		require.Equal(t, "invalid_grant", answer["error"], name)
 	}
 }
+
+func TestTokensOfAVendorAndOpaqueOnesFromTheTokenEndpoint(t *testing.T) {
+	ask := func(issuer *oidctest.Issuer) string {
+		_, answer, _, _ := post(t, issuer.Client(), request{issuer.Endpoint(oidctest.TokenEndpoint), basic("client", "secret"), url.Values{"grant_type": {"client_credentials"}}})
+		return answer["access_token"].(string)
+	}
+	vendor := oidctest.NewIssuer(t, oidctest.WithChanges(oidctest.Keycloak()))
+	require.Equal(t, "client", payload(t, ask(vendor))["azp"])
+	require.Equal(t, "Bearer", payload(t, vendor.Token())["typ"])
+	opaque := oidctest.NewIssuer(t, oidctest.WithOpaqueTokens())
+	require.NotContains(t, ask(opaque), ".")
+}

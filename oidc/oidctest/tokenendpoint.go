@@ -54,7 +54,11 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "invalid_grant", "the refresh token is bound to a key")
 		return
 	}
-	answer := map[string]any{"access_token": i.Token(changes...), "token_type": kind, "expires_in": 300}
+	issue := i.Token
+	if i.settings.opaque {
+		issue = i.OpaqueToken
+	}
+	answer := map[string]any{"access_token": issue(changes...), "token_type": kind, "expires_in": 300}
 	if granted.scope != "" {
 		answer["scope"] = granted.scope
 	}
