@@ -386,13 +386,13 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		v := d.verified
-		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
-		if f := g.announcement(r, d, fromTerminator); f.any() {
+		written := g.writtenByTerminator(r)
+		if f := g.announcement(r, d, written); f.any() {
 			kept, done := keeping(w, f)
 			defer done()
 			w = kept
 		}
-		passed := g.pass(r, v, fromTerminator)
+		passed := g.pass(r, v, written)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.
 		if r.MultipartForm == nil {

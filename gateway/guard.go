@@ -154,14 +154,14 @@ func (d *deployment) newMTLS(c *configuration, p *openIDConnect) (*mtlspop.Verif
 	}
 	opts := []mtlspop.Option{mtlspop.WithForwardedCertificate(p.field, format, d.trusted...), mtlspop.WithRoots(roots)}
 	if p.partialChains {
-		opts = append(opts, mtlspop.WithPartialChains())
+		opts = append(opts, mtlspop.AllowPartialChains())
 	}
 	if p.revocation != "SKIP" {
 		checker, err := d.newRevocation(p)
 		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, mtlspop.WithRevocation(checker))
+		opts = append(opts, mtlspop.WithRevocation(checker, nil))
 	}
 	return mtlspop.New(opts...)
 }
