@@ -470,7 +470,7 @@ func TestErrorKinds(t *testing.T) {
 			Hint() string
 		}{middleware.RequestError(k), dpop.ProofError(k), mtlspop.BindingError(k), oidc.TokenError(k), exchange.Error(k)} {
 			require.True(t, clean(e.Description()), "AUTH-17: %T(%d): %q", e, k, e.Description())
-			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc): `, e.Error())
+			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc|exchange): `, e.Error())
 			require.Contains(t, []string{"", "invalid_request", "invalid_token", "insufficient_scope", "invalid_dpop_proof", "use_dpop_nonce", "insufficient_user_authentication", "invalid_client"}, e.Code())
 		}
 	}

@@ -194,7 +194,11 @@ func (d *deployment) newRevocation(p *openIDConnect) (*revocation.Checker, error
 // credentials makes what turns Basic credentials into tokens.
 func (tm *tokenMaker) credentials() (*exchange.Exchange, error) {
 	p := tm.plugin
-	opts := tm.common(p.issuer)
+	from, err := tm.from(p.issuer)
+	if err != nil {
+		return nil, err
+	}
+	var opts []exchange.Option
 	if p.grant.endpoint != "" {
 		opts = append(opts, exchange.WithEndpoint(p.grant.endpoint))
 	}
@@ -210,11 +214,11 @@ func (tm *tokenMaker) credentials() (*exchange.Exchange, error) {
 	if p.tokenLifetime > 0 {
 		opts = append(opts, exchange.WithTokenLifetime(p.tokenLifetime))
 	}
-	c, err := oidc.NewClientCredentials(p.issuer, opts...)
+	x, err := exchange.New(from, opts...)
 	if err == nil {
-		tm.add(c)
+		tm.add(x)
 	}
-	return c, err
+	return x, err
 }
 
 // profiles are how the tokens of an issuer may be spelled.

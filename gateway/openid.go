@@ -23,7 +23,7 @@ type openIDConnect struct {
 	certificate              // mutual TLS
 	validateMethods bool     // refuse methods that cannot be bound
 	client                   // this gateway at the issuer
-	introspect               // how tokens are asked about
+	asking                   // how tokens are asked about
 	grant                    // how client credentials become tokens
 	demands         []demand // what a token must say
 	audiences       []string // what aud must name one of; none: not checked
@@ -53,8 +53,8 @@ type client struct {
 	certificateID               string
 }
 
-// introspect is how tokens are asked about.
-type introspect struct {
+// asking is how tokens are asked about.
+type asking struct {
 	endpoint          string
 	signedAnswers     bool
 	jwts              bool // ask about these too
@@ -186,7 +186,7 @@ func (p *openIDConnect) readClient() {
 }
 
 func (p *openIDConnect) readIntrospection() {
-	p.introspect = introspect{
+	p.asking = asking{
 		endpoint: p.text("introspection_endpoint", ""),
 		jwts:     p.flag("introspect_jwt_tokens", false),
 		remember: p.flag("cache_introspection", true),
@@ -194,8 +194,8 @@ func (p *openIDConnect) readIntrospection() {
 		refusal:  p.duration("cache_ttl_neg", time.Second, -1),
 		stale:    p.duration("cache_ttl_resurrect", time.Second, 0),
 	}
-	if most := p.duration("cache_ttl_max", time.Second, 0); most > 0 && (p.introspect.lifetime < 0 || most < p.introspect.lifetime) {
-		p.introspect.lifetime = most
+	if most := p.duration("cache_ttl_max", time.Second, 0); most > 0 && (p.asking.lifetime < 0 || most < p.asking.lifetime) {
+		p.asking.lifetime = most
 	}
 	p.oneOf("introspection_hint", "access_token", "access_token")
 	const plain, signed = "application/json", "application/token-introspection+jwt"
@@ -209,8 +209,8 @@ func (p *openIDConnect) readGrant() {
 		audience:     p.texts("audience"),
 		secretInBody: p.auth == "client_secret_post",
 	}
-	if p.introspect.lifetime > 0 {
-		p.tokenLifetime = p.introspect.lifetime
+	if p.asking.lifetime > 0 {
+		p.tokenLifetime = p.asking.lifetime
 	}
 	if !p.flag("cache_tokens", true) {
 		p.tokenLifetime = time.Second // the least: the issuer is asked once for those who come together
@@ -297,7 +297,7 @@ func (p *openIDConnect) checkPlainHTTP(key string, urls ...string) {
 // check finds settings that do not go together.
 func (p *openIDConnect) check() {
 	p.checkPlainHTTP("issuer", p.issuer)
-	p.checkPlainHTTP("introspection_endpoint", p.introspect.endpoint)
+	p.checkPlainHTTP("introspection_endpoint", p.asking.endpoint)
 	p.checkPlainHTTP("token_endpoint", p.grant.endpoint)
 	if p.has("issuers_allowed") {
 		p.checkPlainHTTP("issuers_allowed", p.issuers...)
@@ -310,13 +310,13 @@ func (p *openIDConnect) check() {
 		p.wrong("auth_methods", "client_credentials cannot be bound, which %s: strict demands; "+
 			"remove it, or set proof_of_possession_auth_methods_validation: false to exempt it", strict)
 	}
-	if (p.introspection || p.introspect.jwts) && p.clientID == "" {
+	if (p.introspection || p.asking.jwts) && p.clientID == "" {
 		p.wrong("auth_methods", "introspection needs a client_id")
 	}
-	if p.introspect.jwts && !p.bearer && !p.introspection && !p.credentials {
+	if p.asking.jwts && !p.bearer && !p.introspection && !p.credentials {
 		p.wrong("introspect_jwt_tokens", "needs one of the auth_methods that bring tokens")
 	}
-	if len(p.issuers) > 1 && (p.introspection || p.introspect.jwts) {
+	if len(p.issuers) > 1 && (p.introspection || p.asking.jwts) {
 		p.wrong("issuers_allowed", "several issuers and introspection exclude each other: only one of them can be asked")
 	}
 	if strings.HasPrefix(p.auth, "client_secret") && p.secret == "" && p.clientID != "" {

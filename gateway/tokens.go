@@ -44,6 +44,35 @@ type tokenMaker struct {
 	plugin *openIDConnect
 	client *http.Client
 	auth   clientauth.Method
+	made   map[string]*oidc.Issuer // by identifier
+}
+
+// from returns an issuer: the same one for all that is made of the plugin, so that
+// its metadata and its keys are fetched once.
+func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
+	if i := tm.made[issuer]; i != nil {
+		return i, nil
+	}
+	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
+	if isPlainLoopback(issuer) {
+		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if issuer == tm.plugin.issuer && tm.plugin.metadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.metadataURL))
+	}
+	if tm.plugin.cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(tm.plugin.cooldown))
+	}
+	i, err := oidc.NewIssuer(issuer, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if tm.made == nil {
+		tm.made = make(map[string]*oidc.Issuer)
+	}
+	tm.made[issuer] = i
+	tm.closers = append(tm.closers, i.Close)
+	return i, nil
 }
 
 // make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
@@ -51,7 +80,7 @@ type tokenMaker struct {
 func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	var introspector *introspect.Introspector
-	if p.introspection || p.introspect.jwts {
+	if p.introspection || p.asking.jwts {
 		var err error
 		if introspector, err = tm.introspector(); err != nil {
 			return nil, err
@@ -92,18 +121,6 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	return &audienceForbidden{v}, nil
 }
 
-// common are the options of everything that talks to an issuer.
-func (tm *tokenMaker) common(issuer string) []oidc.Option {
-	opts := []oidc.Option{oidc.WithHTTPClient(tm.client)}
-	if isPlainLoopback(issuer) {
-		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
-	}
-	if issuer == tm.plugin.issuer && tm.plugin.metadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.metadataURL))
-	}
-	return opts
-}
-
 // isPlainLoopback reports whether a URL is one that the library would refuse
 // without an option that exists for development.
 func isPlainLoopback(raw string) bool {
@@ -111,15 +128,12 @@ func isPlainLoopback(raw string) bool {
 	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
-// checks are the options of everything that verifies tokens, and the first audience
-// of this service, "" if nobody has said what the audience should be.
+// checks are the options of verifiers of JWTs, and the first audience of this
+// service, "" if the file does not say what the audience should be.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
 	if p.leeway >= 0 {
 		opts = append(opts, oidc.WithSkew(p.leeway))
-	}
-	if p.cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(p.cooldown))
 	}
 	if len(p.audiences) == 0 {
 		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
@@ -133,16 +147,27 @@ func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 // introspector makes what asks the issuer.
 func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
 	p := tm.plugin
-	audience, opts := tm.checks()
-	if audience == "" {
-		opts = append(opts, introspect.DangerouslyAllowMissingAudience())
+	from, err := tm.from(p.issuer)
+	if err != nil {
+		return nil, err
 	}
-	opts = append(append(opts, tm.common(p.issuer)...), p.introspect.options()...)
-	return oidc.NewIntrospector(p.issuer, audience, tm.auth, opts...)
+	audience, opts := "", p.asking.options()
+	if p.leeway >= 0 {
+		opts = append(opts, introspect.WithSkew(p.leeway))
+	}
+	if len(p.audiences) == 0 {
+		opts = append(opts, introspect.DangerouslyAcceptAnyAudience(), introspect.DangerouslyAllowMissingAudience())
+	} else {
+		audience = p.audiences[0]
+	}
+	if len(p.audiences) > 1 {
+		opts = append(opts, introspect.WithAudiences(p.audiences[1:]...))
+	}
+	return introspect.New(from, audience, tm.auth, opts...)
 }
 
 // options are the settings of an introspector.
-func (i *introspect) options() (opts []oidc.Option) {
+func (i *asking) options() (opts []introspect.Option) {
 	if i.endpoint != "" {
 		opts = append(opts, introspect.WithEndpoint(i.endpoint))
 	}
@@ -178,8 +203,12 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 			problems = append(problems, errAuth0)
 			continue
 		}
-		opts := append(append(tm.common(issuer), oidc.WithProfile(profile(issuer))), checks...)
-		v, err := oidc.New(issuer, audience, opts...)
+		from, err := tm.from(issuer)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		v, err := from.Verifier(audience, append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
 	}
@@ -190,7 +219,7 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 		tm.add(v)
 	}
 	switch {
-	case p.introspect.jwts:
+	case p.asking.jwts:
 		return introspect.Then(verifiers[0], introspector)
 	case len(verifiers) == 1:
 		return verifiers[0], nil

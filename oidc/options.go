@@ -205,16 +205,11 @@ func DangerouslyAllowLoopbackHTTP() IssuerOption {
 // made for any other service is accepted here, and whoever runs one of those can
 // use here what it is sent (RFC 9700, section 2.3). The audience that the
 // constructor is given must then be "". Every other check remains: a token
-// without any aud is refused all the same (RFC 9068, section 2.2; for introspection
-// see [DangerouslyAllowMissingAudience]), and so are ID tokens, which takes more
+// without any aud is refused all the same (RFC 9068, section 2.2), and so are ID tokens, which takes more
 // evidence than usual since their audience does not give them away any more:
-//   - [New] refuses the option with the profile [Auth0], by which nothing but aud tells the two
-//     apart. By [EntraID], a token without scp is refused if its client is in its aud.
-//   - [NewIntrospector] accepts answers that show by token_type or scope, or by the claim typ or
-//     token_use, that they are about an access token. Without aud, scope is not enough.
-//
-// With [WithSignedAnswers], the answers themselves are still for this service's
-// client id alone (RFC 9701, section 5).
+// New refuses the option with the profile [Auth0], by which nothing but aud tells
+// the two apart. By [EntraID], a token without scp is refused if its client is in
+// its aud.
 func DangerouslyAcceptAnyAudience() Option {
 	return option(func(c *config) { c.AnyAudience = c.Once("DangerouslyAcceptAnyAudience") || c.AnyAudience })
 }

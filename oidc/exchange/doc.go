@@ -5,7 +5,7 @@
 //	defer issuer.Close()
 //	guard, err := middleware.New(
 //		middleware.WithTokens(issuer.Verifier("https://api.example")),
-//		middleware.WithClientCredentials(exchange.New(issuer)),
+//		middleware.WithExchange(exchange.New(issuer)),
 //		middleware.AllowUnbound())
 //
 // It is for callers that can send Basic credentials and nothing else: an [Exchange]
