@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
@@ -41,7 +41,7 @@ func (ps *parts) close() {
 // tokenMaker makes the token verifier of one plugin.
 type tokenMaker struct {
 	*parts
-	plugin *openIDConnect
+	plugin *kongfile.OpenIDConnect
 	client *http.Client
 	auth   clientauth.Method
 	made   map[string]*oidc.Issuer // by identifier
@@ -54,14 +54,14 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 		return i, nil
 	}
 	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
-	if isPlainLoopback(issuer) {
+	if kongfile.IsPlainLoopback(issuer) {
 		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
 	}
-	if issuer == tm.plugin.issuer && tm.plugin.metadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.metadataURL))
+	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
 	}
-	if tm.plugin.cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(tm.plugin.cooldown))
+	if tm.plugin.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(tm.plugin.Cooldown))
 	}
 	i, err := oidc.NewIssuer(issuer, opts...)
 	if err != nil {
@@ -80,18 +80,18 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	var introspector *introspect.Introspector
-	if p.introspection || p.asking.jwts {
+	if p.Introspection || p.Introspect.JWTs {
 		var err error
 		if introspector, err = tm.introspector(); err != nil {
 			return nil, err
 		}
 		tm.add(introspector)
-		if p.introspection && !p.bearer {
+		if p.Introspection && !p.Bearer {
 			return &audienceForbidden{introspector}, nil
 		}
 	}
 	most := 0
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		most = max(most, len(profiles(issuer)))
 	}
 	var alternatives firstOf
@@ -115,76 +115,69 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	}
 	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
 	// the issuer makes of them.
-	if p.introspection || introspector != nil && !p.bearer {
+	if p.Introspection || introspector != nil && !p.Bearer {
 		v = &byForm{jwt: v, opaque: introspector}
 	}
 	return &audienceForbidden{v}, nil
 }
 
-// isPlainLoopback reports whether a URL is one that the library would refuse
-// without an option that exists for development.
-func isPlainLoopback(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
-}
-
-// checks are the options of verifiers of JWTs, and the first audience of this
-// service, "" if the file does not say what the audience should be.
+// checks are the options of verifiers of JWTs, and the first audience
+// of this service, "" if nobody has said what the audience should be.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
-	if p.leeway >= 0 {
-		opts = append(opts, oidc.WithSkew(p.leeway))
+	if p.Leeway >= 0 {
+		opts = append(opts, oidc.WithSkew(p.Leeway))
 	}
-	if len(p.audiences) == 0 {
+	if len(p.Audiences) == 0 {
 		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
 	}
-	if len(p.audiences) > 1 {
-		opts = append(opts, oidc.WithAudiences(p.audiences[1:]...))
+	if len(p.Audiences) > 1 {
+		opts = append(opts, oidc.WithAudiences(p.Audiences[1:]...))
 	}
-	return p.audiences[0], opts
+	return p.Audiences[0], opts
 }
 
 // introspector makes what asks the issuer.
 func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
 	p := tm.plugin
-	from, err := tm.from(p.issuer)
+	from, err := tm.from(p.Issuer)
 	if err != nil {
 		return nil, err
 	}
-	audience, opts := "", p.asking.options()
-	if p.leeway >= 0 {
-		opts = append(opts, introspect.WithSkew(p.leeway))
+	audience, opts := "", introspectOptions(&p.Introspect)
+	if p.Leeway >= 0 {
+		opts = append(opts, introspect.WithSkew(p.Leeway))
 	}
-	if len(p.audiences) == 0 {
+	if len(p.Audiences) == 0 {
 		opts = append(opts, introspect.DangerouslyAcceptAnyAudience(), introspect.DangerouslyAllowMissingAudience())
 	} else {
-		audience = p.audiences[0]
+		audience = p.Audiences[0]
 	}
-	if len(p.audiences) > 1 {
-		opts = append(opts, introspect.WithAudiences(p.audiences[1:]...))
+	if len(p.Audiences) > 1 {
+		opts = append(opts, introspect.WithAudiences(p.Audiences[1:]...))
 	}
 	return introspect.New(from, audience, tm.auth, opts...)
 }
 
-// options are the settings of an introspector.
-func (i *asking) options() (opts []introspect.Option) {
-	if i.endpoint != "" {
-		opts = append(opts, introspect.WithEndpoint(i.endpoint))
+// introspectOptions are the settings of an introspector.
+func introspectOptions(i *kongfile.Introspect) (opts []introspect.Option) {
+	if i.Endpoint != "" {
+		opts = append(opts, introspect.WithEndpoint(i.Endpoint))
 	}
-	if i.signedAnswers {
+	if i.SignedAnswers {
 		opts = append(opts, introspect.RequireSigned())
 	}
-	if !i.remember {
+	if !i.Remember {
 		return append(opts, introspect.WithAnswerLifetime(0), introspect.WithRefusalLifetime(0))
 	}
-	if i.lifetime >= 0 {
-		opts = append(opts, introspect.WithAnswerLifetime(i.lifetime))
+	if i.Lifetime >= 0 {
+		opts = append(opts, introspect.WithAnswerLifetime(i.Lifetime))
 	}
-	if i.refusal >= 0 {
-		opts = append(opts, introspect.WithRefusalLifetime(i.refusal))
+	if i.Refusal >= 0 {
+		opts = append(opts, introspect.WithRefusalLifetime(i.Refusal))
 	}
-	if i.stale > 0 {
-		opts = append(opts, introspect.WithStaleAnswers(i.stale))
+	if i.Stale > 0 {
+		opts = append(opts, introspect.WithStaleAnswers(i.Stale))
 	}
 	return opts
 }
@@ -198,7 +191,7 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 	audience, checks := tm.checks()
 	var verifiers []*oidc.Verifier
 	var problems []error
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		if audience == "" && profile(issuer) == oidc.Auth0 {
 			problems = append(problems, errAuth0)
 			continue
@@ -219,7 +212,7 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 		tm.add(v)
 	}
 	switch {
-	case p.asking.jwts:
+	case p.Introspect.JWTs:
 		return introspect.Then(verifiers[0], introspector)
 	case len(verifiers) == 1:
 		return verifiers[0], nil

@@ -1,4 +1,4 @@
-package main
+package kongfile
 
 import (
 	"crypto"
@@ -10,17 +10,23 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-
-	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
+// ClientKey is a private key by which the gateway proves itself to an issuer.
+type ClientKey struct {
+	entity
+	KeyID     string
+	Algorithm string // "" for that of the key
+	Signer    crypto.Signer
+}
+
 // readJWK reads a private key (RFC 7517, RFC 7518, section 6, RFC 8037).
-func readJWK(m *mapping, alg string) (clientauth.Key, error) {
+func readJWK(m *mapping, alg string) *ClientKey {
 	k := jwk{m: m}
-	key := clientauth.Key{KeyID: m.text("kid", ""), Algorithm: m.text("alg", alg)}
+	key := &ClientKey{entity: entity{m}, KeyID: m.text("kid", ""), Algorithm: m.text("alg", alg)}
 	if !m.has("kty") {
-		m.add(m.at, "%s: kty is missing", m.where)
-		return key, errNoted
+		m.mistake("kty is missing")
+		return key
 	}
 	switch m.oneOf("kty", "", "EC", "RSA", "OKP") {
 	case "EC":
@@ -30,11 +36,15 @@ func readJWK(m *mapping, alg string) (clientauth.Key, error) {
 	case "OKP":
 		key.Signer = k.okp()
 	default:
-		return key, errNoted // the other members mean something else
+		return key // the other members mean something else
 	}
 	m.ignore("use", "key_ops", "x5c", "x5t", "x5t#S256", "x5u")
+	m.known = jwkKeys
 	m.done(nil)
-	return key, k.err
+	if k.err != nil {
+		m.mistake("%v", k.err)
+	}
+	return key
 }
 
 // jwk reads the members of a key. Its error is set once one of them is wrong.
@@ -45,7 +55,7 @@ type jwk struct {
 
 func (k *jwk) fail(err error) {
 	if k.err == nil && err != nil {
-		k.err = fmt.Errorf("client_jwk: %w", err)
+		k.err = err
 	}
 }
 
@@ -88,7 +98,7 @@ func (k *jwk) okp() crypto.Signer {
 	k.m.oneOf("crv", "", "Ed25519")
 	seed, public := k.bytes("d"), k.bytes("x")
 	if len(seed) != ed25519.SeedSize {
-		k.fail(errors.New("d is not 32 octets"))
+		k.fail(errors.New("d is not 32 bytes"))
 		return nil
 	}
 	key := ed25519.NewKeyFromSeed(seed)
@@ -111,3 +121,10 @@ func (k *jwk) rsa() crypto.Signer {
 	}
 	return key
 }
+
+// jwkKeys are the members that Kong has for keys of other kinds. A dump has them as
+// null.
+var jwkKeys = byName([]Key{
+	{Name: "issuer"}, {Name: "crv"}, {Name: "d"}, {Name: "dp"}, {Name: "dq"}, {Name: "e"}, {Name: "k"}, {Name: "n"}, {Name: "oth"}, {Name: "p"},
+	{Name: "q"}, {Name: "qi"}, {Name: "r"}, {Name: "t"}, {Name: "x"}, {Name: "y"},
+})

@@ -1,4 +1,4 @@
-package main
+package kongfile
 
 import (
 	"errors"
@@ -8,10 +8,10 @@ import (
 
 var (
 	errPathForm = errors.New("the path is malformed")
-	errPathDots = errors.New("the path has a dot segment")
+	ErrPathDots = errors.New("the path has a dot segment")
 )
 
-// normalPath returns a raw path in the form in which routes are matched and
+// NormalPath returns a raw path in the form in which routes are matched and
 // services asked: unreserved characters decoded, other escapes in upper case,
 // repeated slashes merged. What has been matched is what is forwarded, so that a
 // service cannot see another path than the one that was judged.
@@ -19,7 +19,7 @@ var (
 // A path with a dot segment, plain or escaped, is an error: clients remove them
 // before they send, and a service that resolves one would leave the route. So is
 // an escaped NUL.
-func normalPath(raw string) (string, error) {
+func NormalPath(raw string) (string, error) {
 	if !strings.HasPrefix(raw, "/") {
 		return "", errPathForm
 	}
@@ -44,15 +44,15 @@ func normalPath(raw string) (string, error) {
 		}
 	}
 	path := b.String()
-	if hasDotSegment(path) {
-		return "", errPathDots
+	if HasDotSegment(path) {
+		return "", ErrPathDots
 	}
 	return path, nil
 }
 
-// hasDotSegment looks at a path as the most forgiving service would: with escaped
+// HasDotSegment looks at a path as the most forgiving service would: with escaped
 // slashes and backslashes as slashes, and without path parameters.
-func hasDotSegment(path string) bool {
+func HasDotSegment(path string) bool {
 	if !strings.Contains(path, ".") {
 		return false
 	}
@@ -83,9 +83,9 @@ func unhex(c byte) int {
 	return -1
 }
 
-// joinPath puts what is left of a request's path behind that of the service, with
+// JoinPath puts what is left of a request's path behind that of the service, with
 // one slash between them, as path_handling v0 does.
-func joinPath(base, rest string) string {
+func JoinPath(base, rest string) string {
 	switch {
 	case rest == "" && base == "":
 		return "/"
