@@ -20,6 +20,8 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/josetest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -473,10 +475,11 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 
 // introspector makes a verifier that asks the issuer about each token.
 func introspector(t *testing.T, issuer *oidctest.Issuer, lifetime, stale time.Duration) (middleware.TokenVerifier, error) {
-	v, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
-		oidc.WithHTTPClient(issuer.Client()), oidc.WithAnswerLifetime(lifetime), oidc.WithStaleAnswers(stale), oidc.WithSkew(0))
-	if err == nil {
-		t.Cleanup(func() { v.Close() })
+	i, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(issuer.Client()))
+	if err != nil {
+		return nil, err
 	}
-	return v, err
+	t.Cleanup(func() { i.Close() })
+	return introspect.New(i, oidctest.Audience, clientauth.SecretBasic("client", "secret"),
+		introspect.WithAnswerLifetime(lifetime), introspect.WithStaleAnswers(stale), introspect.WithSkew(0))
 }
