@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/gateway/kongfile"
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
 // clientKeys are the keys that the gateway signs with for one plugin.
 type clientKeys struct {
-	*oidc.ClientKeys
+	*clientauth.Keys
 	plugin *kongfile.OpenIDConnect
 }
 

@@ -93,7 +93,7 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 		"      proof_of_possession_dpop: [strict]":                  `proof_of_possession_dpop: a list where a string is expected`,
 		"      dpop_use_nonce: yes please":                          `dpop_use_nonce: a string where true or false is expected`,
 		"      leeway: soon":                                        `leeway: a string where a number is expected`,
-		"      leeway: 3600":                                        `oidc: WithSkew: 1h0m0s is not between 0 and 5m0s`,
+		"      leeway: 3600":                                        `oidc: WithSkew: 1h0m0s is not between 0s and 5m0s`,
 		"      scopes_required: {a: b}":                             `scopes_required: a mapping where a list of strings is expected`,
 		"      scopes_required: 1":                                  `scopes_required: a number where a string in the list is expected`,
 		"      scopes_required: [1]":                                `scopes_required: a number where a string in the list is expected`,

@@ -14,6 +14,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -196,32 +197,36 @@ func (d *deployment) newRevocation(p *kongfile.Chain) (*revocation.Checker, erro
 }
 
 // credentials makes what turns Basic credentials into tokens.
-func (tm *tokenMaker) credentials() (*oidc.ClientCredentials, error) {
+func (tm *tokenMaker) credentials() (*exchange.Exchange, error) {
 	p := tm.plugin
-	opts := tm.common(p.Issuer)
+	from, err := tm.from(p.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	var opts []exchange.Option
 	if p.Grant.Endpoint != "" {
-		opts = append(opts, oidc.WithTokenEndpoint(p.Grant.Endpoint))
+		opts = append(opts, exchange.WithEndpoint(p.Grant.Endpoint))
 	}
 	if len(p.Grant.Scopes) > 0 {
-		opts = append(opts, oidc.WithScopes(p.Grant.Scopes...))
+		opts = append(opts, exchange.WithScopes(p.Grant.Scopes...))
 	}
 	for _, audience := range p.Grant.Audience {
-		opts = append(opts, oidc.WithTokenParameter("audience", audience))
+		opts = append(opts, exchange.WithParameter("audience", audience))
 	}
 	for _, parameter := range p.Grant.Parameters {
-		opts = append(opts, oidc.WithTokenParameter(parameter[0], parameter[1]))
+		opts = append(opts, exchange.WithParameter(parameter[0], parameter[1]))
 	}
 	if p.Grant.SecretInBody {
-		opts = append(opts, oidc.WithSecretInBody())
+		opts = append(opts, exchange.SendSecretInBody())
 	}
 	if p.Grant.TokenLifetime > 0 {
-		opts = append(opts, oidc.WithTokenLifetime(p.Grant.TokenLifetime))
+		opts = append(opts, exchange.WithTokenLifetime(p.Grant.TokenLifetime))
 	}
-	c, err := oidc.NewClientCredentials(p.Issuer, opts...)
+	x, err := exchange.New(from, opts...)
 	if err == nil {
-		tm.add(c)
+		tm.add(x)
 	}
-	return c, err
+	return x, err
 }
 
 // profiles are how the tokens of an issuer may be spelled.

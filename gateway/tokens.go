@@ -9,6 +9,8 @@ import (
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 // parts are what has been made for one plugin and must be fetched for, reported on
@@ -41,14 +43,43 @@ type tokenMaker struct {
 	*parts
 	plugin *kongfile.OpenIDConnect
 	client *http.Client
-	auth   oidc.ClientAuth
+	auth   clientauth.Method
+	made   map[string]*oidc.Issuer // by identifier
+}
+
+// from returns an issuer: the same one for all that is made of the plugin, so that
+// its metadata and its keys are fetched once.
+func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
+	if i := tm.made[issuer]; i != nil {
+		return i, nil
+	}
+	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
+	if kongfile.IsPlainLoopback(issuer) {
+		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
+	}
+	if tm.plugin.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(tm.plugin.Cooldown))
+	}
+	i, err := oidc.NewIssuer(issuer, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if tm.made == nil {
+		tm.made = make(map[string]*oidc.Issuer)
+	}
+	tm.made[issuer] = i
+	tm.closers = append(tm.closers, i.Close)
+	return i, nil
 }
 
 // make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
 // of both, told apart by their form. Either way it is the same issuer's word.
 func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
-	var introspector *oidc.Introspector
+	var introspector *introspect.Introspector
 	if p.Introspection || p.Introspect.JWTs {
 		var err error
 		if introspector, err = tm.introspector(); err != nil {
@@ -90,27 +121,12 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	return &audienceForbidden{v}, nil
 }
 
-// common are the options of everything that talks to an issuer.
-func (tm *tokenMaker) common(issuer string) []oidc.Option {
-	opts := []oidc.Option{oidc.WithHTTPClient(tm.client)}
-	if kongfile.IsPlainLoopback(issuer) {
-		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
-	}
-	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
-	}
-	return opts
-}
-
-// checks are the options of everything that verifies tokens, and the first audience
+// checks are the options of verifiers of JWTs, and the first audience
 // of this service, "" if nobody has said what the audience should be.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
 	if p.Leeway >= 0 {
 		opts = append(opts, oidc.WithSkew(p.Leeway))
-	}
-	if p.Cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(p.Cooldown))
 	}
 	if len(p.Audiences) == 0 {
 		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
@@ -122,35 +138,46 @@ func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 }
 
 // introspector makes what asks the issuer.
-func (tm *tokenMaker) introspector() (*oidc.Introspector, error) {
+func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
 	p := tm.plugin
-	audience, opts := tm.checks()
-	if audience == "" {
-		opts = append(opts, oidc.DangerouslyAllowMissingAudience())
+	from, err := tm.from(p.Issuer)
+	if err != nil {
+		return nil, err
 	}
-	opts = append(append(opts, tm.common(p.Issuer)...), introspectOptions(&p.Introspect)...)
-	return oidc.NewIntrospector(p.Issuer, audience, tm.auth, opts...)
+	audience, opts := "", introspectOptions(&p.Introspect)
+	if p.Leeway >= 0 {
+		opts = append(opts, introspect.WithSkew(p.Leeway))
+	}
+	if len(p.Audiences) == 0 {
+		opts = append(opts, introspect.DangerouslyAcceptAnyAudience(), introspect.DangerouslyAllowMissingAudience())
+	} else {
+		audience = p.Audiences[0]
+	}
+	if len(p.Audiences) > 1 {
+		opts = append(opts, introspect.WithAudiences(p.Audiences[1:]...))
+	}
+	return introspect.New(from, audience, tm.auth, opts...)
 }
 
 // introspectOptions are the settings of an introspector.
-func introspectOptions(i *kongfile.Introspect) (opts []oidc.Option) {
+func introspectOptions(i *kongfile.Introspect) (opts []introspect.Option) {
 	if i.Endpoint != "" {
-		opts = append(opts, oidc.WithIntrospectionEndpoint(i.Endpoint))
+		opts = append(opts, introspect.WithEndpoint(i.Endpoint))
 	}
 	if i.SignedAnswers {
-		opts = append(opts, oidc.WithSignedAnswers())
+		opts = append(opts, introspect.RequireSigned())
 	}
 	if !i.Remember {
-		return append(opts, oidc.WithAnswerLifetime(0), oidc.WithRefusalLifetime(0))
+		return append(opts, introspect.WithAnswerLifetime(0), introspect.WithRefusalLifetime(0))
 	}
 	if i.Lifetime >= 0 {
-		opts = append(opts, oidc.WithAnswerLifetime(i.Lifetime))
+		opts = append(opts, introspect.WithAnswerLifetime(i.Lifetime))
 	}
 	if i.Refusal >= 0 {
-		opts = append(opts, oidc.WithRefusalLifetime(i.Refusal))
+		opts = append(opts, introspect.WithRefusalLifetime(i.Refusal))
 	}
 	if i.Stale > 0 {
-		opts = append(opts, oidc.WithStaleAnswers(i.Stale))
+		opts = append(opts, introspect.WithStaleAnswers(i.Stale))
 	}
 	return opts
 }
@@ -159,7 +186,7 @@ var errAuth0 = errors.New("audience_required is missing: nothing but the audienc
 	"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
 
 // jwts makes the verifier of JWTs by one profile of each issuer.
-func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
+func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	audience, checks := tm.checks()
 	var verifiers []*oidc.Verifier
@@ -169,8 +196,12 @@ func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer 
 			problems = append(problems, errAuth0)
 			continue
 		}
-		opts := append(append(tm.common(issuer), oidc.WithProfile(profile(issuer))), checks...)
-		v, err := oidc.New(issuer, audience, opts...)
+		from, err := tm.from(issuer)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		v, err := from.Verifier(audience, append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
 	}
@@ -182,11 +213,11 @@ func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer 
 	}
 	switch {
 	case p.Introspect.JWTs:
-		return oidc.VerifyThenIntrospect(verifiers[0], introspector)
+		return introspect.Then(verifiers[0], introspector)
 	case len(verifiers) == 1:
 		return verifiers[0], nil
 	}
-	return oidc.ByIssuer(verifiers...)
+	return oidc.AnyOf(verifiers...)
 }
 
 // audienceForbidden answers 403 to a token for another audience, as Kong does,
