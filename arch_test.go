@@ -27,12 +27,13 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/headers":    {},
 	"internal/options":    {},
 	"internal/credctx":    {},
-	"internal/jose":       {others: []string{"github.com/lestrrat-go/jwx/v2", "github.com/go-json-experiment/json"}},
+	"internal/strictjson": {},
+	"internal/jose":       {own: []string{"internal/strictjson"}, others: []string{"github.com/lestrrat-go/jwx/v2"}},
 	"internal/josetest":   {},
 	"internal/remote":     {others: []string{"github.com/lestrrat-go/httprc"}},
 	"jwks":                {own: []string{"internal/jose", "internal/remote"}},
-	"oidc":                {own: []string{"jwks", "internal/jose", "internal/remote"}, others: []string{"github.com/maypok86/otter/v2"}},
-	"dpop":                {own: []string{"internal/jose", "internal/headers"}},
+	"oidc":                {own: []string{"jwks", "internal/jose", "internal/strictjson", "internal/remote"}, others: []string{"github.com/maypok86/otter/v2"}},
+	"dpop":                {own: []string{"internal/jose", "internal/strictjson", "internal/headers"}},
 	"session":             {},
 	"mtlspop":             {own: []string{"internal/headers"}},
 	"mtlspop/revocation":  {own: []string{"mtlspop"}, others: []string{"golang.org/x/crypto"}},
@@ -177,7 +178,7 @@ func (w *signatureWalk) named(typ *types.Named) {
 	if pkg == nil {
 		return
 	}
-	for _, engine := range []string{"lestrrat-go/jwx", "lestrrat-go/httprc", "stretchr/testify", "go-json-experiment", "maypok86/otter"} {
+	for _, engine := range []string{"lestrrat-go/jwx", "lestrrat-go/httprc", "stretchr/testify", "maypok86/otter"} {
 		if strings.Contains(pkg.Path(), engine) {
 			w.t.Errorf("%s: %s in an exported signature", w.at, typ)
 		}

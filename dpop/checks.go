@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 const (
@@ -43,32 +44,32 @@ type inspection struct {
 // claims are those of RFC 9449, section 4.2, and two of RFC 7519 that some
 // clients add. All others are ignored.
 type claims struct {
-	ID        string           // jti
-	Method    []byte           // htm, within the payload
-	URI       string           // htu
-	IssuedAt  jose.NumericDate // iat
-	TokenHash []byte           // ath, within the payload
-	Nonce     string           // nonce
-	Expiry    jose.NumericDate // exp
-	NotBefore jose.NumericDate // nbf
+	ID        string                 // jti
+	Method    []byte                 // htm, within the payload
+	URI       string                 // htu
+	IssuedAt  strictjson.NumericDate // iat
+	TokenHash []byte                 // ath, within the payload
+	Nonce     string                 // nonce
+	Expiry    strictjson.NumericDate // exp
+	NotBefore strictjson.NumericDate // nbf
 }
 
 // read takes the claims from a payload. After an error, what stood in front of
 // the fault is there.
 func (c *claims) read(payload []byte) error {
-	var o jose.Object
+	var o strictjson.Object
 	for o.Start(payload, maxDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "jti":
 			o.Text(&c.ID)
 		case "htm":
-			o.Octets(&c.Method)
+			o.Bytes(&c.Method)
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
 			o.Date(&c.IssuedAt)
 		case "ath":
-			o.Octets(&c.TokenHash)
+			o.Bytes(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
@@ -113,7 +114,7 @@ func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Si
 
 // Check 2: one well-formed JWT.
 func (p *inspection) checkForm() error {
-	m, err := jose.Parse(p.req.Proof, p.maxSize, maxDepth)
+	m, err := jose.Parse(p.req.Proof, p.maxSize)
 	if err != nil {
 		return ErrMalformed
 	}
@@ -162,7 +163,11 @@ func (p *inspection) checkKey() error {
 // Check 3: the required claims. nonce and ath are those that a resource demands
 // (section 7); a missing nonce is check 10's to find.
 func (p *inspection) checkClaims() error {
-	if p.claims.read(p.message.Payload) != nil {
+	switch p.claims.read(p.message.Payload) {
+	case nil:
+	case strictjson.ErrTooDeep:
+		return ErrMalformed
+	default:
 		return ErrClaims
 	}
 	c := &p.claims

@@ -33,7 +33,7 @@ func (v *Verifier) Explain(r *http.Request) Explanation {
 	if n != 1 {
 		return e
 	}
-	m, err := jose.Parse(field, v.maxSize, maxDepth)
+	m, err := jose.Parse(field, v.maxSize)
 	if err != nil {
 		return e
 	}

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 const (
@@ -384,10 +384,14 @@ func (c *ClientCredentials) refusal(r *reply) error {
 	if r.status != http.StatusBadRequest && r.status != http.StatusUnauthorized {
 		return c.endpoint.outage(r.retryAfter, fmt.Errorf("status %d", r.status))
 	}
-	var said struct {
-		Error string `json:"error"`
+	var said struct{ Error string }
+	var o strictjson.Object
+	for o.StartDocument(strictjson.WithoutBOM(r.body), maxTokenDepth); o.Next(); {
+		if string(o.Name()) == "error" {
+			o.Text(&said.Error)
+		}
 	}
-	err := jose.Unmarshal(r.body, &said, maxTokenDepth)
+	err := o.Err()
 	switch {
 	case said.Error == "invalid_client", said.Error == "unauthorized_client": // Keycloak says the latter of a wrong secret.
 		return ErrClientRefused

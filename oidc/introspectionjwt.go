@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 	"github.com/keybound-go/middleware/jwks"
 )
 
@@ -48,7 +49,7 @@ func (s *signedAnswers) open(ctx context.Context, r *reply, asked time.Time) ([]
 	if r.mediaType != "application/"+introspectionJWT {
 		return nil, fmt.Errorf("the answer is %q, not the signed one that was asked for (RFC 9701)", r.mediaType)
 	}
-	m, err := jose.Parse(string(r.body), maxAnswerSize, maxTokenDepth)
+	m, err := jose.Parse(string(r.body), maxAnswerSize)
 	if errors.Is(err, jose.ErrEncrypted) {
 		return nil, errors.New("the answer is encrypted, which is not supported: register the client without introspection_encrypted_response_alg")
 	}
@@ -71,12 +72,28 @@ func (s *signedAnswers) open(ctx context.Context, r *reply, asked time.Time) ([]
 // checkClaims is RFC 9701, section 5.
 func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, error) {
 	var c struct {
-		Issuer   string           `json:"iss"`
-		Audience audience         `json:"aud"`
-		IssuedAt jose.NumericDate `json:"iat"`
-		Claims   json.RawMessage  `json:"token_introspection"`
+		Issuer   string                 // iss
+		Audience []string               // aud
+		IssuedAt strictjson.NumericDate // iat
+		Claims   json.RawMessage        // token_introspection
 	}
-	if err := jose.Unmarshal(payload, &c, maxTokenDepth); err != nil {
+	var o strictjson.Object
+	for o.StartDocument(payload, maxTokenDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "iss":
+			o.Text(&c.Issuer)
+		case "aud":
+			var err error
+			if c.Audience, err = stringOrList(o.Value()); err != nil {
+				o.Refuse()
+			}
+		case "iat":
+			o.Date(&c.IssuedAt)
+		case "token_introspection":
+			c.Claims = o.Value()
+		}
+	}
+	if err := o.Err(); err != nil {
 		return nil, fmt.Errorf("the signed answer is malformed: %w", err)
 	}
 	switch iat := c.IssuedAt.Time(); {
@@ -104,13 +121,4 @@ func (s *signedAnswers) checkSignature(ctx context.Context, m *jose.Message) err
 		return errors.New("the signature of the answer is not valid")
 	}
 	return nil
-}
-
-// audience is aud for [jose.Unmarshal].
-type audience []string
-
-func (a *audience) UnmarshalJSON(raw []byte) error {
-	list, err := stringOrList(raw)
-	*a = list
-	return err
 }

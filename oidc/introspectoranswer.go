@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // open returns the claims that an HTTP answer holds. Its errors are outages.
@@ -28,20 +28,33 @@ func (i *Introspector) open(ctx context.Context, r *reply, asked time.Time) ([]b
 	case r.mediaType != "application/json":
 		return nil, fmt.Errorf("the answer is %q, not application/json", r.mediaType)
 	}
-	return r.body, nil
+	return strictjson.WithoutBOM(r.body), nil
 }
 
 // state is what an answer says besides the token's claims (RFC 7662, section 2.2).
 type state struct {
-	Active    json.RawMessage `json:"active"`
-	TokenType json.RawMessage `json:"token_type"`
+	Active    json.RawMessage // active
+	TokenType json.RawMessage // token_type
+}
+
+func (s *state) read(raw []byte) error {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxTokenDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "active":
+			s.Active = o.Value()
+		case "token_type":
+			s.TokenType = o.Value()
+		}
+	}
+	return o.Err()
 }
 
 // judge turns claims, which the issuer sent, into an answer. A TokenError is the
 // issuer's verdict on the token, any other error our verdict on the issuer.
 func (i *Introspector) judge(raw []byte, asked time.Time) (*answer, error) {
 	var s state
-	if err := jose.Unmarshal(raw, &s, maxTokenDepth); err != nil {
+	if err := s.read(raw); err != nil {
 		return nil, fmt.Errorf("the answer is malformed: %w", err)
 	}
 	switch string(s.Active) {
