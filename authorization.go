@@ -100,8 +100,11 @@ func isEarlyData(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header[headers.EarlyData]) > 0
 }
 
-// isPreflight reports whether r is a CORS preflight as the Fetch standard makes it.
+// isPreflight reports whether r is a CORS preflight as the Fetch standard makes it:
+// no browser sends one with a body, or asks with it for another protocol. A handler
+// that forwards such a request would let its client speak with what is behind.
 func isPreflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions &&
-		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1
+		len(r.Header["Origin"]) == 1 && len(r.Header["Access-Control-Request-Method"]) == 1 &&
+		len(r.Header["Upgrade"]) == 0 && r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -33,23 +32,23 @@ func newChallenges(c *config, rules []Rule) challenges {
 	for s := range numShapes {
 		possible[s] = c.accepts(s) && allOfRule(rules).admits(s)
 	}
-	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet, both: possible[bothShape]}
+	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.omitDescriptions, both: possible[bothShape]}
 	if c.resource != nil {
 		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
 	}
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
 	// what a client should be sent for where a certificate is enough.
-	if !c.credentialsOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
+	if !c.exchangeOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
 		ch.offered = append(ch.offered, schemeDPoP)
 	}
 	if c.dpop != nil {
-		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Algorithms(), " "))
+		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Settings().Algorithms, " "))
 	}
-	if bearer && !c.credentialsOnly {
+	if bearer && !c.exchangeOnly {
 		ch.offered = append(ch.offered, schemeBearer)
 	}
-	if c.credentials != nil && (possible[unboundShape] || c.skipBinding) {
+	if c.exchange != nil && (possible[unboundShape] || c.skipBinding) {
 		ch.offered = append(ch.offered, schemeBasic)
 	}
 	return ch
@@ -77,7 +76,7 @@ func (c *config) challengeRealm() string {
 		return c.realm
 	}
 	if c.dpop != nil {
-		if u, err := url.Parse(c.dpop.Origins()[0]); err == nil {
+		if u, err := url.Parse(c.dpop.Settings().Origins[0]); err == nil {
 			return u.Host
 		}
 	}
@@ -92,7 +91,7 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 	if c.isForBoth(err) {
 		offered = append([]scheme{schemeDPoP}, offered...)
 	}
-	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrPlainHTTP || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
 	lines := make([]string, 0, len(offered))
 	for _, s := range offered {
 		line := s.String() + " " + c.realm
@@ -172,53 +171,59 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	h, d := w.Header(), g.denial(decided.err)
-	h.Set("Cache-Control", "no-store")
-	g.expose(h, r)
+	d := g.denial(decided.err)
+	f := g.refusal(r, decided, d)
+	if g.deny == nil {
+		f.restore(w.Header())
+		writeDenial(w, r, d)
+		return
+	}
+	kept, done := keeping(w, f)
+	defer done()
+	g.deny(kept, r, d)
+}
+
+// refusal is what the response to a request that may not pass must carry.
+func (g *Guard) refusal(r *http.Request, decided decision, d Denial) fields {
+	f := fields{caching: cachingNone, expose: g.exposes(r)}
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
-		g.challenge(h, decided, e)
+		f.nonce = decided.nonce
+		f.challenges = g.challengesFor(decided, e)
 		if isOver(e) && decided.verified.bySession() {
+			h := make(http.Header, 1)
 			g.sessions.End(h, r) // It would come to nothing again.
+			f.cookies = h["Set-Cookie"]
 		}
 	}
 	if d.Status == http.StatusServiceUnavailable {
-		setRetryAfter(h, decided.err)
+		f.retryAfter = retryAfter(decided.err)
 	}
-	if g.deny != nil {
-		g.deny(w, r, d)
-		return
-	}
-	writeDenial(w, r, d)
+	return f
 }
 
-// challenge adds the WWW-Authenticate lines, and a nonce where the client could
-// use one.
-func (g *Guard) challenge(h http.Header, d decision, e clientError) {
-	if d.nonce != "" {
-		h[headers.DPoPNonce] = []string{d.nonce} // RFC 9449, section 8: not more than one.
-	}
+// challengesFor are the WWW-Authenticate lines.
+func (g *Guard) challengesFor(d decision, e clientError) []string {
 	var params string
 	if d.unmet != nil {
 		params = d.unmet.params
 	}
-	for _, line := range g.challenges.lines(d.scheme, e, params) {
-		h.Add(headers.WWWAuthenticate, line)
-	}
+	return g.challenges.lines(d.scheme, e, params)
 }
 
-// setRetryAfter passes on what the cause of a 503 knows of its end.
-func setRetryAfter(h http.Header, err error) {
+// retryAfter is what the cause of a 503 knows of its end, or "".
+func retryAfter(err error) string {
 	cause, ok := errors.AsType[interface {
 		error
 		RetryAfter() time.Duration
 	}](err)
 	if !ok {
-		return
+		return ""
 	}
-	if after := min(cause.RetryAfter(), time.Hour); after > 0 {
-		seconds := (after + time.Second - 1) / time.Second
-		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	after := min(cause.RetryAfter(), time.Hour)
+	if after <= 0 {
+		return ""
 	}
+	return strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10)
 }
 
 // writeDenial is the default deny handler.

@@ -23,9 +23,13 @@ type Credential struct {
 	// Proof is the proof of the key that the token is bound to, or nil.
 	Proof *dpop.Proof
 	// Certificate is the client certificate that the token is bound to, or nil.
-	// It is nil too where a terminator passes on the thumbprint alone;
-	// Token.Confirmation says in every case what the token is bound to.
+	// It is nil too where a terminator passes on the thumbprint alone, or a
+	// certificate that crypto/x509 cannot parse; Token.Confirmation says in every
+	// case what the token is bound to.
 	Certificate *x509.Certificate
+	// CertificateDER is the certificate as it came, also one that could not be
+	// parsed. It is nil if only a thumbprint came, or no certificate at all.
+	CertificateDER []byte
 }
 
 // FromContext returns the credential of the request that ctx belongs to. It

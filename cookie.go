@@ -28,17 +28,15 @@ func (g *Guard) readSession(r *http.Request) (sent credentials, err error) {
 // keeps it from ending while it is in use.
 //
 // Precondition: the request has passed.
-func (g *Guard) keepSession(h http.Header, r *http.Request, v *verified) {
+func (g *Guard) keepSession(f *fields, r *http.Request, v *verified) {
 	if v.scheme == schemeBasic {
 		return
 	}
 	if v.session {
-		h.Add("Vary", "Cookie")
-		if len(h["Cache-Control"]) == 0 {
-			h.Set("Cache-Control", "private")
-		}
+		f.vary, f.caching = append(f.vary, "Cookie"), cachingPrivate
 	}
+	h := make(http.Header, 1)
 	if g.sessions.Save(h, r, session.Session{Scheme: v.scheme.String(), Token: v.raw}) {
-		h.Set("Cache-Control", "no-store")
+		f.cookies, f.caching = h["Set-Cookie"], cachingNone
 	}
 }

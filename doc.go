@@ -35,10 +35,21 @@
 // beyond the limits is 431. In every one of these cases, and after a panic in a
 // part, the handler is not called.
 //
-// Responses to refused requests carry Cache-Control: no-store. Responses to
-// accepted ones are left alone, except that a response that renews a DPoP nonce
-// or sets a cookie is given no-store too, and one whose request was judged by a
-// forwarded certificate or by a cookie gets Vary.
+// What the guard sets is in the final response, whatever the handler does to the
+// header map before it, also behind 1xx responses:
+//
+//   - Refusals carry Cache-Control: no-store, and their challenges.
+//   - A response that renews a DPoP nonce (RFC 9449, section 8.2) or sets a session
+//     cookie carries Cache-Control: no-store.
+//   - A response to a request by session cookie carries Vary: Cookie and
+//     Cache-Control: private, in place of a handler's public.
+//   - A response to a request that was judged by a forwarded certificate has the
+//     name of that field in Vary (RFC 9440, section 2.4).
+//
+// To every other request the handler answers with the server's own ResponseWriter.
+// Where the guard has set something the handler gets a writer with the same optional
+// interfaces (http.Flusher, http.Hijacker, io.ReaderFrom, http.Pusher), and
+// http.ResponseController reaches the rest.
 //
 // # Rules for deployers
 //
@@ -57,13 +68,12 @@
 //     and refusals carry CORS fields. That middleware MUST name Authorization and
 //     DPoP in Access-Control-Allow-Headers ("*" does not cover Authorization), and
 //     DPoP-Nonce and WWW-Authenticate in Access-Control-Expose-Headers.
-//   - A handler that sets Cache-Control by itself SHOULD leave it alone where
-//     DPoP-Nonce is in the header already: a response that gives a nonce is not
-//     for caches (RFC 9449, section 8.2).
-//   - A reverse proxy behind the guard SHOULD remove DPoP-Nonce from the
-//     responses of its backends ([net/http/httputil.ReverseProxy] adds fields,
-//     it does not replace them), and use [WithBearerForwarding] or
-//     [HideCredentials].
+//   - A reverse proxy behind the guard MUST NOT forward Upgrade for any protocol
+//     but WebSocket: after a switch to h2c, the client sends requests to the
+//     service that no guard has seen. It SHOULD remove DPoP-Nonce from the
+//     responses of its backends. Package reverseproxy makes a
+//     [net/http/httputil.ReverseProxy] do this and more; use it with
+//     [ForwardBearer] or [HideCredentials].
 //   - A certificate MUST be taken from a header only from the proxy that writes
 //     it; mtlspop asks for its address and has no way to trust everybody.
 //   - A server that wants client certificates itself SHOULD ask for them with
@@ -83,6 +93,6 @@
 //
 // It reads no request bodies, so that a token in a form is not found (RFC 6750,
 // section 2.2), and no token in a query (section 2.3). It does not obtain tokens
-// for users, or wrap the ResponseWriter. With [WithSession] a cookie stands for a
+// for users. With [WithSession] a cookie stands for a
 // token that was presented once; nothing is stored on the server.
 package middleware

@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/tls"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +56,23 @@ func TestCORS(t *testing.T) {
 		r := preflight()
 		r.Method = "GET"
 		serve(g, r).refused(t, 401)
+	})
+	t.Run("HTTP-01 G1 no browser sends a preflight with a body or asks with it for another protocol", func(t *testing.T) {
+		for name, change := range map[string]func(*http.Request){
+			"Upgrade":            func(r *http.Request) { r.Header.Set("Upgrade", "h2c") },
+			"Upgrade: websocket": func(r *http.Request) { r.Header.Set("Upgrade", "websocket") },
+			"an empty Upgrade":   func(r *http.Request) { r.Header["Upgrade"] = []string{""} },
+			"a body":             func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), 1 },
+			"a body in chunks": func(r *http.Request) {
+				r.Body, r.TransferEncoding = io.NopCloser(strings.NewReader("x")), []string{"chunked"}
+			},
+			"a body of any size":  func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("x")), -1 },
+			"two methods to come": func(r *http.Request) { r.Header.Add("Access-Control-Request-Method", "GET") },
+		} {
+			r := preflight()
+			change(r)
+			require.Equal(t, 401, serve(g, r).Code, name)
+		}
 	})
 	t.Run("HTTP-03 with the CORS middleware outside, refusals have its fields", func(t *testing.T) {
 		rec := httptest.NewRecorder()
@@ -146,8 +161,8 @@ func TestHTTP(t *testing.T) {
 		require.Equal(t, http.Header{"X-Other": {"kept"}}, a.seen.Header)
 		require.NotEmpty(t, r.Header["Authorization"], "the caller's request is not changed")
 	})
-	t.Run("HTTP-13 WithBearerForwarding makes it a Bearer request", func(t *testing.T) {
-		g := w.guard(both(middleware.WithBearerForwarding())...)
+	t.Run("HTTP-13 ForwardBearer makes it a Bearer request", func(t *testing.T) {
+		g := w.guard(both(middleware.ForwardBearer())...)
 		r := w.dpopRequest("/r")
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
 		a := serve(g, r).accepted(t)
@@ -297,37 +312,6 @@ func TestOverARawConnection(t *testing.T) {
 	})
 }
 
-func TestTheResponseWriterIsTheServersOwn(t *testing.T) {
-	// HTTP-15: handlers can flush and hijack, and a nonce is in the header before a streamed body begins.
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(sessionKey)))))
-		nonce := serve(g, get("/r")).Header().Get("DPoP-Nonce")
-		time.Sleep(40 * time.Second) // near the end of its life
-		r := w.dpopRequest("/r")
-		r.Header.Set("DPoP", w.proof("GET", origin+"/r", sent(r), func(c map[string]any) { c["nonce"] = nonce }))
-		rec := &hijackable{ResponseRecorder: httptest.NewRecorder()}
-		g.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			require.Same(t, rec, w)
-			require.NoError(t, http.NewResponseController(w).Flush())
-			require.NotEmpty(t, rec.Result().Header.Get("DPoP-Nonce"), "sent before the body")
-			_, _, err := http.NewResponseController(w).Hijack()
-			require.NoError(t, err)
-		})).ServeHTTP(rec, r)
-		require.True(t, rec.hijacked)
-	})
-}
-
-type hijackable struct {
-	*httptest.ResponseRecorder
-	hijacked bool
-}
-
-func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	h.hijacked = true
-	return nil, nil, nil
-}
-
 func TestNestedGuards(t *testing.T) {
 	w := newWorld(t)
 	// nest sends r through guards, the outermost first.
@@ -374,7 +358,7 @@ func TestNestedGuards(t *testing.T) {
 		require.NotEqual(t, 200, status)
 	})
 	t.Run("inside forwarding and hiding guards the same part still knows the request", func(t *testing.T) {
-		forwarding, hiding := middleware.WithBearerForwarding(), middleware.HideCredentials()
+		forwarding, hiding := middleware.ForwardBearer(), middleware.HideCredentials()
 		for _, opt := range []middleware.Option{forwarding, hiding} {
 			outer := w.guard(both(opt)...)
 			_, called := nest(w.dpopRequest("/r"), outer, outer.Require(middleware.DPoPBound()))
@@ -387,7 +371,7 @@ func TestNestedGuards(t *testing.T) {
 	t.Run("inside a forwarding guard another part still sees the client's scheme", func(t *testing.T) {
 		proofs, err := dpop.New(origin)
 		require.NoError(t, err)
-		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.WithBearerForwarding())
+		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.ForwardBearer())
 		inner := w.guard(middleware.WithDPoP(proofs, nil)) // its own token verifier
 		_, called := nest(w.dpopRequest("/r"), outer, inner)
 		require.True(t, called)

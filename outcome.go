@@ -7,6 +7,7 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -55,7 +56,7 @@ type Outcome struct {
 	UntrustedForward bool
 	// CertificateOutOfDate reports that the client certificate that was accepted
 	// is expired or not yet valid. RFC 8705, section 6.2, asks for no more than
-	// its key; mtlspop.WithValidityCheck refuses it.
+	// its key; mtlspop.RequireValidity refuses it.
 	CertificateOutOfDate bool
 
 	// TokenTime, BindingTime and Total are how long the token's verification,
@@ -68,7 +69,7 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 	o := Outcome{
 		Err:              d.err,
 		Scheme:           d.scheme.String(),
-		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
+		UntrustedForward: g.hasUntrustedForward(r),
 		Total:            total,
 	}
 	if d.err != nil {
@@ -88,11 +89,23 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
 	}
 	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(r)
+		o.Proof = g.dpop.Explain(dpop.RequestOf(r))
 	}
 	return o
 }
 
 func hasAny(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+}
+
+// hasUntrustedForward reports whether r has a field with a forwarded certificate that
+// its peer may not send.
+func (g *Guard) hasUntrustedForward(r *http.Request) bool {
+	if !hasAny(r.Header, g.forwarded) {
+		return false
+	}
+	trusted := g.mtls.TrustedHeaders(mtlspop.RequestOf(r))
+	return slices.ContainsFunc(g.forwarded, func(name string) bool {
+		return len(r.Header[name]) > 0 && !slices.Contains(trusted, name)
+	})
 }

@@ -26,7 +26,7 @@ func proofID(i int) (id [32]byte) {
 // filledCache returns a cache with n proofs of many keys.
 func filledCache(tb testing.TB, n int, until time.Time) *dpop.MemoryCache {
 	tb.Helper()
-	cache := newCache(tb, dpop.WithCapacity(1<<23))
+	cache := newCache(tb, dpop.WithCacheSize(1<<23))
 	var keys [100]string
 	for i := range keys {
 		keys[i] = strconv.Itoa(i)

@@ -26,10 +26,9 @@ const (
 // proof is checked against; each check leaves what it has found.
 type inspection struct {
 	*Verifier
-	now       time.Time
-	req       Request
-	tokenHash [sha256.Size]byte
-	target    target
+	now    time.Time
+	req    Request
+	target target
 
 	message    *jose.Message
 	key        jose.Key
@@ -67,15 +66,15 @@ func (c *claims) read(payload []byte) error {
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			o.NearestDate(&c.IssuedAt)
 		case "ath":
 			o.Bytes(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
-			o.Date(&c.Expiry)
+			o.NearestDate(&c.Expiry)
 		case "nbf":
-			o.Date(&c.NotBefore)
+			o.NearestDate(&c.NotBefore)
 		}
 	}
 	return o.Err()
@@ -83,8 +82,10 @@ func (c *claims) read(payload []byte) error {
 
 // verify makes the checks that the package documentation lists, in its order,
 // from the second on. Every one is made for every proof.
-func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Size]byte, t target) (*Proof, error) {
-	p := inspection{Verifier: v, now: time.Now(), req: req, tokenHash: tokenHash, target: t}
+//
+// Precondition: req has one proof, and the hash of the token.
+func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
 	for _, check := range [...]func(*inspection) error{
 		(*inspection).checkForm,
 		(*inspection).checkType,
@@ -114,7 +115,7 @@ func (v *Verifier) verify(ctx context.Context, req Request, tokenHash [sha256.Si
 
 // Check 2: one well-formed JWT.
 func (p *inspection) checkForm() error {
-	m, err := jose.Parse(p.req.Proof, p.maxSize)
+	m, err := jose.Parse(p.req.Proofs[0], p.maxSize)
 	if err != nil {
 		return ErrMalformed
 	}
@@ -194,11 +195,11 @@ func (p *inspection) checkURI() error {
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of
-// the nonce decides in the place of iat, in check 10.
+// the nonce decides in the place of iat, in check 10, or, with [CheckIssuedAt], beside it.
 func (p *inspection) checkTime() error {
 	c := &p.claims
 	p.start = c.IssuedAt.Time()
-	if p.nonces == nil {
+	if p.judgesIssuedAt() {
 		if p.start.After(p.now.Add(p.skew)) {
 			return ErrNotYetValid
 		}
@@ -206,7 +207,7 @@ func (p *inspection) checkTime() error {
 			return ErrExpired
 		}
 	}
-	// RFC 7519, sections 4.1.4 and 4.1.5. They can only shorten the window.
+	// RFC 7519, sections 4.1.4 and 4.1.5. These two can only shorten the window.
 	if c.Expiry.Present() && !p.now.Before(c.Expiry.Time().Add(p.skew)) {
 		return ErrExpired
 	}
@@ -219,7 +220,7 @@ func (p *inspection) checkTime() error {
 // Check 12, first half: ath is the token's.
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
-	base64.RawURLEncoding.Encode(want[:], p.tokenHash[:])
+	base64.RawURLEncoding.Encode(want[:], p.req.TokenHash[:])
 	if subtle.ConstantTimeCompare(p.claims.TokenHash, want[:]) != 1 {
 		return ErrTokenHash
 	}

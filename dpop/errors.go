@@ -23,8 +23,8 @@ const (
 	// not one strict JSON object, or has crit.
 	ErrMalformed
 	// ErrClaims: the claims are not one strict JSON object, a required one is
-	// missing or empty, one has the wrong JSON type or cannot be a date (3), or
-	// jti has more than 512 octets.
+	// missing or empty, one has the wrong JSON type (3), or jti has more than
+	// 512 bytes.
 	ErrClaims
 	// ErrType: typ is not dpop+jwt (4).
 	ErrType
@@ -145,5 +145,7 @@ var ErrReplayCacheFull = errors.New("dpop: replay cache is full")
 var (
 	errNotNew       = errors.New("dpop: Verifier was not made by New")
 	errNoThumbprint = errors.New("dpop: Verify called without the thumbprint that the token is bound to")
-	errNoToken      = errors.New("dpop: Verify called without an access token")
+	errNoToken      = errors.New("dpop: Verify called without an access token or its hash")
+	errTwoTokens    = errors.New("dpop: VerifyProof called with an access token and a hash")
+	errTwoTargets   = errors.New("dpop: VerifyProof called with a URL beside Host or Target")
 )

@@ -17,7 +17,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(verifier.Origins())
+	fmt.Println(verifier.Settings().Origins)
 	// Output: [https://api.example/v1]
 }
 

@@ -1,11 +1,9 @@
 package dpop
 
 import (
-	"net/http"
 	"strings"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/jose"
 )
 
@@ -18,22 +16,21 @@ const (
 // verified. It is for the operator's logs: its texts are printable ASCII of
 // bounded length and hold no query, since that may hold secrets.
 type Explanation struct {
-	HTU         string // without userinfo, query and fragment, cut after 256 octets
+	HTU         string // without userinfo, query and fragment, cut after 256 bytes
 	ExpectedHTU string // under the origin that the request was sent to, or the first one
-	HTM         string // cut after 32 octets
+	HTM         string // cut after 32 bytes
 	HasIssuedAt bool
-	Skew        time.Duration // iat minus now, if HasIssuedAt
+	Skew        time.Duration // iat minus now, if HasIssuedAt; at most some 292 years
 }
 
 // Explain reads the proof of a refused request again. What cannot be read is left
 // empty. It checks nothing and records nothing.
-func (v *Verifier) Explain(r *http.Request) Explanation {
-	e := Explanation{ExpectedHTU: v.expectedHTU(r)}
-	field, n := headers.Single(r.Header, headers.DPoP)
-	if n != 1 {
+func (v *Verifier) Explain(req Request) Explanation {
+	e := Explanation{ExpectedHTU: v.expectedHTU(&req)}
+	if len(req.Proofs) != 1 {
 		return e
 	}
-	m, err := jose.Parse(field, v.maxSize)
+	m, err := jose.Parse(req.Proofs[0], v.maxSize)
 	if err != nil {
 		return e
 	}
@@ -64,10 +61,13 @@ func withoutUserinfo(uri string) string {
 	return uri
 }
 
-func (v *Verifier) expectedHTU(r *http.Request) string {
-	t, ok := targetOf(r)
+func (v *Verifier) expectedHTU(req *Request) string {
+	t, ok := targetOf(req)
 	if !ok || len(v.origins) == 0 {
 		return ""
+	}
+	if t.external {
+		return printable(withoutUserinfo(withoutQuery(req.URL)), maxExplainedURI)
 	}
 	base := v.origins[0].base
 	for i := range v.origins {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 const (
@@ -28,26 +30,28 @@ const (
 type MemoryOption interface{ applyMemory(*memoryConfig) }
 
 type memoryConfig struct {
+	*options.Set
 	capacity int
-	problems []error
 }
 
-type capacityOption int
+type memoryOptionFunc func(*memoryConfig)
 
-func (n capacityOption) applyMemory(c *memoryConfig) {
-	if n < 1 || n > maxCapacity {
-		c.problems = append(c.problems, fmt.Errorf("dpop: WithCapacity: %d is not between 1 and %d", int(n), maxCapacity))
-	}
-	if c.capacity != 0 {
-		c.problems = append(c.problems, errors.New("dpop: WithCapacity given twice"))
-	}
-	c.capacity = int(n)
-}
+func (f memoryOptionFunc) applyMemory(c *memoryConfig) { f(c) }
 
-// WithCapacity sets how many proofs a [MemoryCache] remembers at the same time.
+// WithCacheSize sets how many proofs a [MemoryCache] remembers at the same time.
 // The default is 1,048,576, which at a lifetime of 60 s and a skew of 30 s is
 // enough for some 10,000 requests per second, and takes up to 40 MB when they come.
-func WithCapacity(proofs int) MemoryOption { return capacityOption(proofs) }
+func WithCacheSize(proofs int) MemoryOption {
+	return memoryOptionFunc(func(c *memoryConfig) {
+		if !c.Once("WithCacheSize") {
+			return
+		}
+		if proofs < 1 || proofs > maxCapacity {
+			c.Problem("WithCacheSize: %d is not between 1 and %d", proofs, maxCapacity)
+		}
+		c.capacity = proofs
+	})
+}
 
 // MemoryCache is a [ReplayCache] in the memory of this process. Make one with
 // [NewMemoryCache]; the zero MemoryCache is full. It is safe for concurrent
@@ -92,19 +96,10 @@ type shard struct {
 
 // NewMemoryCache makes an empty cache.
 func NewMemoryCache(opts ...MemoryOption) (*MemoryCache, error) {
-	var c memoryConfig
-	for _, opt := range opts {
-		if isNil(opt) {
-			c.problems = append(c.problems, errors.New("dpop: nil MemoryOption"))
-			continue
-		}
-		opt.applyMemory(&c)
-	}
-	if err := errors.Join(c.problems...); err != nil {
+	c := memoryConfig{Set: options.For("dpop"), capacity: defaultCapacity}
+	options.Each(c.Set, opts, func(opt MemoryOption) { opt.applyMemory(&c) })
+	if err := c.Err(); err != nil {
 		return nil, err
-	}
-	if c.capacity == 0 {
-		c.capacity = defaultCapacity
 	}
 	m := &MemoryCache{
 		capacity: int64(c.capacity),

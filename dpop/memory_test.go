@@ -28,12 +28,11 @@ func TestMemoryCacheIsAReplayCache(t *testing.T) {
 }
 
 func TestMemoryCacheOptions(t *testing.T) {
-	_, err := dpop.NewMemoryCache(dpop.WithCapacity(0), nil, dpop.WithCapacity(-1))
-	require.ErrorContains(t, err, "WithCapacity: 0 is not")
-	require.ErrorContains(t, err, "WithCapacity: -1 is not")
-	require.ErrorContains(t, err, "nil MemoryOption")
-	_, err = dpop.NewMemoryCache(dpop.WithCapacity(1), dpop.WithCapacity(1))
-	require.ErrorContains(t, err, "WithCapacity given twice")
+	_, err := dpop.NewMemoryCache(dpop.WithCacheSize(0), nil, dpop.WithCacheSize(-1))
+	require.ErrorContains(t, err, "WithCacheSize: 0 is not")
+	require.ErrorContains(t, err, "option 2 is nil")
+	_, err = dpop.NewMemoryCache(dpop.WithCacheSize(1), dpop.WithCacheSize(1))
+	require.ErrorContains(t, err, "WithCacheSize is given twice")
 	_, err = new(dpop.MemoryCache).Add(t.Context(), "k", proofID(1), time.Now().Add(time.Minute))
 	require.Error(t, err, "the zero cache is not an open door")
 }
@@ -49,7 +48,7 @@ func TestAFullCacheRefusesAndForgetsNothing(t *testing.T) {
 	// AMB-35, DPOP-11.1-06 bounded under flood.
 	const capacity = 1000
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(t, dpop.WithCapacity(capacity))
+		c := newCache(t, dpop.WithCacheSize(capacity))
 		until := time.Now().Add(90 * time.Second)
 		accepted := 0
 		for i := range 3 * capacity {
@@ -93,14 +92,14 @@ func TestOneKeyDoesNotFillTheCacheForOthers(t *testing.T) {
 		return accepted
 	}
 	t.Run("alone it gets half", func(t *testing.T) {
-		c := newCache(t, dpop.WithCapacity(capacity))
+		c := newCache(t, dpop.WithCacheSize(capacity))
 		require.InDelta(t, capacity/2, flood(t, c, "flood", 0), 2)
 		for i := range capacity / 4 {
 			require.True(t, add(t, c, fmt.Sprint("good", i%10), -1-i, until), i)
 		}
 	})
 	t.Run("nine leave a tenth", func(t *testing.T) {
-		c := newCache(t, dpop.WithCapacity(capacity))
+		c := newCache(t, dpop.WithCacheSize(capacity))
 		stuck := 0
 		for i := 0; stuck < 9; i++ {
 			stuck = 0
@@ -115,7 +114,7 @@ func TestOneKeyDoesNotFillTheCacheForOthers(t *testing.T) {
 		}
 	})
 	t.Run("what it is refused takes no room", func(t *testing.T) {
-		c := newCache(t, dpop.WithCapacity(100))
+		c := newCache(t, dpop.WithCacheSize(100))
 		for i := range 1000 {
 			_, _ = c.Add(t.Context(), "flood", proofID(i), until)
 		}
@@ -127,7 +126,7 @@ func TestOneKeyDoesNotFillTheCacheForOthers(t *testing.T) {
 	})
 	t.Run("it gets its room back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCache(t, dpop.WithCapacity(100))
+			c := newCache(t, dpop.WithCacheSize(100))
 			for range 5 {
 				accepted := 0
 				for i := range 100 {

@@ -1,13 +1,11 @@
 package dpop
 
 import (
-	"errors"
-	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // Defaults and limits.
@@ -29,8 +27,9 @@ const (
 // list, giving an option twice is a mistake that [New] reports.
 type Option interface{ apply(*config) }
 
-// config collects what the options say, and what is wrong with it.
+// config collects what the options say.
 type config struct {
+	*options.Set
 	origins       []string
 	internalHosts []string
 	algorithms    []string
@@ -39,35 +38,22 @@ type config struct {
 	maxSize       int
 	exactHTU      bool
 	plainHTTP     bool
-	allowReplay   bool
 	replay        ReplayCache
 	nonces        NonceSource
 	failOpen      func(error)
-
-	given    []string // names of the options seen
-	problems []error
 }
 
 type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// once wraps the setting that the option called name makes.
+// once makes an option that may be given only once.
 func once(name string, set func(*config)) Option {
 	return optionFunc(func(c *config) {
-		if c.has(name) {
-			c.problem("%s given twice", name)
-			return
+		if c.Once(name) {
+			set(c)
 		}
-		c.given = append(c.given, name)
-		set(c)
 	})
-}
-
-func (c *config) has(name string) bool { return slices.Contains(c.given, name) }
-
-func (c *config) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("dpop: "+format, args...))
 }
 
 // WithOrigins adds external origins, for a service that is reached under several
@@ -78,7 +64,7 @@ func WithOrigins(more ...string) Option {
 	more = slices.Clone(more)
 	return optionFunc(func(c *config) {
 		if len(more) == 0 {
-			c.problem("WithOrigins: no origin given")
+			c.Problem("WithOrigins: no origin given")
 		}
 		c.origins = append(c.origins, more...)
 	})
@@ -93,7 +79,7 @@ func WithInternalHosts(hosts ...string) Option {
 	hosts = slices.Clone(hosts)
 	return optionFunc(func(c *config) {
 		if len(hosts) == 0 {
-			c.problem("WithInternalHosts: no host given")
+			c.Problem("WithInternalHosts: no host given")
 		}
 		c.internalHosts = append(c.internalHosts, hosts...)
 	})
@@ -107,14 +93,14 @@ func WithAlgorithms(algs ...string) Option {
 	algs = slices.Clone(algs)
 	return once("WithAlgorithms", func(c *config) {
 		if len(algs) == 0 {
-			c.problem("WithAlgorithms: no algorithm given")
+			c.Problem("WithAlgorithms: no algorithm given")
 		}
 		for i, alg := range algs {
 			if !slices.Contains(jose.Algorithms(), alg) {
-				c.problem("WithAlgorithms: %q is not an algorithm for proofs", alg)
+				c.Problem("WithAlgorithms: %q is not an algorithm for proofs", alg)
 			}
 			if slices.Contains(algs[:i], alg) {
-				c.problem("WithAlgorithms: %s given twice", alg)
+				c.Problem("WithAlgorithms: %s given twice", alg)
 			}
 		}
 		c.algorithms = algs
@@ -126,7 +112,7 @@ func WithAlgorithms(algs ...string) Option {
 func WithLifetime(d time.Duration) Option {
 	return once("WithLifetime", func(c *config) {
 		if d <= 0 || d > maxLifetime {
-			c.problem("WithLifetime: %v is not between 0 and %v", d, maxLifetime)
+			c.Problem("WithLifetime: %v is not between 0 and %v", d, maxLifetime)
 		}
 		c.lifetime = d
 	})
@@ -139,36 +125,38 @@ func WithLifetime(d time.Duration) Option {
 func WithSkew(d time.Duration) Option {
 	return once("WithSkew", func(c *config) {
 		if d < 0 || d > maxSkew {
-			c.problem("WithSkew: %v is not between 0 and %v", d, maxSkew)
+			c.Problem("WithSkew: %v is not between 0 and %v", d, maxSkew)
 		}
 		c.skew = d
 	})
 }
 
-// WithMaxSize sets how many octets the DPoP field may have. The default is 8 KiB.
-func WithMaxSize(octets int) Option {
+// WithMaxSize sets how many bytes the DPoP field may have. The default is 8 KiB.
+func WithMaxSize(bytes int) Option {
 	return once("WithMaxSize", func(c *config) {
-		if octets < minMaxSize || octets > maxMaxSize {
-			c.problem("WithMaxSize: %d is not between %d and %d", octets, minMaxSize, maxMaxSize)
+		if bytes < minMaxSize || bytes > maxMaxSize {
+			c.Problem("WithMaxSize: %d is not between %d and %d", bytes, minMaxSize, maxMaxSize)
 		}
-		c.maxSize = octets
+		c.maxSize = bytes
 	})
 }
 
-// WithReplayCache sets where used proofs are remembered. The default is a
-// [MemoryCache] of the Verifier's own, which is right for a service that runs as
-// one process. A cache may serve several Verifiers, of different requests: a
-// second one that is asked about the same request with a cache that the first
-// one has used sees a replay. Verifiers that share a cache and accept proofs for
+// WithReplayCache sets where used proofs are remembered. It takes what the
+// cache's constructor returns:
+//
+//	dpop.WithReplayCache(redisstore.NewReplayCache(client))
+//
+// The default is a [MemoryCache] of the Verifier's own, which is right for a service
+// that runs as one process. A cache may serve several Verifiers, of different
+// requests: a second one that is asked about the same request with a cache that the
+// first one has used sees a replay. Verifiers that share a cache and accept proofs for
 // the same URLs must have the same lifetime and skew, since what one of them has
 // accepted is remembered for its own window.
-func WithReplayCache(cache ReplayCache) Option {
-	return once("WithReplayCache", func(c *config) {
-		if isNil(cache) {
-			c.problem("WithReplayCache: nil")
-			return
+func WithReplayCache(cache ReplayCache, err error) Option {
+	return optionFunc(func(c *config) {
+		if options.Part(c.Set, "WithReplayCache", cache, err) {
+			c.replay = cache
 		}
-		c.replay = cache
 	})
 }
 
@@ -179,30 +167,33 @@ func WithReplayCache(cache ReplayCache) Option {
 //
 // There is no mode in which nonces are optional: RFC 9449, section 11.3, forbids
 // to accept a proof without nonce from a client that was given one, and a
-// stateless server cannot tell who was.
+// stateless server cannot tell which clients were.
 func WithNonces(source NonceSource, err error) Option {
-	return once("WithNonces", func(c *config) {
-		switch {
-		case err != nil:
-			c.problems = append(c.problems, err)
-		case isNil(source):
-			c.problem("WithNonces: nil")
-		default:
+	return optionFunc(func(c *config) {
+		if options.Part(c.Set, "WithNonces", source, err) {
 			c.nonces = source
 		}
 	})
 }
 
-// WithExactHTU compares htu octet by octet. The query and fragment are dropped
+// CheckIssuedAt demands an iat in the window of [WithLifetime] and [WithSkew] also
+// where [WithNonces] is given. The age of the nonce would do (RFC 9449, section 4.3,
+// check 11), but some profiles demand both. A proof with a good nonce and an iat
+// outside of the window is refused as invalid_dpop_proof: a new nonce would not help.
+func CheckIssuedAt() Option {
+	return once("CheckIssuedAt", func(*config) {})
+}
+
+// CompareExactly compares htu byte by byte. The query and fragment are dropped
 // all the same, but "HTTPS://API.EXAMPLE:443/%7Ea" is no longer what
 // "https://api.example/~a" is. RFC 9449, section 4.3, recommends against it.
-func WithExactHTU() Option {
-	return once("WithExactHTU", func(c *config) { c.exactHTU = true })
+func CompareExactly() Option {
+	return once("CompareExactly", func(c *config) { c.exactHTU = true })
 }
 
 // DangerouslyAllowPlainHTTP permits configured origins with the scheme http that
-// are not on the loopback interface. Whoever can read the traffic then reads the
-// access tokens, and can use the proofs that he keeps from arriving.
+// are not on the loopback interface. An attacker with a view of the traffic
+// then reads the access tokens, and can use the proofs of requests that they intercept.
 func DangerouslyAllowPlainHTTP() Option {
 	return once("DangerouslyAllowPlainHTTP", func(c *config) { c.plainHTTP = true })
 }
@@ -211,34 +202,19 @@ func DangerouslyAllowPlainHTTP() Option {
 // be used again, with the token that it was made for, at the URI that it was
 // made for, until its lifetime ends.
 func DangerouslyAllowReplay() Option {
-	return once("DangerouslyAllowReplay", func(c *config) { c.allowReplay = true })
+	return once("DangerouslyAllowReplay", func(*config) {})
 }
 
 // DangerouslyFailOpen accepts proofs while the replay cache returns errors, and
-// calls report with each of them. Whoever can bring the cache down can replay
-// proofs. report is called on the goroutine of the request, by several at the
-// same time, and must not block.
+// calls report with each of them. An attacker with a way to bring the cache down can
+// then replay proofs. report is called on the goroutine of the request, by several at
+// the same time, and must not block.
 func DangerouslyFailOpen(report func(error)) Option {
-	return once("DangerouslyFailOpen", func(c *config) {
-		if report == nil {
-			c.problem("DangerouslyFailOpen: nil")
+	return optionFunc(func(c *config) {
+		if options.Value(c.Set, "DangerouslyFailOpen", report) {
+			c.failOpen = report
 		}
-		c.failOpen = report
 	})
-}
-
-// isNil also finds the nil pointer inside of an interface value.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	switch r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
-		return r.IsNil()
-	default:
-		return false
-	}
 }
 
 // parseOrigins also finds an origin that is given twice.
@@ -247,11 +223,11 @@ func (c *config) parseOrigins() []origin {
 	for _, s := range c.origins {
 		o, err := newOrigin(s, c.plainHTTP)
 		if err != nil {
-			c.problem("origin %q: %w", s, err)
+			c.Problem("origin %q: %w", s, err)
 			continue
 		}
 		if slices.Contains(origins, o) {
-			c.problem("origin %q given twice", s)
+			c.Problem("origin %q given twice", s)
 		}
 		origins = append(origins, o)
 	}
@@ -263,7 +239,7 @@ func (c *config) parseInternalHosts() []string {
 	for _, s := range c.internalHosts {
 		normal, ok := appendAuthority(nil, "", s)
 		if !ok || !hasValidPort(string(normal)) {
-			c.problem("WithInternalHosts: %q is not a host", s)
+			c.Problem("WithInternalHosts: %q is not a host", s)
 			continue
 		}
 		hosts = append(hosts, string(normal))
@@ -273,11 +249,11 @@ func (c *config) parseInternalHosts() []string {
 
 // err checks what only makes sense together and joins all problems.
 func (c *config) err() error {
-	if c.allowReplay && c.has("WithReplayCache") {
-		c.problem("DangerouslyAllowReplay contradicts WithReplayCache")
+	if c.Given("DangerouslyAllowReplay") && c.Given("WithReplayCache") {
+		c.Problem("DangerouslyAllowReplay contradicts WithReplayCache")
 	}
-	if c.allowReplay && c.failOpen != nil {
-		c.problem("DangerouslyAllowReplay leaves nothing for DangerouslyFailOpen to do")
+	if c.Given("DangerouslyAllowReplay") && c.Given("DangerouslyFailOpen") {
+		c.Problem("DangerouslyAllowReplay leaves nothing for DangerouslyFailOpen to do")
 	}
-	return errors.Join(c.problems...)
+	return c.Err()
 }

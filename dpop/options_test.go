@@ -23,7 +23,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		dpop.WithLifetime(0),
 		dpop.WithSkew(-1),
 		dpop.WithMaxSize(10),
-		dpop.WithReplayCache(noCache),
+		dpop.WithReplayCache(noCache, nil),
 		dpop.WithNonces(nil, broken),
 		dpop.WithInternalHosts("a b"),
 		dpop.WithInternalHosts(),
@@ -49,9 +49,9 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		`WithInternalHosts: "a b"`,
 		"WithInternalHosts: no host given",
 		"DangerouslyFailOpen: nil",
-		"WithSkew given twice",
+		"WithSkew is given twice",
 		"DangerouslyAllowReplay contradicts WithReplayCache",
-		"nil Option",
+		"option 14 is nil",
 	} {
 		require.ErrorContains(t, err, want)
 	}
@@ -68,9 +68,9 @@ func TestEveryOptionButListsIsGivenOnce(t *testing.T) {
 		"WithLifetime":              dpop.WithLifetime(time.Second),
 		"WithSkew":                  dpop.WithSkew(0),
 		"WithMaxSize":               dpop.WithMaxSize(4096),
-		"WithReplayCache":           dpop.WithReplayCache(cache),
+		"WithReplayCache":           dpop.WithReplayCache(cache, nil),
 		"WithNonces":                dpop.WithNonces(dpop.NewNonces(nonceKey(1))),
-		"WithExactHTU":              dpop.WithExactHTU(),
+		"CompareExactly":            dpop.CompareExactly(),
 		"DangerouslyAllowPlainHTTP": dpop.DangerouslyAllowPlainHTTP(),
 		"DangerouslyAllowReplay":    dpop.DangerouslyAllowReplay(),
 		"DangerouslyFailOpen":       dpop.DangerouslyFailOpen(func(error) {}),
@@ -78,7 +78,7 @@ func TestEveryOptionButListsIsGivenOnce(t *testing.T) {
 		_, err := dpop.New(apiOrigin, option)
 		require.NoError(t, err, name)
 		_, err = dpop.New(apiOrigin, option, option)
-		require.ErrorContains(t, err, name+" given twice")
+		require.ErrorContains(t, err, name+" is given twice")
 	}
 }
 
@@ -98,7 +98,7 @@ func TestOrigins(t *testing.T) {
 	} {
 		v, err := dpop.New(in)
 		require.NoError(t, err, in)
-		require.Equal(t, []string{want}, v.Origins())
+		require.Equal(t, []string{want}, v.Settings().Origins)
 	}
 	for _, in := range []string{
 		"", "api.example", "//api.example", "https:", "https://", "https://:443", "https://api.example:0", "https://api.example:65536",
@@ -111,7 +111,7 @@ func TestOrigins(t *testing.T) {
 	}
 	v, err := dpop.New("http://api.example", dpop.DangerouslyAllowPlainHTTP(), dpop.WithOrigins("https://two.example/x"))
 	require.NoError(t, err)
-	require.Equal(t, []string{"http://api.example", "https://two.example/x"}, v.Origins())
+	require.Equal(t, []string{"http://api.example", "https://two.example/x"}, v.Settings().Origins)
 }
 
 func TestPlainHTTPByOption(t *testing.T) {
@@ -126,8 +126,7 @@ func TestMaxSize(t *testing.T) {
 	v, key := newVerifier(t, dpop.WithMaxSize(1024)), dpoptest.NewKey(t)
 	long := key.Proof("GET", ordersURL, token, dpoptest.Claim("x", strings.Repeat("x", 600)))
 	refuses(t, v, get(long), key.Thumbprint(), dpop.ErrTooLarge)
-	require.True(t, v.CheckField(get(long).Header) == dpop.ErrTooLarge)
-	_, err := v.VerifyProof(t.Context(), dpop.Request{Proof: long, Method: "GET", URL: ordersURL, AccessToken: token, Thumbprint: key.Thumbprint()})
+	_, err := v.VerifyProof(t.Context(), dpop.Request{Proofs: []string{long}, Method: "GET", URL: ordersURL, AccessToken: token, Thumbprint: key.Thumbprint()})
 	require.True(t, err == dpop.ErrTooLarge)
 	_, err = v.VerifyProof(t.Context(), dpop.Request{Method: "GET", URL: ordersURL, AccessToken: token, Thumbprint: key.Thumbprint()})
 	require.True(t, err == dpop.ErrMissing)
@@ -163,8 +162,8 @@ func TestProofErrors(t *testing.T) {
 func TestExplain(t *testing.T) {
 	v, key := newVerifier(t, dpop.WithOrigins("https://two.example/v1")), dpoptest.NewKey(t)
 	t.Run("what a proof says beside what was expected", func(t *testing.T) {
-		e := v.Explain(get(key.Proof("POST", ordersURL, token,
-			dpoptest.Claim("htu", "https://other.example/a?secret=1#f"), dpoptest.IssuedAt(time.Now().Add(-time.Hour)))))
+		e := v.Explain(dpop.RequestOf(get(key.Proof("POST", ordersURL, token,
+			dpoptest.Claim("htu", "https://other.example/a?secret=1#f"), dpoptest.IssuedAt(time.Now().Add(-time.Hour))))))
 		require.Equal(t, "https://other.example/a", e.HTU)
 		require.Equal(t, ordersURL, e.ExpectedHTU)
 		require.Equal(t, "POST", e.HTM)
@@ -174,9 +173,9 @@ func TestExplain(t *testing.T) {
 	t.Run("the origin that the request was sent to", func(t *testing.T) {
 		r := get(key.Proof("GET", ordersURL, token))
 		r.Host, r.RequestURI = "two.example", "/a?secret"
-		require.Equal(t, "https://two.example/v1/a", v.Explain(r).ExpectedHTU)
+		require.Equal(t, "https://two.example/v1/a", v.Explain(dpop.RequestOf(r)).ExpectedHTU)
 		r.Host = "evil.example"
-		require.Equal(t, apiOrigin+"/a", v.Explain(r).ExpectedHTU)
+		require.Equal(t, apiOrigin+"/a", v.Explain(dpop.RequestOf(r)).ExpectedHTU)
 	})
 	t.Run("nothing that a log could choke on", func(t *testing.T) {
 		for htu, want := range map[string]string{
@@ -184,24 +183,24 @@ func TestExplain(t *testing.T) {
 			"user:secret@api.example":                 "api.example",
 			"https://a@b@c":                           "https://c",
 		} {
-			require.Equal(t, want, v.Explain(get(key.Proof("GET", ordersURL, token, dpoptest.Claim("htu", htu)))).HTU)
+			require.Equal(t, want, v.Explain(dpop.RequestOf(get(key.Proof("GET", ordersURL, token, dpoptest.Claim("htu", htu))))).HTU)
 		}
-		e := v.Explain(get(key.Proof("A\r\nB"+strings.Repeat("x", 99), ordersURL, token,
-			dpoptest.Claim("htu", "x\x1b[31m\n\u202e"+strings.Repeat("y", 999)))))
+		e := v.Explain(dpop.RequestOf(get(key.Proof("A\r\nB"+strings.Repeat("x", 99), ordersURL, token,
+			dpoptest.Claim("htu", "x\x1b[31m\n\u202e"+strings.Repeat("y", 999))))))
 		require.Len(t, e.HTU, 256)
 		require.Len(t, e.HTM, 32)
 		require.Regexp(t, `^[\x20-\x7e]*$`, e.HTU+e.HTM)
 	})
 	t.Run("what cannot be read", func(t *testing.T) {
 		for _, fields := range [][]string{nil, {"a", "b"}, {"x"}, {"e30.e30.AA"}} {
-			e := v.Explain(get(fields...))
+			e := v.Explain(dpop.RequestOf(get(fields...)))
 			require.Equal(t, dpop.Explanation{ExpectedHTU: ordersURL}, e)
 		}
-		require.Zero(t, new(dpop.Verifier).Explain(&http.Request{Header: http.Header{}}))
+		require.Zero(t, new(dpop.Verifier).Explain(dpop.RequestOf(&http.Request{})))
 	})
 	t.Run("it uses nothing up", func(t *testing.T) {
 		r := get(key.Proof("GET", ordersURL, token))
-		v.Explain(r)
+		v.Explain(dpop.RequestOf(r))
 		accepts(t, v, r, key.Thumbprint())
 	})
 }

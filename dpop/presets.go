@@ -1,6 +1,9 @@
 package dpop
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // FAPI2 sets what the FAPI 2.0 Security Profile demands of proofs, and nothing
 // beyond it. It makes these settings, none of which can then be made again:
@@ -11,7 +14,7 @@ import "time"
 //
 // The replay cache is on by default; section 6.2 recommends [WithNonces] too.
 func FAPI2() Option {
-	return options{
+	return several{
 		WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519"),
 		WithLifetime(60 * time.Second),
 		WithSkew(30 * time.Second),
@@ -19,41 +22,53 @@ func FAPI2() Option {
 }
 
 // MCP sets what clients of Model Context Protocol servers expect (SEP-1932): a
-// window of five minutes to both sides. It makes these settings:
+// window of five minutes to both sides, also with nonces. It makes these settings:
 //
 //	WithLifetime(5 * time.Minute)
 //	WithSkew(5 * time.Minute)
+//	CheckIssuedAt()
 func MCP() Option {
-	return options{WithLifetime(5 * time.Minute), WithSkew(5 * time.Minute)}
+	return several{WithLifetime(5 * time.Minute), WithSkew(5 * time.Minute), CheckIssuedAt()}
 }
 
-// options are several options as one.
-type options []Option
+// several options as one.
+type several []Option
 
-func (o options) apply(c *config) {
+func (o several) apply(c *config) {
 	for _, opt := range o {
 		opt.apply(c)
 	}
 }
 
-// Settings are what a [Verifier] was told, for those who must know whether it is
-// strict enough: presets, and operators.
+// Settings are what a [Verifier] was told, for presets and operators that must know
+// whether it is strict enough. The Settings of the zero Verifier are zero.
 type Settings struct {
+	// Origins are the configured external origins in their normal form, path
+	// prefix included, the one given to [New] first.
+	Origins []string
+	// Algorithms are the accepted ones in their configured order, for the algs of
+	// a challenge.
 	Algorithms     []string
 	Lifetime, Skew time.Duration
+	MaxSize        int  // of the DPoP field, in bytes
 	Nonces         bool // proofs must carry one
+	IssuedAt       bool // iat must lie in the window: always without nonces
 	ReplayCache    bool // each proof is accepted once
 	FailOpen       bool // unless the replay cache fails
 	PlainHTTP      bool // an origin is http
 }
 
-// Settings returns the settings of v. The slice is the caller's.
+// Settings returns the settings of v. The slices are the caller's.
 func (v *Verifier) Settings() Settings {
+	if v == nil || len(v.origins) == 0 {
+		return Settings{}
+	}
 	s := Settings{
-		Algorithms: v.Algorithms(), Lifetime: v.lifetime, Skew: v.skew,
-		Nonces: v.nonces != nil, ReplayCache: v.replay != nil, FailOpen: v.failOpen != nil,
+		Algorithms: slices.Clone(v.algorithms), Lifetime: v.lifetime, Skew: v.skew, MaxSize: v.maxSize,
+		Nonces: v.nonces != nil, IssuedAt: v.judgesIssuedAt(), ReplayCache: v.replay != nil, FailOpen: v.failOpen != nil,
 	}
 	for _, o := range v.origins {
+		s.Origins = append(s.Origins, o.base)
 		s.PlainHTTP = s.PlainHTTP || o.scheme == "http"
 	}
 	return s

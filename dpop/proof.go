@@ -2,7 +2,11 @@ package dpop
 
 import (
 	"crypto"
+	"crypto/sha256"
+	"net/http"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/headers"
 )
 
 // Proof is a DPoP proof that passed every check. It belongs to the caller.
@@ -17,11 +21,50 @@ type Proof struct {
 	nonceIssued time.Time // zero without nonces
 }
 
-// Request is what a proof is checked against when there is no [http.Request].
+// Request is what a proof is checked against: the parts of an HTTP request of
+// any server, or of a message that did not come by HTTP. It belongs to the caller.
 type Request struct {
-	Proof       string // the value of the DPoP field
-	Method      string // compared with htm
-	URL         string // absolute, external; within a configured origin
+	Method string // compared with htm
+
+	// Host is the Host field or :authority, and Target the request target, both
+	// as they arrived, neither decoded nor rewritten: "/orders?page=2", or the
+	// absolute-form, or "*".
+	Host, Target string
+	// URL takes their place for a message without request line, such as one from
+	// a queue: absolute, and within a configured origin.
+	URL string
+
+	// Proofs are the values of all DPoP fields. More than one refuses the request.
+	Proofs []string
+
+	// AccessToken is the verified token that came with the proof. A caller that
+	// knows the token's SHA-256 already, as the key of a cache for instance, gives
+	// TokenHash in its place: hashing a token twice is a good part of what a request
+	// costs beside the signature.
 	AccessToken string
-	Thumbprint  string // jkt of the token's confirmation claim
+	TokenHash   [sha256.Size]byte
+
+	// Thumbprint is what the token is bound to: jkt of its confirmation claim, in
+	// canonical base64url.
+	Thumbprint string
+}
+
+// RequestOf returns what r says, all but its token and thumbprint. The target is
+// r.RequestURI as it arrived. A request without, which is one that was not received
+// by a server, is taken by its r.URL.
+func RequestOf(r *http.Request) Request {
+	req := Request{Method: r.Method, Host: r.Host, Target: r.RequestURI, Proofs: r.Header[headers.DPoP]}
+	// r.URL.Path is decoded, and http.StripPrefix and routers change it. It is what
+	// there is in a request that was made in this process.
+	if req.Target == "" && r.URL != nil && r.URL.Opaque == "" {
+		req.Target = r.URL.EscapedPath()
+		switch {
+		case req.Target != "":
+		case r.Method == http.MethodOptions:
+			req.Target = "*" // RFC 9110, section 7.1: the origin without a path
+		default:
+			req.Target = "/"
+		}
+	}
+	return req
 }

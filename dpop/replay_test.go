@@ -38,7 +38,7 @@ func TestReplay(t *testing.T) {
 	})
 	t.Run("DPOP-11.1-05 a refused proof uses nothing up", func(t *testing.T) {
 		cache := &recordingCache{}
-		v, key := newVerifier(t, dpop.WithReplayCache(cache)), dpoptest.NewKey(t)
+		v, key := newVerifier(t, dpop.WithReplayCache(cache, nil)), dpoptest.NewKey(t)
 		for _, broken := range dpoptest.Broken() {
 			_, err := v.Verify(get(broken.Proof(key, "GET", ordersURL, token)), token, key.Thumbprint())
 			require.Error(t, err)
@@ -75,7 +75,7 @@ func TestReplay(t *testing.T) {
 	})
 	t.Run("DPOP-11.1-08 a broken store refuses, and it is not the client's fault", func(t *testing.T) {
 		down := errors.New("store down")
-		v, key := newVerifier(t, dpop.WithReplayCache(&recordingCache{err: down})), dpoptest.NewKey(t)
+		v, key := newVerifier(t, dpop.WithReplayCache(&recordingCache{err: down}, nil)), dpoptest.NewKey(t)
 		proof, err := v.Verify(get(key.Proof("GET", ordersURL, token)), token, key.Thumbprint())
 		require.Nil(t, proof)
 		require.ErrorIs(t, err, down)
@@ -86,7 +86,7 @@ func TestReplay(t *testing.T) {
 		down := errors.New("store down")
 		cache := &recordingCache{err: down}
 		var reported []error
-		v := newVerifier(t, dpop.WithReplayCache(cache), dpop.DangerouslyFailOpen(func(err error) { reported = append(reported, err) }))
+		v := newVerifier(t, dpop.WithReplayCache(cache, nil), dpop.DangerouslyFailOpen(func(err error) { reported = append(reported, err) }))
 		key := dpoptest.NewKey(t)
 		good := key.Proof("GET", ordersURL, token)
 		accepts(t, v, get(good), key.Thumbprint())

@@ -2,6 +2,7 @@ package dpop_test
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -19,7 +20,7 @@ func htuMatches(t *testing.T, v *dpop.Verifier, method, htu, target string) erro
 	t.Helper()
 	key := dpoptest.NewKey(t)
 	_, err := v.VerifyProof(t.Context(), dpop.Request{
-		Proof:  key.Proof(method, apiOrigin+"/", token, dpoptest.Claim("htu", htu)),
+		Proofs: []string{key.Proof(method, apiOrigin+"/", token, dpoptest.Claim("htu", htu))},
 		Method: method, URL: target, AccessToken: token, Thumbprint: key.Thumbprint(),
 	})
 	return err
@@ -50,6 +51,13 @@ func TestURIEquivalence(t *testing.T) {
 		{"URI-02 a port that is none", h + ":44x/a", h + "/a", false},
 		{"URI-03 unreserved is decoded", h + "/%7Euser", h + "/~user", true},
 		{"URI-03 unreserved is decoded, in lower case hex", h + "/%7euser%2d%5f%2E", h + "/~user-_.", true},
+		{"URI-03 the target is not decoded", h + "/~user", h + "/%7Euser", false},
+		{"URI-03 the target as it is spelt", h + "/%7Euser", h + "/%7Euser", true},
+		{"URI-03 the target as it is spelt, hex in another case", h + "/%7euser", h + "/%7Euser", true},
+		{"URI-03 a letter of the target is not decoded", h + "/orders", h + "/%6frders", false},
+		{"URI-03 half of the letters decoded", h + "/%7E/%7E", h + "/%7E/~", false},
+		{"URI-03 a hex digit behind an encoded byte keeps its case", h + "/%2Fa", h + "/%2FA", false},
+		{"URI-03 hex in another case, in the normal form", h + "/./a%2fb", h + "/a%2fb", true},
 		{"URI-03 hex in upper case", h + "/a%2fb", h + "/a%2Fb", true},
 		{"URI-03 an encoded slash is no slash", h + "/a%2Fb", h + "/a/b", false},
 		{"URI-03 an encoded at-sign is no at-sign", h + "/u%40x", h + "/u@x", false},
@@ -57,6 +65,14 @@ func TestURIEquivalence(t *testing.T) {
 		{"URI-03 an encoded NUL stays", h + "/%00", h + "/%00", true},
 		{"URI-04 dot segments", h + "/a/./b/../c", h + "/a/c", true},
 		{"URI-04 dot segments after decoding", h + "/a/%2e%2E/c", h + "/c", true},
+		{"URI-04 the target's dot segments stay", h + "/orders", h + "/admin/../orders", false},
+		{"URI-04 the target's encoded dot segments stay", h + "/orders", h + "/admin/%2e%2e/orders", false},
+		{"URI-04 the target's single dots stay", h + "/orders", h + "/./orders", false},
+		{"URI-04 the target's dots at the end stay", h + "/a/", h + "/a/b/..", false},
+		{"URI-04 dot segments that are spelt the same", h + "/admin/../orders", h + "/admin/../orders", true},
+		{"URI-04 encoded dot segments that are spelt the same", h + "/a/%2E%2e/c", h + "/a/%2e%2E/c", true},
+		{"URI-04 dot segments that are spelt otherwise", h + "/a/../c", h + "/a/%2e%2e/c", false},
+		{"URI-04 encoded dot segments for plain ones", h + "/a/%2e%2e/c", h + "/a/../c", false},
 		{"URI-04 above the root", h + "/../../c", h + "/c", true},
 		{"URI-04 at the end", h + "/a/b/..", h + "/a/", true},
 		{"URI-04 a single one at the end", h + "/a/.", h + "/a/", true},
@@ -85,7 +101,21 @@ func TestURIEquivalence(t *testing.T) {
 		{"URI-08 control", h + "/a\x01", h + "/a\x01", false},
 		{"URI-08 tab", h + "/a\tb", h + "/ab", false},
 		{"URI-08 backslash", h + `/a\b`, h + "/a/b", false},
-		{"URI-08 non-ASCII", h + "/\u00e9", h + "/%C3%A9", false},
+		{"URI-08 backslash on both sides", h + `/a\b`, h + `/a\b`, false},
+		{"URI-08 non-ASCII is its escaped form", h + "/\u00e9", h + "/%C3%A9", true},
+		{"URI-08 non-ASCII, escaped in lower case", h + "/caf\u00e9/\u65e5", h + "/caf%c3%a9/%e6%97%a5", true},
+		{"URI-08 non-ASCII on both sides", h + "/\u00e9", h + "/\u00e9", true},
+		{"URI-08 the target is not escaped", h + "/%C3%A9", h + "/\u00e9", false},
+		{"URI-08 another letter", h + "/\u00e8", h + "/%C3%A9", false},
+		{"URI-08 another form of the letter", h + "/e\u0301", h + "/%C3%A9", false},
+		{"URI-08 non-ASCII in the host", "https://rs.\u00e9xample.com/a", h + "/a", false},
+		{"URI-08 braces", h + "/a{b}", h + "/a%7Bb%7D", true},
+		{"URI-08 braces on both sides", h + "/a{b}", h + "/a{b}", true},
+		{"URI-08 all that no URI may hold", h + "/{}|\"^<>`", h + "/%7B%7D%7C%22%5E%3C%3E%60", true},
+		{"URI-08 all that no URI may hold, on both sides", h + "/{}|\"^<>`", h + "/{}|\"^<>`", true},
+		{"URI-08 escaped braces are no braces", h + "/%7Bb%7D", h + "/{b}", false},
+		{"URI-08 invalid UTF-8, escaped", h + "/%FF", h + "/%FF", true},
+		{"URI-08 a delete character", h + "/a\x7f", h + "/a%7F", false},
 		{"URI-08 empty host", "https:///a", h + "/a", false},
 		{"URI-08 port without host", "https://:443/a", h + "/a", false},
 		{"URI-08 what browsers leave as it is", h + "/a[0]|b^c'", h + "/a[0]|b^c'", true},
@@ -126,7 +156,7 @@ func TestURIEquivalence(t *testing.T) {
 		require.True(t, htuMatches(t, v, "OPTIONS", h+"/", h) == dpop.ErrTarget)
 	})
 	t.Run("AMB-24 the URL of a Request, exactly", func(t *testing.T) {
-		v, err := dpop.New(h, dpop.WithExactHTU())
+		v, err := dpop.New(h, dpop.CompareExactly())
 		require.NoError(t, err)
 		require.NoError(t, htuMatches(t, v, "GET", h+"/%7ea#f", h+"/%7ea?q"))
 		require.True(t, htuMatches(t, v, "GET", h+"/~a", h+"/%7ea") == dpop.ErrTarget)
@@ -177,14 +207,21 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"DPOP-4.3-09b Host with the default port", plain, apiOrigin, "GET /r HTTP/1.1", "API.example:443", apiOrigin + "/r", nil},
 		{"DPOP-4.3-09b Host with another port", plain, apiOrigin, "GET /r HTTP/1.1", "api.example:8443", apiOrigin + "/r", dpop.ErrMisdirected},
 		{"DPOP-4.3-09b Host with http's port", plain, apiOrigin, "GET /r HTTP/1.1", "api.example:80", apiOrigin + "/r", dpop.ErrMisdirected},
-		{"DPOP-4.3-09c normalisation of both", plain, apiOrigin, "GET /%7ea/b/../c HTTP/1.1", "api.example", "HTTPS://api.example:443/~a/./c", nil},
+		{"DPOP-4.3-09c normalisation of the claim", plain, apiOrigin, "GET /~a/c HTTP/1.1", "api.example", "HTTPS://api.example:443/%7ea/./b/../c", nil},
+		{"DPOP-4.3-09c no normalisation of the request", plain, apiOrigin, "GET /%7ea/b/../c HTTP/1.1", "api.example", "HTTPS://api.example:443/~a/./c", dpop.ErrTarget},
+		{"URI-04 the proof of /orders at /admin/../orders", plain, apiOrigin, "GET /admin/../orders HTTP/1.1", "api.example", apiOrigin + "/orders", dpop.ErrTarget},
+		{"URI-03 the proof of /orders at /%6frders", plain, apiOrigin, "GET /%6frders HTTP/1.1", "api.example", apiOrigin + "/orders", dpop.ErrTarget},
+		{"URI-04 absolute-form with dots", plain, apiOrigin, "GET https://api.example/admin/../orders HTTP/1.1", "api.example", apiOrigin + "/orders", dpop.ErrTarget},
 		{"HTTP-10 no Host", plain, apiOrigin, "GET /r HTTP/1.0", "", apiOrigin + "/r", dpop.ErrMisdirected},
 		{"HTTP-09 the proof says http", plain, apiOrigin, "GET /r HTTP/1.1", "api.example", "http://api.example/r", dpop.ErrTarget},
 		{"URI-12 an encoded slash", plain, apiOrigin, "GET /a%2Fb HTTP/1.1", "api.example", apiOrigin + "/a%2fb", nil},
 		{"URI-12 an encoded slash is not decoded", plain, apiOrigin, "GET /a%2Fb HTTP/1.1", "api.example", apiOrigin + "/a/b", dpop.ErrTarget},
 		{"URI-12 two slashes in front are a path", plain, apiOrigin, "GET //evil.example/r HTTP/1.1", "api.example", apiOrigin + "//evil.example/r", nil},
 		{"URI-12 two slashes in front are no host", plain, apiOrigin, "GET //evil.example/r HTTP/1.1", "api.example", "https://evil.example/r", dpop.ErrTarget},
-		{"URI-08 a quote on both sides", plain, apiOrigin, "GET /a\"b HTTP/1.1", "api.example", apiOrigin + "/a\"b", dpop.ErrTarget},
+		{"URI-08 a quote on both sides", plain, apiOrigin, "GET /a\"b HTTP/1.1", "api.example", apiOrigin + "/a\"b", nil},
+		{"URI-08 raw UTF-8 on both sides", plain, apiOrigin, "GET /\u00e9 HTTP/1.1", "api.example", apiOrigin + "/\u00e9", nil},
+		{"URI-08 P4 raw UTF-8 in htu alone", plain, apiOrigin, "GET /caf%C3%A9 HTTP/1.1", "api.example", apiOrigin + "/caf\u00e9", nil},
+		{"URI-08 P4 raw UTF-8 in htu, below a prefix", plain, apiOrigin + "/\u00e9/v1", "GET /caf%C3%A9 HTTP/1.1", "api.example", apiOrigin + "/\u00e9/v1/caf\u00e9", nil},
 		{"URI-08 a backslash on both sides", plain, apiOrigin, "GET /a\\b HTTP/1.1", "api.example", apiOrigin + "/a\\b", dpop.ErrTarget},
 		{"URI-08 a number sign in the request", plain, apiOrigin, "GET /a#b HTTP/1.1", "api.example", apiOrigin + "/a#b", dpop.ErrTarget},
 		{"URI-13 absolute-form", plain, apiOrigin, "GET https://api.example/r?q HTTP/1.1", "api.example", apiOrigin + "/r", nil},
@@ -203,8 +240,10 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"URI-14 more dots than dot segments have", plain, apiOrigin + "/v1", "GET /a..b/... HTTP/1.1", "api.example", apiOrigin + "/v1/a..b/...", nil},
 		{"URI-14 encoded dots that lead out of the prefix", plain, apiOrigin + "/v1", "GET /%2e%2E/r HTTP/1.1", "api.example", apiOrigin + "/r", dpop.ErrTarget},
 		{"URI-14 dots that lead to a namesake of the prefix", plain, apiOrigin + "/v1", "GET /../v10/r HTTP/1.1", "api.example", apiOrigin + "/v10/r", dpop.ErrTarget},
-		{"URI-14 dots that lead out and back", plain, apiOrigin + "/v1", "GET /../v1/r HTTP/1.1", "api.example", apiOrigin + "/v1/r", nil},
-		{"URI-14 dots within the prefix", plain, apiOrigin + "/v1", "GET /a/../r HTTP/1.1", "api.example", apiOrigin + "/v1/r", nil},
+		{"URI-14 dots that lead out and back", plain, apiOrigin + "/v1", "GET /../v1/r HTTP/1.1", "api.example", apiOrigin + "/v1/r", dpop.ErrTarget},
+		{"URI-14 dots within the prefix", plain, apiOrigin + "/v1", "GET /a/../r HTTP/1.1", "api.example", apiOrigin + "/v1/r", dpop.ErrTarget},
+		{"URI-14 dots of the claim within the prefix", plain, apiOrigin + "/v1", "GET /r HTTP/1.1", "api.example", apiOrigin + "/v1/a/../r", nil},
+		{"URI-14 dots of the claim out of the prefix and back", plain, apiOrigin + "/v1", "GET /r HTTP/1.1", "api.example", apiOrigin + "/v2/../v1/r", nil},
 		{"URI-05 OPTIONS of the root is not the empty path", plain, apiOrigin, "OPTIONS / HTTP/1.1", "api.example", apiOrigin, dpop.ErrTarget},
 		{"OPTIONS *", plain, apiOrigin, "OPTIONS * HTTP/1.1", "api.example", apiOrigin, nil},
 		{"OPTIONS * is not the root", plain, apiOrigin, "OPTIONS * HTTP/1.1", "api.example", apiOrigin + "/", dpop.ErrTarget},
@@ -218,11 +257,11 @@ func TestTheTargetOfARequest(t *testing.T) {
 		{"the proxy's Host", []dpop.Option{dpop.WithInternalHosts("Backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8080", apiOrigin + "/r", nil},
 		{"the proxy's Host in htu", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8080", "https://backend:8080/r", dpop.ErrTarget},
 		{"another host than the proxy's", []dpop.Option{dpop.WithInternalHosts("backend:8080")}, apiOrigin, "GET /r HTTP/1.1", "backend:8081", apiOrigin + "/r", dpop.ErrMisdirected},
-		{"AMB-24 exact: equal", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea?x HTTP/1.1", "api.example", apiOrigin + "/%7ea?y#z", nil},
-		{"AMB-24 exact: dots that lead nowhere", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /v1..v2 HTTP/1.1", "api.example", apiOrigin + "/v1/v1..v2", nil},
-		{"AMB-24 exact: dots that lead out of the prefix", []dpop.Option{dpop.WithExactHTU()}, apiOrigin + "/v1", "GET /%2E./r HTTP/1.1", "api.example", apiOrigin + "/v1/%2E./r", dpop.ErrTarget},
-		{"AMB-24 exact: equivalent", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /%7ea HTTP/1.1", "api.example", apiOrigin + "/~a", dpop.ErrTarget},
-		{"AMB-24 exact: case of the host", []dpop.Option{dpop.WithExactHTU()}, apiOrigin, "GET /a HTTP/1.1", "api.example", "https://API.example/a", dpop.ErrTarget},
+		{"AMB-24 exact: equal", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /%7ea?x HTTP/1.1", "api.example", apiOrigin + "/%7ea?y#z", nil},
+		{"AMB-24 exact: dots that lead nowhere", []dpop.Option{dpop.CompareExactly()}, apiOrigin + "/v1", "GET /v1..v2 HTTP/1.1", "api.example", apiOrigin + "/v1/v1..v2", nil},
+		{"AMB-24 exact: dots that lead out of the prefix", []dpop.Option{dpop.CompareExactly()}, apiOrigin + "/v1", "GET /%2E./r HTTP/1.1", "api.example", apiOrigin + "/v1/%2E./r", dpop.ErrTarget},
+		{"AMB-24 exact: equivalent", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /%7ea HTTP/1.1", "api.example", apiOrigin + "/~a", dpop.ErrTarget},
+		{"AMB-24 exact: case of the host", []dpop.Option{dpop.CompareExactly()}, apiOrigin, "GET /a HTTP/1.1", "api.example", "https://API.example/a", dpop.ErrTarget},
 	}
 	key := dpoptest.NewKey(t)
 	for _, tt := range tests {
@@ -345,5 +384,42 @@ func TestHTTP2(t *testing.T) {
 		_, _ = io.Copy(io.Discard, response.Body)
 		response.Body.Close()
 		require.Equal(t, want, response.StatusCode, host)
+	}
+}
+
+func TestARequestOfAnotherTransport(t *testing.T) {
+	v, key := newVerifier(t), dpoptest.NewKey(t)
+	hash := sha256.Sum256([]byte(token))
+	good := func() dpop.Request {
+		return dpop.Request{
+			Method: "POST", Host: "api.example", Target: "/pets.v1.Pets/Feed?x=1",
+			Proofs:    []string{key.Proof("POST", apiOrigin+"/pets.v1.Pets/Feed", token)},
+			TokenHash: hash, Thumbprint: key.Thumbprint(),
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		fault func(*dpop.Request)
+		want  error
+	}{
+		{"as it is", func(*dpop.Request) {}, nil},
+		{"with the token in the place of its hash", func(r *dpop.Request) { r.AccessToken, r.TokenHash = token, [32]byte{} }, nil},
+		{"with a URL in the place of host and target", func(r *dpop.Request) { r.URL, r.Host, r.Target = apiOrigin+"/pets.v1.Pets/Feed", "", "" }, nil},
+		{"DPOP-4.3-12 the hash of another token", func(r *dpop.Request) { r.TokenHash[0] ^= 1 }, dpop.ErrTokenHash},
+		{"DPOP-4.3-08 another method", func(r *dpop.Request) { r.Method = "GET" }, dpop.ErrMethod},
+		{"DPOP-4.3-09b another host", func(r *dpop.Request) { r.Host = "evil.example" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-09b no host", func(r *dpop.Request) { r.Host = "" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-09 another target", func(r *dpop.Request) { r.Target = "/pets.v1.Pets/Sell" }, dpop.ErrTarget},
+		{"no target", func(r *dpop.Request) { r.Target = "" }, dpop.ErrMisdirected},
+		{"neither target nor host", func(r *dpop.Request) { r.Host, r.Target = "", "" }, dpop.ErrMisdirected},
+		{"DPOP-4.3-01 two proofs", func(r *dpop.Request) { r.Proofs = append(r.Proofs, r.Proofs[0]) }, dpop.ErrMultiple},
+		{"DPOP-7.1-03 no proof", func(r *dpop.Request) { r.Proofs = nil }, dpop.ErrMissing},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := good()
+			tt.fault(&req)
+			_, err := v.VerifyProof(t.Context(), req)
+			require.True(t, err == tt.want, "got %v, want %v", err, tt.want)
+		})
 	}
 }

@@ -86,7 +86,7 @@ func TestTheRecordOutlivesTheProofByTheSkew(t *testing.T) {
 	// DPOP-11.1-06 the entry lives until iat + lifetime + leeway.
 	synctest.Test(t, func(t *testing.T) {
 		cache := &recordingCache{}
-		v, key := newVerifier(t, dpop.WithReplayCache(cache)), dpoptest.NewKey(t)
+		v, key := newVerifier(t, dpop.WithReplayCache(cache, nil)), dpoptest.NewKey(t)
 		iat := time.Now().Add(7 * time.Second)
 		accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.IssuedAt(iat))), key.Thumbprint())
 		require.Equal(t, []string{key.Thumbprint()}, cache.jkts)
@@ -97,7 +97,7 @@ func TestTheRecordOutlivesTheProofByTheSkew(t *testing.T) {
 	t.Run("and without any skew by a second, for the time that the checks take", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cache := &recordingCache{}
-			v, key := newVerifier(t, dpop.WithReplayCache(cache), dpop.WithSkew(0)), dpoptest.NewKey(t)
+			v, key := newVerifier(t, dpop.WithReplayCache(cache, nil), dpop.WithSkew(0)), dpoptest.NewKey(t)
 			iat := time.Now()
 			accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.IssuedAt(iat))), key.Thumbprint())
 			for _, until := range cache.adds {

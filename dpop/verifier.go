@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // Verifier checks DPoP proofs. Make one with [New]; the zero Verifier refuses
@@ -22,6 +21,7 @@ type Verifier struct {
 	skew          time.Duration
 	maxSize       int
 	exactHTU      bool
+	checkIssuedAt bool        // iat too where nonces decide
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
 	failOpen      func(error) // nil: fail closed
@@ -35,19 +35,14 @@ type Verifier struct {
 // [errors.Join]. It starts nothing and does no I/O.
 func New(origin string, opts ...Option) (*Verifier, error) {
 	c := config{
+		Set:        options.For("dpop"),
 		origins:    []string{origin},
 		algorithms: []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"},
 		lifetime:   defaultLifetime,
 		skew:       defaultSkew,
 		maxSize:    defaultMaxSize,
 	}
-	for _, opt := range opts {
-		if isNil(opt) {
-			c.problem("nil Option")
-			continue
-		}
-		opt.apply(&c)
-	}
+	options.Each(c.Set, opts, func(opt Option) { opt.apply(&c) })
 	v := &Verifier{
 		origins:       c.parseOrigins(),
 		internalHosts: c.parseInternalHosts(),
@@ -56,6 +51,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		skew:          c.skew,
 		maxSize:       c.maxSize,
 		exactHTU:      c.exactHTU,
+		checkIssuedAt: c.Given("CheckIssuedAt"),
 		replay:        c.replay,
 		nonces:        c.nonces,
 		failOpen:      c.failOpen,
@@ -63,7 +59,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	if v.replay == nil && !c.allowReplay {
+	if v.replay == nil && !c.Given("DangerouslyAllowReplay") {
 		cache, err := NewMemoryCache()
 		if err != nil {
 			return nil, err
@@ -73,114 +69,74 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 	return v, nil
 }
 
-// CheckField judges the DPoP field by its shape alone, without any crypto:
-// whether there is exactly one, within the size limit, and made of the
-// characters of token68 (RFC 9449, section 4.1). It does not allocate. The error
-// is ErrMissing, ErrMultiple, ErrTooLarge or ErrMalformed.
-func (v *Verifier) CheckField(h http.Header) error {
-	field, err := v.field(h)
-	if err != nil {
-		return err
-	}
-	if !headers.IsToken68(field) {
-		return ErrMalformed
-	}
-	return nil
-}
-
-// field is check 1 of RFC 9449, section 4.3.
-func (v *Verifier) field(h http.Header) (string, error) {
-	field, n := headers.Single(h, headers.DPoP)
-	switch {
-	case n == 0:
-		return "", ErrMissing
-	case n > 1:
-		return "", ErrMultiple
-	case len(field) > v.maxSize:
-		return "", ErrTooLarge
-	}
-	return field, nil
-}
-
 // Verify checks the proof in r's DPoP field, for an access token that is bound to
-// the key with the thumbprint jkt. Preconditions: accessToken is verified, and
-// jkt is what it is bound to, in canonical base64url. An empty one does not
-// mean that there is nothing to check: it refuses the request.
+// the key with the thumbprint jkt. Preconditions: accessToken is verified, and jkt
+// is what it is bound to, in canonical base64url. An empty one refuses the request:
+// it does not mean that there is nothing to check.
 //
-// The target URI is a configured origin with the raw path of r.RequestURI. A
-// request without RequestURI, which is one that was not received by a server, is
-// taken by its r.URL.
+// It is [Verifier.VerifyProof] of [RequestOf] r. It does not read the body and does
+// not change r.
+func (v *Verifier) Verify(r *http.Request, accessToken, jkt string) (*Proof, error) {
+	req := RequestOf(r)
+	req.AccessToken, req.Thumbprint = accessToken, jkt
+	return v.VerifyProof(r.Context(), req)
+}
+
+// VerifyProof checks the one proof in req against the rest of req.
 //
 // The error is a [ProofError] if the proof is to blame. Every other error is
-// ours: of the replay cache, of the nonce source, or of the caller. A nil error
-// uses the proof up: the same one fails the next time.
-//
-// Verify does not read the body and does not change r.
-func (v *Verifier) Verify(r *http.Request, accessToken, jkt string) (*Proof, error) {
-	if accessToken == "" {
-		return nil, errNoToken
-	}
-	field, t, err := v.read(r, jkt)
-	if err != nil {
-		return nil, err
-	}
-	return v.verify(r.Context(), Request{Proof: field, Method: r.Method, Thumbprint: jkt}, sha256.Sum256([]byte(accessToken)), t)
-}
-
-// VerifyHash is [Verifier.Verify] for a caller that knows the SHA-256 of the
-// access token already, for instance as the key of a cache: hashing a token
-// twice is a good part of what a request costs beside the signature.
-func (v *Verifier) VerifyHash(r *http.Request, tokenHash [sha256.Size]byte, jkt string) (*Proof, error) {
-	field, t, err := v.read(r, jkt)
-	if err != nil {
-		return nil, err
-	}
-	return v.verify(r.Context(), Request{Proof: field, Method: r.Method, Thumbprint: jkt}, tokenHash, t)
-}
-
-// read takes from the request what the checks need.
-func (v *Verifier) read(r *http.Request, jkt string) (field string, t target, err error) {
-	if err := v.usable(jkt); err != nil {
-		return "", target{}, err
-	}
-	if field, err = v.field(r.Header); err != nil {
-		return "", target{}, err
-	}
-	t, ok := targetOf(r)
-	if !ok {
-		return "", target{}, ErrMisdirected
-	}
-	return field, t, nil
-}
-
-// VerifyProof makes the same checks as [Verifier.Verify] for what did not come
-// as an HTTP request, such as a message from a queue. req.URL, which takes the
-// place of the request line and the Host field, must lie within a configured origin.
+// ours: of the replay cache, of the nonce source, or of the caller, such as a
+// Request without Thumbprint. A nil error uses the proof up: the same one fails
+// the next time.
 func (v *Verifier) VerifyProof(ctx context.Context, req Request) (*Proof, error) {
-	if err := v.usable(req.Thumbprint); err != nil {
+	if err := v.usable(&req); err != nil {
 		return nil, err
 	}
-	switch {
-	case req.AccessToken == "":
-		return nil, errNoToken
-	case req.Proof == "":
-		return nil, ErrMissing
-	case len(req.Proof) > v.maxSize:
-		return nil, ErrTooLarge
+	if err := v.checkField(req.Proofs); err != nil {
+		return nil, err
 	}
-	return v.verify(ctx, req, sha256.Sum256([]byte(req.AccessToken)), target{url: withoutQuery(req.URL), emptyPath: req.Method == http.MethodOptions})
+	t, ok := targetOf(&req)
+	if !ok {
+		return nil, ErrMisdirected
+	}
+	if req.AccessToken != "" {
+		req.TokenHash = sha256.Sum256([]byte(req.AccessToken))
+	}
+	return v.verify(ctx, req, t)
+}
+
+// checkField is check 1 of RFC 9449, section 4.3.
+func (v *Verifier) checkField(proofs []string) error {
+	switch {
+	case len(proofs) == 0:
+		return ErrMissing
+	case len(proofs) > 1:
+		return ErrMultiple
+	case len(proofs[0]) > v.maxSize:
+		return ErrTooLarge
+	}
+	return nil
 }
 
 // usable finds the caller's mistakes that would make checks meaningless.
-func (v *Verifier) usable(jkt string) error {
+func (v *Verifier) usable(req *Request) error {
 	switch {
 	case v == nil || len(v.origins) == 0:
 		return errNotNew
-	case jkt == "":
+	case req.Thumbprint == "":
 		return errNoThumbprint
+	case req.AccessToken == "" && req.TokenHash == [sha256.Size]byte{}:
+		return errNoToken
+	case req.AccessToken != "" && req.TokenHash != [sha256.Size]byte{}:
+		return errTwoTokens
+	case req.URL != "" && (req.Host != "" || req.Target != ""):
+		return errTwoTargets
 	}
 	return nil
 }
+
+// judgesIssuedAt reports whether iat must lie in the window.
+func (v *Verifier) judgesIssuedAt() bool { return v.nonces == nil || v.checkIssuedAt }
 
 // NextNonce returns the nonce to send along with the response: always one if p is
 // nil, which stands for a refusal, and for an accepted p one if its nonce has used
@@ -200,18 +156,4 @@ func (v *Verifier) NextNonce(ctx context.Context, p *Proof) (string, error) {
 		return "", fmt.Errorf("dpop: nonce source: %w", err)
 	}
 	return nonce, nil
-}
-
-// Algorithms returns the accepted algorithms in their configured order, for the
-// algs of a challenge. The slice is the caller's.
-func (v *Verifier) Algorithms() []string { return slices.Clone(v.algorithms) }
-
-// Origins returns the configured external origins in their normal form, path
-// prefix included, the one given to [New] first. The slice is the caller's.
-func (v *Verifier) Origins() []string {
-	bases := make([]string, len(v.origins))
-	for i, o := range v.origins {
-		bases[i] = o.base
-	}
-	return bases
 }

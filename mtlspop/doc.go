@@ -4,7 +4,7 @@
 //
 //	v, err := mtlspop.New()
 //	...
-//	cert, err := v.Verify(r, token.Confirmation.X5T)
+//	evidence, err := v.Verify(r, token.Confirmation.X5T)
 //
 // # Where TLS ends
 //
@@ -43,6 +43,6 @@
 // certificate, not its dates, usage or revocation. For the binding, RFC 8705
 // needs none of them (section 6.2): the issuer of the token has looked at the
 // certificate when it bound the token to it. See [WithRoots],
-// [WithValidityCheck] and [WithRevocation]. The token itself, and whether it
+// [RequireValidity] and [WithRevocation]. The token itself, and whether it
 // is bound at all, are not this package's business either.
 package mtlspop

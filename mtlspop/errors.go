@@ -34,14 +34,15 @@ const (
 	ErrThumbprint
 
 	// ErrMalformed: a trusted peer sent a forwarded field that is not what the
-	// configured [Format] says: not parseable, too large, several fields or
+	// configured [Format] says: in another format, too large, several fields or
 	// several certificates where one is due, a chain without its leaf (RFC
-	// 9440, sections 2.2 and 2.3). It is the terminator's configuration that
-	// is wrong, or a client's own field that got through it.
+	// 9440, sections 2.2 and 2.3). What does not match the token's thumbprint must
+	// be one DER sequence at least. Either the terminator's configuration is wrong,
+	// or a client's own field got through it.
 	ErrMalformed
 
 	// ErrExpired: the certificate is expired or not yet valid, and
-	// [WithValidityCheck] or [WithRoots] asks for more.
+	// [RequireValidity] or [WithRoots] asks for more.
 	ErrExpired
 
 	// ErrUntrusted: no chain leads from the certificate to the configured
@@ -52,6 +53,11 @@ const (
 	// between it and the root, revoked. Implementations of RevocationChecker
 	// return this very value, wrapped or not.
 	ErrRevoked
+
+	// ErrUnparsable: the forwarded certificate is the one that the token is bound
+	// to, crypto/x509 cannot parse it, and [WithRoots] or [RequireValidity] asks for
+	// more than the binding.
+	ErrUnparsable
 )
 
 // bindingErrors holds what is fixed about each kind. A description may go to
@@ -62,7 +68,7 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 		"TLS ends here: serve with mtlspop.RequestClientCert; TLS ends in front: mtlspop.WithForwardedCertificate"},
 	ErrPeerNotTrusted: {"invalid_token", "the token is bound to a client certificate and none was presented",
 		"a forwarded certificate was ignored because its sender is not trusted: " +
-			"see the trusted prefixes of mtlspop.WithForwardedCertificate, mtlspop.WithUnixSocket, " +
+			"see the trusted prefixes of mtlspop.WithForwardedCertificate, mtlspop.TrustUnixSocket, " +
 			"and the certificate asked for by mtlspop.WithProxyThumbprints or mtlspop.WithProxyRoots"},
 	ErrMismatch: {"invalid_token", "the token is bound to another client certificate", ""},
 	ErrThumbprint: {"invalid_token", "the certificate thumbprint in the token is malformed",
@@ -70,10 +76,13 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 	ErrMalformed: {"invalid_request", "the forwarded client certificate is malformed",
 		"the terminator does not send what the Format of mtlspop.WithForwardedCertificate says, or passes a client's own field through"},
 	ErrExpired: {"invalid_token", "the client certificate is expired or not yet valid",
-		"mtlspop.WithValidityCheck and mtlspop.WithRoots refuse certificates outside their validity"},
+		"mtlspop.RequireValidity and mtlspop.WithRoots refuse certificates outside their validity"},
 	ErrUntrusted: {"invalid_token", "the client certificate is not from a trusted authority",
-		"see mtlspop.WithRoots, WithIntermediates, WithForwardedChain and WithPartialChains"},
+		"see mtlspop.WithRoots, WithIntermediates, WithForwardedChain and AllowPartialChains"},
 	ErrRevoked: {"invalid_token", "the client certificate is revoked", ""},
+	ErrUnparsable: {"invalid_token", "the client certificate is of a kind that is not supported",
+		"the certificate matches the token, and Go cannot parse it (a curve, serial number or name that crypto/x509 refuses): " +
+			"it cannot be checked by mtlspop.WithRoots or mtlspop.RequireValidity; the client needs another kind of certificate"},
 }
 
 // isKind reports whether e is one of the constants.

@@ -55,10 +55,10 @@ func ExampleWithRootsFunc() {
 func ExampleNew() {
 	_, err := mtlspop.New(
 		mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.ThumbprintHex, netip.MustParsePrefix("0.0.0.0/0")),
-		mtlspop.WithValidityCheck(),
+		mtlspop.RequireValidity(),
 	)
 	fmt.Println(err)
 	// Output:
-	// mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0: is far too wide: there is no way to trust everybody
-	// mtlspop: WithValidityCheck needs a certificate, and the format ThumbprintHex forwards none
+	// mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0 is far too wide: there is no way to trust all addresses, or a large share of them
+	// mtlspop: RequireValidity needs a certificate, and the format ThumbprintHex forwards none
 }

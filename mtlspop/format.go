@@ -276,7 +276,7 @@ func presentChain(ders [][]byte, ok bool) (presented, bool) {
 	if !ok || len(ders) == 0 {
 		return presented{}, false
 	}
-	for _, der := range ders {
+	for _, der := range ders[1:] {
 		if !isSequence(der) {
 			return presented{}, false
 		}
@@ -292,23 +292,36 @@ func presentThumbprint(sum thumbprint, ok bool) (presented, bool) {
 // sequence with nothing behind it. It is cheap, and says nothing about what is
 // inside.
 func isSequence(der []byte) bool {
+	size := sequenceSize(der)
+	return size > 0 && size == len(der)
+}
+
+// sequenceSize returns the number of bytes of the DER sequence that der starts with:
+// of definite length, in as few bytes as it takes (X.690, section 10.1). It is 0 if
+// there is none, or not all of it.
+func sequenceSize(der []byte) int {
 	const sequence, long = 0x30, 0x80
 	if len(der) < 2 || der[0] != sequence {
-		return false
+		return 0
 	}
-	length, body := int(der[1]), der[2:]
+	length, header := int(der[1]), 2
 	if length >= long {
-		n := length - long // octets of the length
-		if n < 1 || n > 3 || n > len(body) {
-			return false
+		n := length - long // bytes of the length; 0 is BER's indefinite form
+		if n < 1 || n > 3 || header+n > len(der) || der[header] == 0 {
+			return 0
 		}
 		length = 0
-		for _, octet := range body[:n] {
-			length = length<<8 | int(octet)
+		for _, b := range der[header : header+n] {
+			length = length<<8 | int(b)
 		}
-		body = body[n:]
+		if header += n; length < long {
+			return 0
+		}
 	}
-	return length == len(body)
+	if header+length > len(der) {
+		return 0
+	}
+	return header + length
 }
 
 // trimSpace removes what RFC 9110, section 5.5, does not count to a value.

@@ -15,12 +15,13 @@ const (
 	maxChain      = 10       // certificates of the chain, without the leaf
 )
 
-// forwarding reads the certificate that a trusted peer has put into a field.
+// forwarding reads the certificate that a trusted peer has put into a field. It is one
+// dialect.
 type forwarding struct {
 	names  []string // canonical: the certificate's, then those of chains
 	format Format
 	chains []chainField
-	peers  peers
+	from   terminators
 	parsed recent[*x509.Certificate]
 }
 
@@ -35,20 +36,6 @@ type presented struct {
 	sum    thumbprint
 	leaf   []byte   // DER; nil if the format forwards a thumbprint only
 	others [][]byte // what came behind the leaf in its own field: each one or more certificates in DER
-}
-
-// present reports whether a request has any of the fields, for whatever that
-// is worth: it is asked about peers that are not trusted.
-func (f *forwarding) present(h http.Header) bool {
-	if f == nil {
-		return false
-	}
-	for _, name := range f.names {
-		if len(h[name]) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // read returns what the certificate's field says. If it says that there is
@@ -86,23 +73,26 @@ func (f *forwarding) none(h http.Header) error {
 	return ErrNoCertificate
 }
 
-// certificate parses p's leaf. One that was parsed before is shared.
+// certificate parses p's leaf, and is nil if crypto/x509 cannot: it refuses curves,
+// serial numbers and names that other TLS libraries accept. A certificate that was
+// parsed before is shared.
 //
 // Precondition: p has been matched against the thumbprint in a verified token,
 // so that only such certificates are remembered.
-func (f *forwarding) certificate(p presented) (*x509.Certificate, error) {
+func (f *forwarding) certificate(p presented) *x509.Certificate {
 	if cert, ok := f.parsed.get(p.sum); ok {
-		return cert, nil
+		return cert
 	}
 	cert, err := x509.ParseCertificate(p.leaf)
 	if err != nil {
-		return nil, ErrMalformed
+		cert = nil
 	}
 	f.parsed.put(p.sum, cert)
-	return cert, nil
+	return cert
 }
 
-// intermediates parses everything that was sent beside the leaf.
+// intermediates parses what was sent beside the leaf. What has the outline of a
+// certificate and cannot be parsed is left out: a chain that needs it is not found.
 func (f *forwarding) intermediates(h http.Header, p presented) ([]*x509.Certificate, error) {
 	ders := p.others
 	for _, c := range f.chains {
@@ -113,12 +103,18 @@ func (f *forwarding) intermediates(h http.Header, p presented) ([]*x509.Certific
 		ders = append(ders, more...)
 	}
 	var certs []*x509.Certificate
-	for _, der := range ders {
-		more, err := x509.ParseCertificates(der)
-		if err != nil || len(certs)+len(more) > maxChain {
-			return nil, ErrMalformed
+	n := 0
+	for _, rest := range ders {
+		for len(rest) > 0 {
+			size := sequenceSize(rest)
+			if n++; size == 0 || n > maxChain {
+				return nil, ErrMalformed
+			}
+			if cert, err := x509.ParseCertificate(rest[:size]); err == nil {
+				certs = append(certs, cert)
+			}
+			rest = rest[size:]
 		}
-		certs = append(certs, more...)
 	}
 	return certs, nil
 }

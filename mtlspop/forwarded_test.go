@@ -45,7 +45,7 @@ func TestForwardedCertificate(t *testing.T) {
 	t.Run("from a trusted peer", func(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice)), alice.Thumbprint())
 		require.NoError(t, err)
-		require.Equal(t, alice.Certificate.Raw, cert.Raw)
+		require.Equal(t, alice.Certificate.Raw, cert.Certificate.Raw)
 	})
 	t.Run("of somebody else", func(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(mallory)), alice.Thumbprint())
@@ -225,7 +225,7 @@ func TestUnixSocketPeers(t *testing.T) {
 	unix := &net.UnixAddr{Name: "/run/api.sock", Net: "unix"}
 	tcp := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 1), Port: 443}
 	forwarded := mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted)
-	with, without := newVerifier(t, forwarded, mtlspop.WithUnixSocket()), newVerifier(t, forwarded)
+	with, without := newVerifier(t, forwarded, mtlspop.TrustUnixSocket()), newVerifier(t, forwarded)
 	for _, c := range []struct {
 		name          string
 		peer          string
@@ -245,7 +245,7 @@ func TestUnixSocketPeers(t *testing.T) {
 		})
 	}
 	t.Run("CC-4-03 through a real socket, without any prefix", func(t *testing.T) {
-		v := newVerifier(t, mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440), mtlspop.WithUnixSocket())
+		v := newVerifier(t, mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440), mtlspop.TrustUnixSocket())
 		socket := filepath.Join(t.TempDir(), "s")
 		listener, err := net.Listen("unix", socket)
 		require.NoError(t, err)

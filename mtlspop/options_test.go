@@ -3,6 +3,7 @@ package mtlspop_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	header := func(name string) mtlspop.Option {
 		return mtlspop.WithForwardedCertificate(name, mtlspop.PEM, trusted)
 	}
-	checker := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }))
+	checker := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }), nil)
 	good := []mtlspop.Option{forwarded(trusted), mtlspop.WithRoots(ca.Pool())}
 
 	for _, c := range []struct {
@@ -35,18 +36,18 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"everything", []mtlspop.Option{
-			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.WithUnixSocket(),
+			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.TrustUnixSocket(),
 			mtlspop.WithForwardedChain("X-More", mtlspop.PEM), mtlspop.WithForwardedChain("X-Still-More", mtlspop.DERChain),
-			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.WithPartialChains(),
-			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.WithValidityCheck(),
+			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.AllowPartialChains(),
+			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.RequireValidity(),
 		}, ""},
 		{"the standard chain named by hand", append(good, mtlspop.WithForwardedChain("client-cert-chain", mtlspop.RFC9440)), ""},
-		{"a nil option", []mtlspop.Option{nil}, "option 0 is nil"},
-		{"no peer", []mtlspop.Option{forwarded()}, "no way to trust everybody"},
-		{"a unix socket is a peer", []mtlspop.Option{forwarded(), mtlspop.WithUnixSocket()}, ""},
-		{"everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/0"))}, "no way to trust everybody"},
-		{"everybody over IPv6", []mtlspop.Option{forwarded(prefix("::/0"))}, "no way to trust everybody"},
-		{"half of everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/1"), prefix("128.0.0.0/1"))}, "128.0.0.0/1: is far too wide"},
+		{"a nil option", []mtlspop.Option{nil}, "option 1 is nil"},
+		{"no peer", []mtlspop.Option{forwarded()}, "no way to trust all peers"},
+		{"a unix socket is a peer", []mtlspop.Option{forwarded(), mtlspop.TrustUnixSocket()}, ""},
+		{"everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/0"))}, "no way to trust all addresses"},
+		{"everybody over IPv6", []mtlspop.Option{forwarded(prefix("::/0"))}, "no way to trust all addresses"},
+		{"half of everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/1"), prefix("128.0.0.0/1"))}, "128.0.0.0/1 is far too wide"},
 		{"all of global unicast", []mtlspop.Option{forwarded(prefix("2000::/3"))}, "far too wide"},
 		{"everybody, mapped", []mtlspop.Option{forwarded(prefix("::ffff:0.0.0.0/96"))}, "as IPv4"},
 		{"an address for a network", []mtlspop.Option{forwarded(prefix("10.1.2.3/8"))}, "a network is 10.0.0.0/8, an address has the length 32"},
@@ -66,25 +67,39 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"a chain without a name", append(good, mtlspop.WithForwardedChain("", mtlspop.PEM)), "not the name"},
 		{"a chain in no format of chains", append(good, mtlspop.WithForwardedChain("a", mtlspop.XFCC(1))), "XFCC(1) is not a format of chains"},
 		{"a chain of nothing", []mtlspop.Option{mtlspop.WithForwardedChain("a", mtlspop.PEM)}, "means nothing without WithForwardedCertificate"},
-		{"a socket for nothing", []mtlspop.Option{mtlspop.WithUnixSocket()}, "means nothing without WithForwardedCertificate"},
+		{"a socket for nothing", []mtlspop.Option{mtlspop.TrustUnixSocket()}, "means nothing without WithForwardedCertificate"},
 		{"a proxy for nothing", []mtlspop.Option{mtlspop.WithProxyRoots(ca.Pool())}, "means nothing without WithForwardedCertificate"},
 		{"a pinned proxy for nothing", []mtlspop.Option{mtlspop.WithProxyThumbprints(anyThumbprint)}, "means nothing without WithForwardedCertificate"},
 		{"proxies known in two ways", append(good, mtlspop.WithProxyRoots(ca.Pool()), mtlspop.WithProxyThumbprints(anyThumbprint)), "exclude each other"},
 		{"no thumbprint of a proxy", append(good, mtlspop.WithProxyThumbprints()), "no thumbprint"},
 		{"a bad thumbprint of a proxy", append(good, mtlspop.WithProxyThumbprints("ae:03")), `"ae:03" is not a thumbprint`},
-		{"no roots of proxies", append(good, mtlspop.WithProxyRoots(nil)), "the pool is nil"},
-		{"no roots", []mtlspop.Option{mtlspop.WithRoots(nil)}, "the pool is nil"},
+		{"no roots of proxies", append(good, mtlspop.WithProxyRoots(nil)), ": nil"},
+		{"no roots", []mtlspop.Option{mtlspop.WithRoots(nil)}, ": nil"},
 		{"an empty pool", []mtlspop.Option{mtlspop.WithRoots(x509.NewCertPool())}, "the pool is empty"},
-		{"a nil function", []mtlspop.Option{mtlspop.WithRootsFunc(nil)}, "the function is nil"},
+		{"a nil function", []mtlspop.Option{mtlspop.WithRootsFunc(nil)}, "WithRootsFunc: nil"},
 		{"roots known in two ways", append(good, mtlspop.WithRootsFunc(ca.Pool)), "exclude each other"},
 		{"intermediates to nowhere", []mtlspop.Option{mtlspop.WithIntermediates(ca.Certificate)}, "means nothing without WithRoots"},
 		{"a nil intermediate", append(good, mtlspop.WithIntermediates(nil)), "a nil one"},
 		{"no intermediate", append(good, mtlspop.WithIntermediates()), "no certificate"},
-		{"partial chains to nowhere", []mtlspop.Option{mtlspop.WithPartialChains()}, "means nothing without WithRoots"},
-		{"revocation by nobody", append(good, mtlspop.WithRevocation(nil)), "the checker is nil"},
+		{"partial chains to nowhere", []mtlspop.Option{mtlspop.AllowPartialChains()}, "means nothing without WithRoots"},
+		{"D4 a nil checker", append(good, mtlspop.WithRevocation(nil, nil)), "WithRevocation: nil"},
+		{"D4 a nil pointer to a checker", append(good, mtlspop.WithRevocation((*nilChecker)(nil), nil)), "WithRevocation: nil"},
+		{"D4 a nil function", append(good, mtlspop.WithRevocation(checkerFunc(nil), nil)), "WithRevocation: nil"},
+		{"a checker that could not be made", append(good, mtlspop.WithRevocation(checkerFunc(nil), errors.New("no roots"))), "WithRevocation: no roots"},
+		{"a nil option of a dialect", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers(trusted), nil)}, "option 2 is nil"},
+		{"a dialect without peers", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM)}, "no trusted prefix for A"},
+		{"no prefix of a dialect", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers())}, "WithTrustedPeers: no prefix"},
+		{"an option for one of several dialects", []mtlspop.Option{forwarded(trusted), mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers(prefix("192.0.2.0/24"))),
+			mtlspop.WithProxyRoots(ca.Pool())}, "WithProxyRoots: there are several dialects"},
+		{"dialects of the same peers", []mtlspop.Option{forwarded(trusted), mtlspop.WithForwardedCertificate("A", mtlspop.PEM, prefix("10.0.0.0/8"))},
+			"10.0.0.0/8 and 10.1.2.0/24 overlap, in the dialects of Client-Cert and A"},
+		{"dialects of the same sockets", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.TrustUnixSocket()),
+			mtlspop.WithDialect("B", mtlspop.PEM, mtlspop.TrustUnixSocket())}, "both trust unix sockets"},
+		{"roots for one dialect with thumbprints", []mtlspop.Option{forwarded(trusted), mtlspop.WithRoots(ca.Pool()),
+			mtlspop.WithForwardedCertificate("A", mtlspop.ThumbprintHex, prefix("192.0.2.0/24"))}, "WithRoots needs a certificate"},
 		{"revocation without a chain", []mtlspop.Option{checker}, "means nothing without WithRoots"},
 		{"roots for a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintHex), mtlspop.WithRoots(ca.Pool())}, "WithRoots needs a certificate"},
-		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.WithValidityCheck()}, "WithValidityCheck needs a certificate"},
+		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.RequireValidity()}, "RequireValidity needs a certificate"},
 		{"a chain above a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintBase64URL), mtlspop.WithForwardedChain("a", mtlspop.PEM)}, "WithForwardedChain needs a certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -102,26 +117,35 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		})
 	}
 	t.Run("all of them at once", func(t *testing.T) {
-		_, err := mtlspop.New(nil, header(""), checker, mtlspop.WithRoots(nil), mtlspop.WithRoots(nil))
-		require.Len(t, strings.Split(err.Error(), "\n"), 5, err)
+		_, err := mtlspop.New(nil, header(""), mtlspop.WithRoots(nil), mtlspop.WithRoots(nil))
+		require.Len(t, strings.Split(err.Error(), "\n"), 4, err)
 	})
 }
+
+// nilChecker is a pointer that no method can use.
+type nilChecker struct{ answer error }
+
+func (c *nilChecker) Check(context.Context, []*x509.Certificate) error { return c.answer }
 
 func TestOptionsGivenTwice(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")
 	for name, option := range map[string]mtlspop.Option{
 		"WithForwardedCertificate": mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted),
-		"WithUnixSocket":           mtlspop.WithUnixSocket(),
+		"TrustUnixSocket":          mtlspop.TrustUnixSocket(),
 		"WithProxyThumbprints":     mtlspop.WithProxyThumbprints(anyThumbprint),
 		"WithProxyRoots":           mtlspop.WithProxyRoots(ca.Pool()),
 		"WithRoots":                mtlspop.WithRoots(ca.Pool()),
 		"WithRootsFunc":            mtlspop.WithRootsFunc(ca.Pool),
-		"WithPartialChains":        mtlspop.WithPartialChains(),
-		"WithValidityCheck":        mtlspop.WithValidityCheck(),
-		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(nil)),
+		"AllowPartialChains":       mtlspop.AllowPartialChains(),
+		"RequireValidity":          mtlspop.RequireValidity(),
+		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }), nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := mtlspop.New(option, option)
+			opts := []mtlspop.Option{option, option}
+			if _, ok := option.(mtlspop.DialectOption); ok {
+				opts = append(opts, mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted))
+			}
+			_, err := mtlspop.New(opts...)
 			require.ErrorContains(t, err, name+" is given twice")
 		})
 	}
@@ -140,6 +164,7 @@ func TestBindingErrors(t *testing.T) {
 	kinds := []mtlspop.BindingError{
 		mtlspop.ErrNoCertificate, mtlspop.ErrPeerNotTrusted, mtlspop.ErrMismatch, mtlspop.ErrThumbprint,
 		mtlspop.ErrMalformed, mtlspop.ErrExpired, mtlspop.ErrUntrusted, mtlspop.ErrRevoked,
+		mtlspop.ErrUnparsable,
 	}
 	for i, kind := range kinds {
 		require.EqualValues(t, i+1, kind)

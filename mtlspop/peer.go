@@ -4,47 +4,19 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
-	"net/http"
-	"net/netip"
+
+	"github.com/keybound-go/middleware/internal/peers"
 )
 
-// peers says who may send the forwarded fields.
-type peers struct {
-	prefixes []netip.Prefix
-	unix     bool // every peer on a unix socket
-	proxy    *proxyCertificate
+// terminators says which peers may send the forwarded fields.
+type terminators struct {
+	peers *peers.Set
+	proxy *proxyCertificate // nil: the transport address is enough
 }
 
-// trust reports whether r comes straight from one of the peers.
-func (p *peers) trust(r *http.Request) bool {
-	return p.trustAddress(r) && (p.proxy == nil || p.proxy.presentedOn(r.TLS))
-}
-
-// trustAddress judges the transport address of the peer.
-//
-// Which network a request came over is what the listener says. RemoteAddr does
-// not tell: whoever connects to a unix socket may bind its own end to a file,
-// and that file may be named 10.0.0.1:80.
-func (p *peers) trustAddress(r *http.Request) bool {
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
-		return p.unix
-	}
-	// An address without a port is not net/http's: a middleware wrote it there.
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	// A dual-stack listener shows IPv4 peers as ::ffff:a.b.c.d. A zone names
-	// an interface of this machine, about which a prefix says nothing:
-	// Contains is false for it.
-	addr := peer.Addr().Unmap()
-	for _, prefix := range p.prefixes {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+// trust reports whether a request came straight from one of the terminators.
+func (t *terminators) trust(p peers.Peer, cs *tls.ConnectionState) bool {
+	return t.peers.Trusts(p) && (t.proxy == nil || t.proxy.presentedOn(cs))
 }
 
 // proxyCertificate is what a trusted peer must present on its own TLS

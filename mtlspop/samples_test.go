@@ -125,17 +125,18 @@ func acceptedAsItsCertificate(t *testing.T, s sample, format mtlspop.Format, r *
 		v := newVerifier(t, mtlspop.WithForwardedCertificate(s.Header, f, trusted))
 		cert, err := v.Verify(r, *s.X5T)
 		if f != format {
-			if err == nil && cert != nil {
-				require.Equal(t, want, cert.Raw, f)
+			if err == nil && cert.DER != nil {
+				require.Equal(t, want, cert.DER, f)
 			}
 			continue
 		}
 		require.NoError(t, err)
 		if f == mtlspop.ThumbprintHex || f == mtlspop.XFCCThumbprint(1) {
-			require.Nil(t, cert)
+			require.Equal(t, mtlspop.Evidence{Thumbprint: *s.X5T}, cert)
 			continue
 		}
-		require.Equal(t, want, cert.Raw)
+		require.Equal(t, want, cert.DER)
+		require.Equal(t, want, cert.Certificate.Raw)
 
 		cert, err = v.Verify(r, anyThumbprint)
 		refused(t, mtlspop.ErrMismatch, cert, err)
@@ -153,6 +154,6 @@ func refusedInEveryFormat(t *testing.T, s sample, r *http.Request) {
 		v := newVerifier(t, mtlspop.WithForwardedCertificate(s.Header, f, trusted))
 		cert, err := v.Verify(r, x5t)
 		require.Error(t, err, f)
-		require.Nil(t, cert, f)
+		require.Zero(t, cert, f)
 	}
 }

@@ -45,9 +45,9 @@ func requestOver(c *mtlspoptest.Client) *http.Request {
 }
 
 // refused asserts that err is kind, and with it no certificate comes.
-func refused(t testing.TB, kind mtlspop.BindingError, cert *x509.Certificate, err error) {
+func refused(t testing.TB, kind mtlspop.BindingError, e mtlspop.Evidence, err error) {
 	t.Helper()
-	require.Nil(t, cert)
+	require.Zero(t, e)
 	require.Equal(t, error(kind), err)
 }
 
@@ -57,9 +57,10 @@ func TestVerifyOverTLS(t *testing.T) {
 	v := newVerifier(t)
 
 	t.Run("MTLS-3-01 the certificate that the token is bound to", func(t *testing.T) {
-		cert, err := v.Verify(requestOver(alice), alice.Thumbprint())
+		e, err := v.Verify(requestOver(alice), alice.Thumbprint())
 		require.NoError(t, err)
-		require.Same(t, alice.Certificate, cert)
+		require.Same(t, alice.Certificate, e.Certificate)
+		require.Equal(t, mtlspop.Evidence{Thumbprint: alice.Thumbprint(), Certificate: alice.Certificate, DER: alice.Certificate.Raw}, e)
 	})
 	t.Run("MTLS-3-02 another certificate", func(t *testing.T) {
 		cert, err := v.Verify(requestOver(mallory), alice.Thumbprint())
@@ -85,14 +86,27 @@ func TestVerifyOverTLS(t *testing.T) {
 		cert, err := v.Verify(r, alice.Thumbprint())
 		refused(t, mtlspop.ErrMismatch, cert, err)
 	})
-	t.Run("the zero Verifier is that of New without options", func(t *testing.T) {
-		var zero mtlspop.Verifier
-		_, err := zero.Verify(requestOver(alice), alice.Thumbprint())
-		require.NoError(t, err)
-		cert, err := zero.Verify(requestOver(mallory), alice.Thumbprint())
-		refused(t, mtlspop.ErrMismatch, cert, err)
-		require.Nil(t, zero.ForwardedHeaders())
-		require.False(t, zero.TrustsPeer(requestOver(alice)))
+	t.Run("the zero Verifier, and a nil one, refuse every request as the service's own error", func(t *testing.T) {
+		for _, v := range []*mtlspop.Verifier{nil, new(mtlspop.Verifier)} {
+			for _, x5t := range []string{alice.Thumbprint(), mallory.Thumbprint(), ""} {
+				e, err := v.Verify(requestOver(alice), x5t)
+				require.ErrorContains(t, err, "zero Verifier")
+				require.False(t, errors.As(err, new(mtlspop.BindingError)))
+				require.Zero(t, e)
+			}
+			require.Nil(t, v.ForwardedHeaders())
+			require.False(t, v.TrustsPeer(requestOver(alice)))
+			require.Nil(t, v.TrustedHeaders(mtlspop.RequestOf(requestOver(alice))))
+		}
+	})
+	t.Run("a request in neutral form is judged alike", func(t *testing.T) {
+		r := requestOver(alice)
+		for _, x5t := range []string{alice.Thumbprint(), mallory.Thumbprint(), "", "junk"} {
+			want, wantErr := v.Verify(r, x5t)
+			got, err := v.VerifyRequest(r.Context(), mtlspop.Request{TLS: r.TLS}, x5t)
+			require.Equal(t, want, got)
+			require.Equal(t, wantErr, err)
+		}
 	})
 }
 
@@ -135,7 +149,7 @@ func TestVerifyReadsThumbprintsStrictly(t *testing.T) {
 		for _, r := range []*http.Request{r, requestOver(nil)} {
 			cert, err := v.Verify(r, "")
 			require.Error(t, err)
-			require.Nil(t, cert)
+			require.Zero(t, cert)
 			require.False(t, errors.As(err, new(mtlspop.BindingError)))
 		}
 	})
@@ -164,12 +178,12 @@ func TestTrustIsAnOption(t *testing.T) {
 		t.Run(name+" is refused by WithRoots", func(t *testing.T) {
 			v := newVerifier(t, mtlspop.WithRoots(ca.Pool()))
 			cert, err := v.Verify(requestOver(c), c.Thumbprint())
-			require.Nil(t, cert)
+			require.Zero(t, cert)
 			require.Contains(t, []error{mtlspop.ErrUntrusted, mtlspop.ErrExpired}, err)
 		})
 	}
-	t.Run("MTLS-6.2-02 WithValidityCheck refuses what is out of date, and only that", func(t *testing.T) {
-		v := newVerifier(t, mtlspop.WithValidityCheck())
+	t.Run("MTLS-6.2-02 RequireValidity refuses what is out of date, and only that", func(t *testing.T) {
+		v := newVerifier(t, mtlspop.RequireValidity())
 		for _, c := range []*mtlspoptest.Client{ca.Expired("alice"), ca.NotYetValid("alice")} {
 			cert, err := v.Verify(requestOver(c), c.Thumbprint())
 			refused(t, mtlspop.ErrExpired, cert, err)

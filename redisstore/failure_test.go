@@ -46,7 +46,7 @@ func newService(t testing.TB, cache dpop.ReplayCache, opts ...dpop.Option) *serv
 	s.token = issuer.Token(oidctest.BoundToKey(s.key.Thumbprint()))
 	guard, err := middleware.New(
 		middleware.WithTokens(oidc.New(issuer.URL, oidctest.Audience, oidc.WithHTTPClient(issuer.Client()))),
-		middleware.WithDPoP(dpop.New(origin, append(opts, dpop.WithReplayCache(cache))...)),
+		middleware.WithDPoP(dpop.New(origin, append(opts, dpop.WithReplayCache(cache, nil))...)),
 		middleware.WithObserver(func(_ context.Context, o middleware.Outcome) {
 			select {
 			case s.causes <- o.Err:

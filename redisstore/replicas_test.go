@@ -58,7 +58,7 @@ func runReplica(config string) {
 	guard, err := middleware.New(
 		middleware.WithTokens(oidc.New(c.Issuer, oidctest.Audience, oidc.WithHTTPClient(
 			&http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}))),
-		middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache), dpop.WithLifetime(5*time.Minute))),
+		middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache, nil), dpop.WithLifetime(5*time.Minute))),
 	)
 	if err != nil {
 		panic(err)
@@ -197,7 +197,7 @@ func TestNoncesAcrossReplicas(t *testing.T) {
 	start := func(current []byte, previous ...[]byte) http.Handler {
 		guard, err := middleware.New(
 			middleware.WithTokens(oidc.New(issuer.URL, oidctest.Audience, oidc.WithHTTPClient(issuer.Client()))),
-			middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache), dpop.WithNonces(dpop.NewNonces(current, previous...)))),
+			middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache, nil), dpop.WithNonces(dpop.NewNonces(current, previous...)))),
 		)
 		require.NoError(t, err)
 		return guard.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

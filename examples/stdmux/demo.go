@@ -1,13 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"log"
 	"net/http"
-	"testing"
 	"time"
 
-	"github.com/keybound-go/middleware/dpop/dpoptest"
-	"github.com/keybound-go/middleware/middlewaretest"
+	"github.com/keybound-go/middleware/dpop/dpopclient"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
@@ -15,25 +16,37 @@ import (
 // demonstrate returns a verifier of the tokens of an issuer in this process, and
 // sends a client of that issuer through the service as soon as it serves.
 func demonstrate(origin, audience string) (*oidc.Verifier, error) {
-	tb := program{}
-	issuer := oidctest.NewIssuer(tb, oidctest.WithAudience(audience))
-	key := dpoptest.NewKey(tb)
-	token := issuer.Token(oidctest.BoundToKey(key.Thumbprint()), oidctest.Scope("orders:read"))
+	issuer, err := oidctest.Start(oidctest.WithAudience(audience))
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := dpopclient.New(key, dpopclient.WithOrigins(origin), dpopclient.WithLoopbackHTTP())
+	if err != nil {
+		return nil, err
+	}
+	token := issuer.Token(oidctest.BoundToKey(transport.Thumbprint()), oidctest.Scope("orders:read"))
 	go func() {
 		time.Sleep(time.Second) // the listener's start
-		try(http.DefaultClient, "GET", origin+"/")
-		try(http.DefaultClient, "GET", origin+"/orders")
-		client := middlewaretest.NewClient(tb, nil, key, token)
-		try(client, "GET", origin+"/orders")
-		try(client, "POST", origin+"/orders")
+		try(http.DefaultClient, "GET", origin+"/", "")
+		try(http.DefaultClient, "GET", origin+"/orders", "")
+		client := &http.Client{Transport: transport}
+		try(client, "GET", origin+"/orders", token)
+		try(client, "POST", origin+"/orders", token)
 	}()
 	return oidc.New(issuer.URL, audience, oidc.WithHTTPClient(issuer.Client()))
 }
 
-func try(client *http.Client, method, url string) {
+func try(client *http.Client, method, url, token string) {
 	r, err := http.NewRequest(method, url, nil)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "DPoP "+token)
 	}
 	resp, err := client.Do(r)
 	if err != nil {
@@ -42,15 +55,3 @@ func try(client *http.Client, method, url string) {
 	resp.Body.Close()
 	log.Printf("%-4s %s  ->  %s  %q", method, url, resp.Status, resp.Header.Values("WWW-Authenticate"))
 }
-
-// program is the [testing.TB] of a program that is no test: the fakes live as
-// long as it does, and their trouble ends it.
-type program struct{ testing.TB }
-
-func (program) Helper()                           {}
-func (program) Name() string                      { return "demonstration" }
-func (program) Cleanup(func())                    {}
-func (program) Logf(string, ...any)               {}
-func (program) Fatal(args ...any)                 { log.Fatal(args...) }
-func (program) Fatalf(format string, args ...any) { log.Fatalf(format, args...) }
-func (program) Errorf(format string, args ...any) { log.Fatalf(format, args...) }

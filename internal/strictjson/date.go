@@ -1,6 +1,7 @@
 package strictjson
 
 import (
+	"errors"
 	"math"
 	"strconv"
 	"time"
@@ -50,6 +51,20 @@ func (d *NumericDate) parse(value []byte) bool {
 	seconds := math.Floor(f)
 	micros := min(int32((f-seconds)*1e6+0.5), 999_999)
 	return d.set(int64(seconds), micros*1000)
+}
+
+// nearest sets d to the first or the last date for a number that is none. Precondition:
+// as for parse, which has returned false.
+func (d *NumericDate) nearest(value []byte) bool {
+	// A range error comes with an infinity, which valid JSON cannot spell.
+	f, err := strconv.ParseFloat(string(value), 64)
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return false
+	case f > 0:
+		return d.set(lastSecond, 0)
+	}
+	return d.set(firstSecond, 0)
 }
 
 func (d *NumericDate) set(seconds int64, nanos int32) bool {

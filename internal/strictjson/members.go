@@ -129,9 +129,28 @@ func (o *Object) List(dst *[]string) {
 	*dst = list
 }
 
+// TextOrList is List for a value that may also be one string (RFC 7519, section
+// 4.1.3).
+func (o *Object) TextOrList(dst *[]string) {
+	if text, ok := Text(o.Value()); ok {
+		*dst = []string{text}
+		return
+	}
+	o.List(dst)
+}
+
 // Date sets dst to the value, which must be a date.
 func (o *Object) Date(dst *NumericDate) {
 	if !dst.parse(o.Value()) {
+		o.fail(ErrMalformed)
+	}
+}
+
+// NearestDate is Date, but takes a number outside of the years that a
+// [NumericDate] can hold for their beginning or end: a time in milliseconds lies in
+// the future, and the caller can tell by how much at least.
+func (o *Object) NearestDate(dst *NumericDate) {
+	if !dst.parse(o.Value()) && !dst.nearest(o.Value()) {
 		o.fail(ErrMalformed)
 	}
 }

@@ -335,3 +335,43 @@ func TestB24AByteOrderMarkIsTakenFromDocumentsOnly(t *testing.T) {
 		require.Error(t, new(claims).read([]byte("\ufeff{}"), 8, start))
 	}
 }
+
+func TestANumberOutsideOfTheYearsIsTakenForTheNearestDate(t *testing.T) {
+	first, last := int64(-62135596799), int64(253402300799)
+	for number, want := range map[string]int64{
+		"1562262618": 1562262618, "1.5": 1, "1562262618000": last, "1e400": last, "253402300800": last, "9223372036854775808": last,
+		"-62135596801": first, "-1e400": first, "-1e30": first,
+	} {
+		var d strictjson.NumericDate
+		var o strictjson.Object
+		o.Start([]byte(`{"date":`+number+`}`), 8)
+		require.True(t, o.Next())
+		o.NearestDate(&d)
+		require.False(t, o.Next())
+		require.NoError(t, o.Err(), number)
+		require.Equal(t, want, d.Time().Unix(), number)
+	}
+	for _, other := range []string{`"1562262618"`, `"Infinity"`, `null`, `true`, `[1]`, `{}`} {
+		var d strictjson.NumericDate
+		var o strictjson.Object
+		o.Start([]byte(`{"date":`+other+`}`), 8)
+		require.True(t, o.Next())
+		o.NearestDate(&d)
+		require.Equal(t, strictjson.ErrMalformed, o.Err(), other)
+		require.False(t, d.Present(), other)
+	}
+}
+
+func TestATextMayStandForAListOfOne(t *testing.T) {
+	for raw, want := range map[string][]string{
+		`"a"`: {"a"}, `["a","b"]`: {"a", "b"}, `[]`: {}, `1`: nil, `[1]`: nil, `{}`: nil, `null`: nil,
+	} {
+		var list []string
+		var o strictjson.Object
+		o.Start([]byte(`{"aud":`+raw+`}`), 8)
+		require.True(t, o.Next())
+		o.TextOrList(&list)
+		require.Equal(t, want != nil, o.Err() == nil, raw)
+		require.Equal(t, want, list, raw)
+	}
+}

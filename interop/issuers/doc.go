@@ -1,6 +1,6 @@
 // Package issuers runs guarded services against issuers and clients that others wrote: oidc-provider and Keycloak; oauth4webapi,
 // openid-client and dpop from npm, curl, golang.org/x/oauth2 on top of dpopclient, and Chromium. So does it run
-// examples/gateway, as a process, with each of Kong's configurations.
+// gateway, as a process, with each of Kong's configurations.
 //
 //	npm ci --prefix .. && sh keycloak/install.sh ../.cache/keycloak
 //	INTEROP_REQUIRED=1 go test .

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const gatewayModule = "../../examples/gateway"
+const gatewayModule = "../../gateway"
 
 // gatewayProgram builds the gateway, once.
 func (w *world) gatewayProgram(t *testing.T) string {

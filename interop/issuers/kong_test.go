@@ -24,7 +24,7 @@ import (
 
 // flow is one of the configurations that Kong's pages show.
 type flow struct {
-	file                  string   // of examples/gateway/testdata
+	file                  string   // of gateway/testdata
 	flags                 []string // of the gateway, beside those that all have
 	terminator, handshake bool     // how the client's certificate comes, if it does
 	clients               []string // those that can do this

@@ -16,12 +16,12 @@ import (
 // the token that came with the request.
 func whoAmI(v *mtlspop.Verifier, x5t string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		cert, err := v.Verify(r, x5t)
+		evidence, err := v.Verify(r, x5t)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
-		io.WriteString(w, cert.Subject.CommonName)
+		io.WriteString(w, evidence.Certificate.Subject.CommonName)
 	}
 }
 

@@ -8,7 +8,7 @@
 //	if err != nil {
 //		log.Fatal(err)
 //	}
-//	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(checker))
+//	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(revocation.New(revocation.Strict)))
 //
 // # What the modes mean
 //

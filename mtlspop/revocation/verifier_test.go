@@ -21,7 +21,7 @@ func ExampleNew() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(checker))
+	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(checker, nil))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestTheVerifierAsksTheChecker(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root.cert)
 	verify := func() error {
-		verifier, err := mtlspop.New(mtlspop.WithRoots(pool), mtlspop.WithRevocation(newChecker(t, revocation.Strict)))
+		verifier, err := mtlspop.New(mtlspop.WithRoots(pool), mtlspop.WithRevocation(newChecker(t, revocation.Strict), nil))
 		require.NoError(t, err)
 		r := httptest.NewRequest("GET", "https://api.example/", nil)
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: []*x509.Certificate{client.cert}}

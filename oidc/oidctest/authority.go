@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"testing"
 	"time"
 )
 
@@ -24,8 +23,7 @@ type authority struct {
 	server tls.Certificate
 }
 
-func newAuthority(tb testing.TB) *authority {
-	tb.Helper()
+func newAuthority() (*authority, error) {
 	ca := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "oidctest CA"},
@@ -48,23 +46,20 @@ func newAuthority(tb testing.TB) *authority {
 	caKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	leafKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err := errors.Join(err1, err2); err != nil {
-		tb.Fatalf("oidctest: %v", err)
-		return nil
+		return nil, err
 	}
 	caDER, err1 := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
 	leafDER, err2 := x509.CreateCertificate(rand.Reader, leaf, ca, leafKey.Public(), caKey)
 	if err := errors.Join(err1, err2); err != nil {
-		tb.Fatalf("oidctest: %v", err)
-		return nil
+		return nil, err
 	}
 	root, err := x509.ParseCertificate(caDER)
 	if err != nil {
-		tb.Fatalf("oidctest: %v", err)
-		return nil
+		return nil, err
 	}
 	a := &authority{pool: x509.NewCertPool(), server: tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: leafKey}}
 	a.pool.AddCert(root)
-	return a
+	return a, nil
 }
 
 // CertPool returns a pool with the CA of the issuer's server certificate.
@@ -87,7 +82,7 @@ func (i *Issuer) client(cert *tls.Certificate) *http.Client {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
-	i.tb.Cleanup(transport.CloseIdleConnections)
+	i.onClose(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
 

@@ -23,7 +23,8 @@ func orders(v *oidc.Verifier) http.Handler {
 	})
 }
 
-func testOrders(t testing.TB) {
+// TestOrders is what a test of such a handler may look like.
+func TestOrders(t *testing.T) {
 	issuer := oidctest.NewIssuer(t)
 	v, err := oidc.New(issuer.URL, oidctest.Audience, oidc.WithHTTPClient(issuer.Client()))
 	if err != nil {
@@ -46,12 +47,20 @@ func testOrders(t testing.TB) {
 	}
 }
 
-func TestOrders(t *testing.T) { testOrders(t) }
-
-func Example() {
-	// In a test of one's own, t is its *testing.T.
-	var t testing.TB = new(record)
-	testOrders(t)
-	fmt.Println("tested")
-	// Output: tested
+// A program that is no test, such as a demonstration, starts the issuer by itself.
+func ExampleStart() {
+	issuer, err := oidctest.Start()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer issuer.Close()
+	resp, err := issuer.Client().Get(issuer.Endpoint(oidctest.KeySet))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	resp.Body.Close()
+	fmt.Println(resp.Status)
+	// Output: 200 OK
 }

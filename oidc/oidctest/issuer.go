@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,6 +36,8 @@ const (
 	KeySet         Endpoint = "key set"         // jwks_uri
 	TokenEndpoint  Endpoint = "token"           // RFC 6749, section 3.2
 	Introspection  Endpoint = "introspection"   // RFC 7662 and RFC 9701
+	Device         Endpoint = "device"          // RFC 8628, section 3.1: device authorization
+	Verification   Endpoint = "verification"    // RFC 8628, section 3.3: where the user says yes
 )
 
 // Issuer is an issuer under the control of a test. Make one with [NewIssuer].
@@ -41,7 +46,7 @@ type Issuer struct {
 	// URL is the issuer identifier. Read it only.
 	URL string
 
-	tb       testing.TB
+	report   func(format string, args ...any) // of a mistake in an edit
 	settings settings
 	origin   string // scheme and host of URL
 	mtls     string // origin of the mTLS aliases, "" if there are none
@@ -54,7 +59,10 @@ type Issuer struct {
 	clients  map[string]Registration
 	issued   map[string]map[string]any // token -> what introspection says of it
 	used     map[string]bool           // jti of proofs and assertions
-	nonce    string                    // that the token endpoint demands; "" for none
+	devices  map[string]*device        // device code -> what became of it
+	refresh  map[string]grant          // refresh token -> what it stands for
+	closers  []func()
+	nonce    string // that the token endpoint demands; "" for none
 	requests map[Endpoint][]Request
 	faults   map[Endpoint]Fault
 	edits    map[Endpoint]func(map[string]any)
@@ -81,7 +89,9 @@ type settings struct {
 	audience      string
 	algorithm     string
 	aliases       bool
+	opaque        bool
 	registrations []Registration
+	changes       []Change
 }
 
 // InMemory gives the issuer the given identifier and no listener: the client of
@@ -102,6 +112,16 @@ func WithAlgorithm(alg string) Option { return func(s *settings) { s.algorithm =
 // origin. Only there the issuer asks for a client certificate then.
 func WithMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
 
+// WithChanges changes every token, after what is asked for each: an issuer of a
+// vendor is oidctest.WithChanges(oidctest.Keycloak()).
+func WithChanges(changes ...Change) Option {
+	return func(s *settings) { s.changes = append(s.changes, changes...) }
+}
+
+// WithOpaqueTokens makes the token endpoint give out tokens that only
+// introspection can read.
+func WithOpaqueTokens() Option { return func(s *settings) { s.opaque = true } }
+
 // WithClient registers a client. Without it there is one: "client", with the
 // secret "secret".
 func WithClient(r Registration) Option {
@@ -112,6 +132,23 @@ func WithClient(r Registration) Option {
 // own, and stops it when the test ends.
 func NewIssuer(tb testing.TB, opts ...Option) *Issuer {
 	tb.Helper()
+	i, err := start(tb.Errorf, opts)
+	if err != nil {
+		tb.Fatalf("%v", err)
+		return nil
+	}
+	tb.Cleanup(i.Close)
+	return i
+}
+
+// Start is [NewIssuer] for a program that is no test: a demonstration, or a
+// development issuer. The caller ends the issuer with [Issuer.Close]. An edit that
+// is not JSON goes to [slog.Default], since no test is there to fail.
+func Start(opts ...Option) (*Issuer, error) {
+	return start(func(format string, args ...any) { slog.Error(fmt.Sprintf(format, args...)) }, opts)
+}
+
+func start(report func(format string, args ...any), opts []Option) (*Issuer, error) {
 	s := settings{audience: Audience, algorithm: "ES256"}
 	for _, o := range opts {
 		o(&s)
@@ -120,12 +157,13 @@ func NewIssuer(tb testing.TB, opts ...Option) *Issuer {
 		s.registrations = []Registration{{ID: "client", Secret: "secret"}}
 	}
 	i := &Issuer{
-		tb:       tb,
+		report:   report,
 		settings: s,
-		tls:      newAuthority(tb),
 		clients:  make(map[string]Registration),
 		issued:   make(map[string]map[string]any),
 		used:     make(map[string]bool),
+		devices:  make(map[string]*device),
+		refresh:  make(map[string]grant),
 		requests: make(map[Endpoint][]Request),
 		faults:   make(map[Endpoint]Fault),
 		edits:    make(map[Endpoint]func(map[string]any)),
@@ -134,48 +172,92 @@ func NewIssuer(tb testing.TB, opts ...Option) *Issuer {
 		i.clients[r.ID] = r
 	}
 	i.Rotate()
-	if s.url != "" {
-		i.locate(s.url + s.path)
-		if s.aliases {
+	if err := i.open(); err != nil {
+		i.Close()
+		return nil, fmt.Errorf("oidctest: %w", err)
+	}
+	return i, nil
+}
+
+// open makes the CA and the listeners, unless the issuer is in memory.
+func (i *Issuer) open() (err error) {
+	if i.tls, err = newAuthority(); err != nil {
+		return err
+	}
+	if i.settings.url != "" {
+		if err := i.locate(i.settings.url + i.settings.path); err != nil {
+			return err
+		}
+		if i.settings.aliases {
 			i.mtls = strings.Replace(i.origin, "://", "://mtls.", 1)
 		}
-		return i
+		return nil
 	}
-	i.locate(i.listen(!s.aliases) + s.path)
-	if s.aliases {
-		i.mtls = i.listen(true)
+	origin, err := i.listen(!i.settings.aliases)
+	if err != nil {
+		return err
 	}
-	return i
+	if err := i.locate(origin + i.settings.path); err != nil {
+		return err
+	}
+	if i.settings.aliases {
+		i.mtls, err = i.listen(true)
+	}
+	return err
+}
+
+// Close ends the issuer: its listeners, and the connections of its clients.
+// [NewIssuer] calls it at the end of the test. A second call does nothing.
+func (i *Issuer) Close() {
+	i.mu.Lock()
+	closers := i.closers
+	i.closers = nil
+	i.mu.Unlock()
+	for _, f := range slices.Backward(closers) {
+		f()
+	}
+}
+
+func (i *Issuer) onClose(f func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closers = append(i.closers, f)
 }
 
 // locate takes the identifier apart.
-func (i *Issuer) locate(identifier string) {
+func (i *Issuer) locate(identifier string) error {
 	u, err := url.Parse(identifier)
 	if err != nil {
-		i.tb.Fatalf("oidctest: %v", err)
-		return
+		return err
 	}
 	i.URL = identifier
 	i.origin = u.Scheme + "://" + u.Host
 	i.path = strings.TrimSuffix(u.EscapedPath(), "/")
+	return nil
 }
 
-// listen starts a server and returns its origin.
-func (i *Issuer) listen(askForCertificate bool) (origin string) {
-	i.tb.Helper()
-	server := httptest.NewUnstartedServer(i)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // faults make noise
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{i.tls.server}}
+// listen starts a server and returns its origin. httptest.NewServer would panic
+// where no port can be had.
+func (i *Issuer) listen(askForCertificate bool) (origin string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &httptest.Server{
+		Listener:    listener,
+		Config:      &http.Server{Handler: i, ErrorLog: log.New(io.Discard, "", 0)}, // faults make noise
+		TLS:         &tls.Config{Certificates: []tls.Certificate{i.tls.server}},
+		EnableHTTP2: true,
+	}
 	if askForCertificate {
 		server.TLS.ClientAuth = tls.RequestClientCert
 	}
-	server.EnableHTTP2 = true
 	server.StartTLS()
-	i.tb.Cleanup(func() {
+	i.onClose(func() {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return server.URL
+	return server.URL, nil
 }
 
 // Endpoint returns the URL of an endpoint.
@@ -188,6 +270,8 @@ func (i *Issuer) paths() map[Endpoint]string {
 		KeySet:         i.path + "/jwks",
 		TokenEndpoint:  i.path + "/token",
 		Introspection:  i.path + "/introspect",
+		Device:         i.path + "/device_authorization",
+		Verification:   i.path + "/device",
 	}
 }
 
@@ -222,6 +306,10 @@ func (i *Issuer) handler(e Endpoint) http.HandlerFunc {
 		return i.serveToken
 	case Introspection:
 		return i.serveIntrospection
+	case Device:
+		return i.serveDevice
+	case Verification:
+		return i.serveVerification
 	default:
 		return func(w http.ResponseWriter, r *http.Request) { i.serveMetadata(w, r, e) }
 	}
@@ -309,8 +397,9 @@ func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request, e Endpoin
 		"jwks_uri":                                   i.Endpoint(KeySet),
 		"token_endpoint":                             i.Endpoint(TokenEndpoint),
 		"introspection_endpoint":                     i.Endpoint(Introspection),
+		"device_authorization_endpoint":              i.Endpoint(Device),
 		"response_types_supported":                   []string{"code"},
-		"grant_types_supported":                      []string{"client_credentials"},
+		"grant_types_supported":                      []string{"client_credentials", "refresh_token", deviceCodeGrant},
 		"subject_types_supported":                    []string{"public"},
 		"id_token_signing_alg_values_supported":      []string{i.settings.algorithm},
 		"token_endpoint_auth_methods_supported":      methods,

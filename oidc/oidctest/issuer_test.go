@@ -1,7 +1,6 @@
 package oidctest_test
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,7 +12,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"math/big"
 	"net/http"
@@ -416,29 +414,80 @@ func TestIntrospection(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
-// record is a testing.TB that is no test, as a program would have one.
-type record struct {
-	testing.TB
-	cleanups []func()
-	log      bytes.Buffer
+func TestIssuerStartsOutsideOfTests(t *testing.T) {
+	issuer, err := oidctest.Start(oidctest.WithMTLSAliases())
+	require.NoError(t, err)
+	client := issuer.Client()
+	status, _ := get(t, client, issuer.Endpoint(oidctest.KeySet))
+	require.Equal(t, 200, status)
+	issuer.Close()
+	issuer.Close()
+	_, err = client.Get(issuer.Endpoint(oidctest.KeySet))
+	require.Error(t, err)
+
+	_, err = oidctest.Start(oidctest.InMemory("https://a b"))
+	require.ErrorContains(t, err, "oidctest: ")
 }
 
-func (r *record) Helper()                        {}
-func (r *record) Cleanup(f func())               { r.cleanups = append(r.cleanups, f) }
-func (r *record) Name() string                   { return "program" }
-func (r *record) Logf(string, ...any)            {}
-func (r *record) Errorf(format string, _ ...any) { r.log.WriteString(format) }
-func (r *record) Fatalf(format string, _ ...any) { panic(errors.New(format)) }
-
-func TestIssuerWorksOutsideOfTests(t *testing.T) {
-	r := new(record)
-	issuer := oidctest.NewIssuer(r)
-	status, _ := get(t, issuer.Client(), issuer.Endpoint(oidctest.KeySet))
-	require.Equal(t, 200, status)
-	for _, f := range r.cleanups {
-		f()
+func TestDeviceGrantAndRefresh(t *testing.T) {
+	issuer := oidctest.NewIssuer(t,
+		oidctest.WithClient(oidctest.Registration{ID: "public"}),
+		oidctest.WithClient(oidctest.Registration{ID: "other"}))
+	endpoint := issuer.Endpoint(oidctest.TokenEndpoint)
+	key := josetest.NewKey("ES256")
+	ask := func(key *josetest.Key, form url.Values) (int, map[string]any) {
+		h := http.Header{}
+		if key != nil {
+			h["Dpop"] = []string{key.Sign(map[string]any{"typ": "dpop+jwt", "jwk": key.JWK()},
+				map[string]any{"jti": rand.Text(), "htm": "POST", "htu": endpoint, "iat": time.Now().Unix()})}
+		}
+		status, answer, _, _ := post(t, issuer.Client(), request{endpoint, h, form})
+		return status, answer
 	}
-	_, err := issuer.Client().Get(issuer.URL)
-	require.Error(t, err)
-	require.Empty(t, r.log.String())
+	_, started, _, _ := post(t, issuer.Client(), request{issuer.Endpoint(oidctest.Device), nil, url.Values{"client_id": {"public"}, "scope": {"a b"}}})
+	code := started["device_code"].(string)
+	poll := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "client_id": {"public"}, "device_code": {code}}
+
+	_, answer := ask(key, poll)
+	require.Equal(t, "authorization_pending", answer["error"])
+	status, _ := get(t, issuer.Client(), issuer.Endpoint(oidctest.Verification)+"?user_code=wrong")
+	require.Equal(t, 404, status)
+	status, _ = get(t, issuer.Client(), started["verification_uri_complete"].(string))
+	require.Equal(t, 200, status)
+	status, answer = ask(key, poll)
+	require.Equal(t, 200, status, answer)
+	require.Equal(t, "user-1", payload(t, answer["access_token"].(string))["sub"])
+	require.Equal(t, "public", payload(t, answer["access_token"].(string))["client_id"])
+	_, again := ask(key, poll)
+	require.Equal(t, "invalid_grant", again["error"], "a device code is good once")
+
+	form := url.Values{"grant_type": {"refresh_token"}, "client_id": {"public"}, "refresh_token": {answer["refresh_token"].(string)}, "scope": {"a"}}
+	status, answer = ask(key, form)
+	require.Equal(t, 200, status, answer)
+	require.Equal(t, "a", payload(t, answer["access_token"].(string))["scope"])
+	require.Equal(t, map[string]any{"jkt": key.Thumbprint()}, payload(t, answer["access_token"].(string))["cnf"])
+	for name, refused := range map[string]struct {
+		key    *josetest.Key
+		client string
+	}{
+		"another key":    {josetest.NewKey("ES256"), "public"},
+		"no key":         {nil, "public"},
+		"another client": {key, "other"},
+	} {
+		form.Set("client_id", refused.client)
+		_, answer = ask(refused.key, form)
+		require.Equal(t, "invalid_grant", answer["error"], name)
+	}
+}
+
+func TestTokensOfAVendorAndOpaqueOnesFromTheTokenEndpoint(t *testing.T) {
+	ask := func(issuer *oidctest.Issuer) string {
+		_, answer, _, _ := post(t, issuer.Client(), request{issuer.Endpoint(oidctest.TokenEndpoint), basic("client", "secret"), url.Values{"grant_type": {"client_credentials"}}})
+		return answer["access_token"].(string)
+	}
+	vendor := oidctest.NewIssuer(t, oidctest.WithChanges(oidctest.Keycloak()))
+	require.Equal(t, "client", payload(t, ask(vendor))["azp"])
+	require.Equal(t, "Bearer", payload(t, vendor.Token())["typ"])
+	opaque := oidctest.NewIssuer(t, oidctest.WithOpaqueTokens())
+	require.NotContains(t, ask(opaque), ".")
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (i *Issuer) draft(changes []Change) *Draft {
 		},
 		key: i.signer(),
 	}
-	for _, change := range changes {
+	for _, change := range slices.Concat(changes, i.settings.changes) {
 		change(d)
 	}
 	maps.DeleteFunc(d.Header, func(_ string, v any) bool { return v == nil })

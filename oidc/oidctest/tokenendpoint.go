@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// serveToken is RFC 6749, section 4.4, with RFC 9449, section 5 and RFC 8705, section 3.
+// serveToken is RFC 6749, sections 4.4 and 6, and RFC 8628, section 3.4, with RFC
+// 9449, section 5 and RFC 8705, section 3.
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		http.Error(w, "POST only", http.StatusMethodNotAllowed)
@@ -19,25 +20,25 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		refuseClient(w, err)
 		return
 	}
-	if r.PostForm.Get("grant_type") != "client_credentials" {
-		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "only client_credentials")
+	granted, code := i.grant(client, r.PostForm)
+	if code != "" {
+		refuse(w, http.StatusBadRequest, code, "the grant is not good for this")
 		return
 	}
-	changes := []Change{ForClient(client.ID)}
-	if scope := r.PostForm.Get("scope"); scope != "" {
-		changes = append(changes, Claim("scope", scope))
-	}
-	if aud := r.PostForm["resource"]; len(aud) > 0 {
-		changes = append(changes, Claim("aud", aud)) // RFC 8707
-	} else if aud := r.PostForm.Get("audience"); aud != "" {
-		changes = append(changes, Claim("aud", aud))
-	}
+	changes := granted.changes(r.PostForm)
 	kind := "Bearer"
 	if proofs := r.Header.Values("DPoP"); len(proofs) > 0 {
 		jkt, code := i.checkProof(w, proofs)
 		if code != "" {
 			refuse(w, http.StatusBadRequest, code, "the DPoP proof is not good")
 			return
+		}
+		if granted.jkt != "" && granted.jkt != jkt {
+			refuse(w, http.StatusBadRequest, "invalid_grant", "the refresh token is bound to another key")
+			return
+		}
+		if client.needsNothing() {
+			granted.jkt = jkt // RFC 9449, section 5: refresh tokens of public clients
 		}
 		changes = append(changes, BoundToKey(jkt))
 		kind = "DPoP"
@@ -49,9 +50,20 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 		}
 		changes = append(changes, BoundToCertificate(r.TLS.PeerCertificates[0]))
 	}
-	answer := map[string]any{"access_token": i.Token(changes...), "token_type": kind, "expires_in": 300}
-	if scope := r.PostForm.Get("scope"); scope != "" {
-		answer["scope"] = scope
+	if granted.jkt != "" && kind != "DPoP" {
+		refuse(w, http.StatusBadRequest, "invalid_grant", "the refresh token is bound to a key")
+		return
+	}
+	issue := i.Token
+	if i.settings.opaque {
+		issue = i.OpaqueToken
+	}
+	answer := map[string]any{"access_token": issue(changes...), "token_type": kind, "expires_in": 300}
+	if granted.scope != "" {
+		answer["scope"] = granted.scope
+	}
+	if granted.subject != "" {
+		answer["refresh_token"] = i.refreshToken(granted)
 	}
 	i.answer(w, TokenEndpoint, answer)
 }

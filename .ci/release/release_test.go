@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// consumed is what a user of each published module imports; a command is
+// installed instead.
+var consumed = map[string]struct {
+	packages []string
+	command  bool
+}{
+	".":          {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest"}},
+	"redisstore": {packages: []string{""}},
+}
+
+// TestAConsumerBuildsAgainstTheRelease makes the release of a version that does
+// not exist yet, and uses every module of it as a user would: require and import
+// it, or install its command.
+func TestAConsumerBuildsAgainstTheRelease(t *testing.T) {
+	r := release{tree: "../..", proxy: t.TempDir(), version: "v0.1.0"}
+	modules, err := r.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer := t.TempDir()
+	var imports, requires strings.Builder
+	for _, m := range modules {
+		use, listed := consumed[m.folder]
+		if !listed {
+			t.Errorf("%s is published and not consumed here", m.folder)
+		}
+		if use.command {
+			bin := t.TempDir()
+			cmd := exec.Command("go", "install", m.path+"@"+r.version)
+			cmd.Dir = consumer
+			cmd.Env = append(append(os.Environ(), r.environment()...), "GOBIN="+bin)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("go install %s: %v\n%s", m.path, err, out)
+			} else if files, _ := os.ReadDir(bin); len(files) != 1 {
+				t.Errorf("go install %s installed %d programs", m.path, len(files))
+			}
+			continue
+		}
+		fmt.Fprintf(&requires, "require %s %s\n", m.path, r.version)
+		for _, p := range use.packages {
+			fmt.Fprintf(&imports, "import _ %q\n", strings.TrimSuffix(m.path+"/"+p, "/"))
+		}
+	}
+	for name, text := range map[string]string{
+		"go.mod":  "module example.org/service\n\ngo 1.26.0\n\n" + requires.String(),
+		"main.go": "package main\n\n" + imports.String() + "\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(consumer, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.goCommand(consumer, "mod", "tidy"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.goCommand(consumer, "build", "./..."); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
+func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
+	private := []string{".ci/release", "bench", "interop", "interop/terminators/caddy", "examples/chi", "gateway", "examples/gorilla", "examples/stdmux"}
+	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
+	ls.Dir = "../.."
+	out, err := ls.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range strings.Fields(string(out)) {
+		folder := filepath.ToSlash(filepath.Dir(file))
+		if slices.Contains(private, folder) == slices.Contains(published, folder) {
+			t.Errorf("%s: say in release.go that it is published, or here that it is not", folder)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"cmp"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/keybound-go/middleware/gateway/kongfile"
+)
+
+// router finds the route of a request. It never changes.
+type router struct{ routes []*kongfile.Route }
+
+// newRouter puts the routes into the order in which Kong tries them: those that
+// look at more things first, then those with an exact host; the longest path is
+// found among equals.
+func newRouter(services []*kongfile.Service) *router {
+	rt := &router{}
+	for _, s := range services {
+		rt.routes = append(rt.routes, s.Routes...)
+	}
+	slices.SortStableFunc(rt.routes, func(a, b *kongfile.Route) int {
+		return cmp.Or(cmp.Compare(precision(b), precision(a)), cmp.Compare(exactHosts(b), exactHosts(a)))
+	})
+	return rt
+}
+
+// precision is how many things a route looks at.
+func precision(r *kongfile.Route) (n int) {
+	for _, list := range [][]string{r.Paths, r.Hosts, r.Methods} {
+		if len(list) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func exactHosts(r *kongfile.Route) int {
+	if len(r.Hosts) == 0 || slices.ContainsFunc(r.Hosts, func(h string) bool { return strings.Contains(h, "*") }) {
+		return 0
+	}
+	return 1
+}
+
+// find returns the route for a request with a normal path, and the prefix that
+// matched it; nil if there is none.
+func (rt *router) find(r *http.Request, path string) (best *kongfile.Route, prefix string) {
+	for _, candidate := range rt.routes {
+		if best != nil && (precision(candidate) < precision(best) || exactHosts(candidate) < exactHosts(best)) {
+			break
+		}
+		found, ok := matches(candidate, r, path)
+		if ok && (best == nil || len(found) > len(prefix)) {
+			best, prefix = candidate, found
+		}
+	}
+	return best, prefix
+}
+
+// matches reports whether a request belongs to the route, and by which prefix.
+func matches(r *kongfile.Route, req *http.Request, path string) (prefix string, ok bool) {
+	if len(r.Methods) > 0 && !slices.Contains(r.Methods, req.Method) {
+		return "", false
+	}
+	if len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, func(h string) bool { return matchesHost(h, req.Host) }) {
+		return "", false
+	}
+	if len(r.Paths) == 0 {
+		return "", true
+	}
+	for _, prefix := range r.Paths {
+		if strings.HasPrefix(path, prefix) {
+			return prefix, true
+		}
+	}
+	return "", false
+}
+
+func matchesHost(pattern, host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil && !strings.Contains(pattern, ":") {
+		host = name
+	}
+	host = strings.ToLower(host)
+	switch {
+	case strings.HasPrefix(pattern, "*"):
+		return strings.HasSuffix(host, pattern[1:])
+	case strings.HasSuffix(pattern, "*"):
+		return strings.HasPrefix(host, pattern[:len(pattern)-1])
+	}
+	return pattern == host
+}
+
+// target is the path that the service is asked for.
+func targetOf(r *kongfile.Route, path, prefix string) string {
+	if r.StripPath {
+		path = path[len(prefix):]
+	}
+	return kongfile.JoinPath(r.Service.URL.EscapedPath(), path)
+}

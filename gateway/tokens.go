@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
+)
+
+// parts are what has been made for one plugin and must be fetched for, reported on
+// and closed.
+type parts struct {
+	prefetch  []func(context.Context) error
+	reporters []oidc.Reporter
+	closers   []func() error
+}
+
+func (ps *parts) add(part interface {
+	Prefetch(context.Context) error
+	Close() error
+}) {
+	ps.prefetch = append(ps.prefetch, part.Prefetch)
+	ps.closers = append(ps.closers, part.Close)
+	if reporter, ok := part.(oidc.Reporter); ok {
+		ps.reporters = append(ps.reporters, reporter)
+	}
+}
+
+func (ps *parts) close() {
+	for _, c := range ps.closers {
+		_ = c() // nothing is lost
+	}
+}
+
+// tokenMaker makes the token verifier of one plugin.
+type tokenMaker struct {
+	*parts
+	plugin *kongfile.OpenIDConnect
+	client *http.Client
+	auth   clientauth.Method
+	made   map[string]*oidc.Issuer // by identifier
+}
+
+// from returns an issuer: the same one for all that is made of the plugin, so that
+// its metadata and its keys are fetched once.
+func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
+	if i := tm.made[issuer]; i != nil {
+		return i, nil
+	}
+	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
+	if kongfile.IsPlainLoopback(issuer) {
+		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
+	}
+	if tm.plugin.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(tm.plugin.Cooldown))
+	}
+	i, err := oidc.NewIssuer(issuer, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if tm.made == nil {
+		tm.made = make(map[string]*oidc.Issuer)
+	}
+	tm.made[issuer] = i
+	tm.closers = append(tm.closers, i.Close)
+	return i, nil
+}
+
+// make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
+// of both, told apart by their form. Either way it is the same issuer's word.
+func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
+	p := tm.plugin
+	var introspector *introspect.Introspector
+	if p.Introspection || p.Introspect.JWTs {
+		var err error
+		if introspector, err = tm.introspector(); err != nil {
+			return nil, err
+		}
+		tm.add(introspector)
+		if p.Introspection && !p.Bearer {
+			return &audienceForbidden{introspector}, nil
+		}
+	}
+	most := 0
+	for _, issuer := range p.Issuers {
+		most = max(most, len(profiles(issuer)))
+	}
+	var alternatives firstOf
+	for k := range most {
+		reported := len(tm.reporters)
+		v, err := tm.jwts(introspector, func(issuer string) oidc.Profile {
+			all := profiles(issuer)
+			return all[min(k, len(all)-1)]
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(alternatives) > 0 { // one report for each issuer
+			tm.reporters = tm.reporters[:reported]
+		}
+		alternatives = append(alternatives, v)
+	}
+	var v middleware.TokenVerifier = &alternatives
+	if len(alternatives) == 1 {
+		v = alternatives[0]
+	}
+	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
+	// the issuer makes of them.
+	if p.Introspection || introspector != nil && !p.Bearer {
+		v = &byForm{jwt: v, opaque: introspector}
+	}
+	return &audienceForbidden{v}, nil
+}
+
+// checks are the options of verifiers of JWTs, and the first audience
+// of this service, "" if nobody has said what the audience should be.
+func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
+	p := tm.plugin
+	if p.Leeway >= 0 {
+		opts = append(opts, oidc.WithSkew(p.Leeway))
+	}
+	if len(p.Audiences) == 0 {
+		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
+	}
+	if len(p.Audiences) > 1 {
+		opts = append(opts, oidc.WithAudiences(p.Audiences[1:]...))
+	}
+	return p.Audiences[0], opts
+}
+
+// introspector makes what asks the issuer.
+func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
+	p := tm.plugin
+	from, err := tm.from(p.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	audience, opts := "", introspectOptions(&p.Introspect)
+	if p.Leeway >= 0 {
+		opts = append(opts, introspect.WithSkew(p.Leeway))
+	}
+	if len(p.Audiences) == 0 {
+		opts = append(opts, introspect.DangerouslyAcceptAnyAudience(), introspect.DangerouslyAllowMissingAudience())
+	} else {
+		audience = p.Audiences[0]
+	}
+	if len(p.Audiences) > 1 {
+		opts = append(opts, introspect.WithAudiences(p.Audiences[1:]...))
+	}
+	return introspect.New(from, audience, tm.auth, opts...)
+}
+
+// introspectOptions are the settings of an introspector.
+func introspectOptions(i *kongfile.Introspect) (opts []introspect.Option) {
+	if i.Endpoint != "" {
+		opts = append(opts, introspect.WithEndpoint(i.Endpoint))
+	}
+	if i.SignedAnswers {
+		opts = append(opts, introspect.RequireSigned())
+	}
+	if !i.Remember {
+		return append(opts, introspect.WithAnswerLifetime(0), introspect.WithRefusalLifetime(0))
+	}
+	if i.Lifetime >= 0 {
+		opts = append(opts, introspect.WithAnswerLifetime(i.Lifetime))
+	}
+	if i.Refusal >= 0 {
+		opts = append(opts, introspect.WithRefusalLifetime(i.Refusal))
+	}
+	if i.Stale > 0 {
+		opts = append(opts, introspect.WithStaleAnswers(i.Stale))
+	}
+	return opts
+}
+
+var errAuth0 = errors.New("audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; " +
+	"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
+
+// jwts makes the verifier of JWTs by one profile of each issuer.
+func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
+	p := tm.plugin
+	audience, checks := tm.checks()
+	var verifiers []*oidc.Verifier
+	var problems []error
+	for _, issuer := range p.Issuers {
+		if audience == "" && profile(issuer) == oidc.Auth0 {
+			problems = append(problems, errAuth0)
+			continue
+		}
+		from, err := tm.from(issuer)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		v, err := from.Verifier(audience, append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))...)
+		problems = append(problems, err)
+		verifiers = append(verifiers, v)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	for _, v := range verifiers {
+		tm.add(v)
+	}
+	switch {
+	case p.Introspect.JWTs:
+		return introspect.Then(verifiers[0], introspector)
+	case len(verifiers) == 1:
+		return verifiers[0], nil
+	}
+	return oidc.AnyOf(verifiers...)
+}
+
+// audienceForbidden answers 403 to a token for another audience, as Kong does,
+// and not the 401 of RFC 6750.
+type audienceForbidden struct{ middleware.TokenVerifier }
+
+func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
+	token, err := v.TokenVerifier.VerifyToken(ctx, raw)
+	if err == oidc.ErrAudience {
+		return nil, middleware.ErrClaim
+	}
+	return token, err
+}
+
+// byForm verifies JWTs itself and asks about all other tokens.
+type byForm struct{ jwt, opaque middleware.TokenVerifier }
+
+func (v *byForm) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
+	if strings.Count(raw, ".") == 2 {
+		return v.jwt.VerifyToken(ctx, raw)
+	}
+	return v.opaque.VerifyToken(ctx, raw)
+}
+
+// firstOf accepts what one of several profiles of the same issuer accepts. The
+// first one is that of RFC 9068, which recognises its tokens by their type: of the
+// other tokens, the last one has the say.
+type firstOf []middleware.TokenVerifier
+
+func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Token, err error) {
+	var told error
+	for _, v := range *vs {
+		token, err = v.VerifyToken(ctx, raw)
+		if _, refused := err.(oidc.TokenError); err == nil || !refused {
+			return token, err
+		}
+		if told == nil || told == oidc.ErrTypeJWT {
+			told = err
+		}
+	}
+	return nil, told
+}
