@@ -156,36 +156,29 @@ func (d *deployment) newMTLS(c *configuration, p *openIDConnect) (*mtlspop.Verif
 		opts = append(opts, mtlspop.AllowPartialChains())
 	}
 	if p.revocation != "SKIP" {
-		checker, err := d.newRevocation(p)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, mtlspop.WithRevocation(checker, nil))
+		opts = append(opts, mtlspop.WithRevocation(d.newRevocation(p)))
 	}
 	return mtlspop.New(opts...)
 }
 
 func (d *deployment) newRevocation(p *openIDConnect) (*revocation.Checker, error) {
-	mode := revocation.BestEffort
-	if p.revocation == "STRICT" {
-		mode = revocation.Strict
+	var opts []revocation.Option
+	if p.revocation == "IGNORE_CA_ERROR" {
+		opts = append(opts, revocation.DangerouslyPassUnknown(), revocation.WithObserver(d.observeRevocation))
 	}
-	opts := []revocation.Option{mode, revocation.WithObserver(d.observeRevocation)}
 	if p.cacheTTL > 0 {
-		opts = append(opts, revocation.WithCacheTTL(p.cacheTTL))
+		opts = append(opts, revocation.WithAnswerLifetime(p.cacheTTL))
 	}
 	if p.fetchTimeout > 0 {
 		opts = append(opts, revocation.WithTimeout(p.fetchTimeout))
 	}
 	if len(p.proxies) > 0 {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		opts = append(opts, revocation.WithProxy(func(r *http.Request) (*url.URL, error) {
 			if address, ok := p.proxies[r.URL.Scheme]; ok {
 				return &url.URL{Scheme: "http", Host: address}, nil
 			}
 			return nil, nil
-		}
-		opts = append(opts, revocation.WithTransport(transport))
+		}))
 	}
 	return revocation.New(opts...)
 }

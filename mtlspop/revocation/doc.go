@@ -8,7 +8,7 @@
 //	if err != nil {
 //		log.Fatal(err)
 //	}
-//	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(revocation.New(revocation.Strict)))
+//	verifier, err := mtlspop.New(mtlspop.WithRoots(roots), mtlspop.WithRevocation(revocation.New()))
 //
 // # What the modes mean
 //
