@@ -44,7 +44,7 @@ func (g *Guard) exchangeSecret(r *http.Request, credentials string) (raw string,
 	}
 	caller := address(r)
 	for range 2 {
-		if raw, err = g.exchange.TokenFor(r.Context(), caller, id, secret); err != nil {
+		if raw, err = g.exchange.Token(r.Context(), caller, id, secret); err != nil {
 			return "", nil, err
 		}
 		token, err = g.tokens.VerifyToken(r.Context(), raw)

@@ -13,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -46,7 +47,7 @@ type config struct {
 	forwarded         []string // the fields that mtls reads certificates from
 	sessions          *session.Sessions
 
-	exchange      *oidc.ClientCredentials
+	exchange      *exchange.Exchange
 	callerAddress func(*http.Request) netip.Addr // nil: the peer's
 	exchangeOnly  bool                           // no token from a caller is accepted
 	skipBinding   bool                           // of tokens by exchange
@@ -157,7 +158,7 @@ func WithTokens(v TokenVerifier, err error) Option {
 	return part("WithTokens", v, err, func(b *builder) {
 		b.tokens = v
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Issuers, *oidc.Introspector, *oidc.Introspected:
+		case *oidc.Verifier, *oidc.Verifiers:
 			b.hashesWhatWasSent = true
 		}
 	})
@@ -204,20 +205,20 @@ func WithSession(s *session.Sessions, err error) Option {
 // WithExchange accepts callers that send a client id and secret of the issuer as
 // Basic credentials (RFC 7617). The guard exchanges them for an access token by the
 // client credentials grant, and verifies that like any other; the handler sees the
-// token and never the secret. It takes what [oidc.NewClientCredentials] returns.
+// token and never the secret. It takes what [exchange.New] returns.
 //
 // Such a token is unbound: New refuses the combination with a guard that demands a
 // binding, unless [DangerouslyExemptExchange] says otherwise.
 //
 // Wrong secrets are held against the address that they come from, which is the
 // immediate peer's: behind a proxy, see [WithCallerAddress].
-func WithExchange(c *oidc.ClientCredentials, err error) Option {
+func WithExchange(c *exchange.Exchange, err error) Option {
 	return part("WithExchange", c, err, func(b *builder) { b.exchange = c })
 }
 
 // WithCallerAddress sets how to find the address of a Basic caller when the service is
 // behind a proxy. Without it all callers share the proxy's address, and one attacker's
-// wrong secrets throttle every caller (see [oidc.ClientCredentials]). The default is
+// wrong secrets throttle every caller (see [exchange.Exchange]). The default is
 // the address in r.RemoteAddr.
 //
 // f must not return what the caller chooses: not the first element of
