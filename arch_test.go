@@ -55,6 +55,8 @@ var rooms = map[string]struct{ own, others []string }{
 	// The decision written a second time, for tests only: nothing of the guard.
 	"internal/oracle":      {},
 	"internal/producttest": {}, // has tests only
+	"internal/mutate":      {},
+	"internal/mutate/cmd":  {own: []string{"internal/mutate"}},
 }
 
 type listedPackage struct {

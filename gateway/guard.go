@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
@@ -28,6 +30,9 @@ type deployment struct {
 	nonceKey      []byte
 	log           *slog.Logger
 	replay        dpop.ReplayCache // of all guards
+
+	once  sync.Once
+	peers *peers.Set // of trusted
 }
 
 // guarded is what has been made of one plugin.
