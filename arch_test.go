@@ -26,6 +26,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"":                    {own: []string{"dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/credctx", "internal/options", "internal/peers"}},
 	"internal/headers":    {},
 	"internal/options":    {},
+	"internal/replayset":  {},
 	"internal/credctx":    {},
 	"internal/peers":      {},
 	"internal/strictjson": {},
@@ -40,11 +41,11 @@ var rooms = map[string]struct{ own, others []string }{
 	"oidc/introspect":     {own: []string{"oidc", "oidc/clientauth", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"oidc/clientauth":     {own: []string{"internal/headers", "internal/options"}},
 	"oidc/exchange":       {own: []string{"oidc", "oidc/clientauth", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
-	"dpop":                {own: []string{"internal/jose", "internal/strictjson", "internal/headers", "internal/options"}},
-	"session":             {},
+	"dpop":                {own: []string{"internal/jose", "internal/strictjson", "internal/headers", "internal/options", "internal/replayset"}},
+	"session":             {own: []string{"internal/options"}},
 	"mtlspop":             {own: []string{"internal/headers", "internal/options", "internal/peers"}},
-	"mtlspop/revocation":  {own: []string{"mtlspop"}, others: []string{"golang.org/x/crypto"}},
-	"dpop/dpopclient":     {},
+	"mtlspop/revocation":  {own: []string{"mtlspop", "internal/options"}, others: []string{"golang.org/x/crypto"}},
+	"dpop/dpopclient":     {own: []string{"internal/options"}},
 	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
 	"mtlspop/mtlspoptest": {},
 	"oidc/oidctest":       {own: []string{"internal/josetest"}},
@@ -55,6 +56,8 @@ var rooms = map[string]struct{ own, others []string }{
 	// The decision written a second time, for tests only: nothing of the guard.
 	"internal/oracle":      {},
 	"internal/producttest": {}, // has tests only
+	"internal/mutate":      {},
+	"internal/mutate/cmd":  {own: []string{"internal/mutate"}},
 }
 
 type listedPackage struct {

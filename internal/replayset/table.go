@@ -1,4 +1,4 @@
-package dpop
+package replayset
 
 import (
 	"hash/maphash"
@@ -38,7 +38,7 @@ const (
 	maxDepthOfPage = 24
 )
 
-// page has 1,024 octets. Digests are never removed, so that a search may end at
+// page has 1,024 bytes. Digests are never removed, so that a search may end at
 // the first empty slot.
 type page struct {
 	depth uint8 // hashes in here agree in that many low bits
@@ -59,7 +59,7 @@ func (t *table) contains(hash uint64, d *digest) bool {
 }
 
 // add puts d into t, where it must not be yet. It reports whether it could: a page
-// that cannot be split any further is the work of somebody who knows the seed.
+// that cannot be split any further is the work of an attacker who knows the seed.
 func (t *table) add(seed maphash.Seed, hash uint64, d *digest) bool {
 	for {
 		p := t.pages[t.index(hash)]

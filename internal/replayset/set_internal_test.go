@@ -1,4 +1,4 @@
-package dpop
+package replayset
 
 import (
 	"hash/maphash"
@@ -11,20 +11,18 @@ import (
 // What only a clock that is set back, or a knowledge of the seed, could bring about.
 
 func TestAClockThatIsSetBackMakesNothingFresh(t *testing.T) {
-	c, err := NewMemoryCache()
-	require.NoError(t, err)
+	c := New(1000)
 	now := time.Now()
 	c.dropped.Store(now.Add(time.Hour).Unix())
-	_, err = c.Add(t.Context(), "k", [32]byte{1}, now.Add(time.Minute))
-	require.ErrorIs(t, err, errPast)
-	fresh, err := c.Add(t.Context(), "k", [32]byte{1}, now.Add(time.Hour+time.Minute))
+	_, err := c.Add("k", [32]byte{1}, now.Add(time.Minute))
+	require.ErrorIs(t, err, ErrPast)
+	fresh, err := c.Add("k", [32]byte{1}, now.Add(time.Hour+time.Minute))
 	require.NoError(t, err)
 	require.True(t, fresh)
 }
 
 func TestWhatIsForgottenStaysForgottenWhenTheClockIsSetBack(t *testing.T) {
-	c, err := NewMemoryCache()
-	require.NoError(t, err)
+	c := New(1000)
 	now := time.Now().Round(0)
 	first := c.rotated(now, now.Unix()+100).end
 	later := now.Add(200 * time.Second)
@@ -78,7 +76,7 @@ func TestATableWithAForeseeableHash(t *testing.T) {
 		require.True(t, table.contains(hash, &d))
 	}
 	require.Less(t, len(table.pages), 4096)
-	// All in one page, as if somebody had chosen them.
+	// All in one page, as if an attacker had chosen them.
 	full := newTable(0)
 	full.pages[0].depth = maxDepthOfPage
 	added := 0

@@ -1,4 +1,4 @@
-package dpop
+package replayset
 
 import "sync/atomic"
 
@@ -10,7 +10,7 @@ const (
 // sketch counts proofs by key in a fixed space (a count-min sketch): each row
 // spreads the keys over its cells in another way, and a cell counts the proofs of
 // all of its keys. No count is too low. It is too high only for a key that meets a
-// busy one in every row, and nobody can choose to, since the hash is secret.
+// busy one in every row, and no client can aim at that, since the hash is secret.
 type sketch [sketchRows][1 << sketchBits]atomic.Uint32
 
 // cell returns where the key with that hash is in a row.
