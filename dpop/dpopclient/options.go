@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // Option is a setting of a [Transport]. Each may be given once, except the lists
@@ -61,7 +63,7 @@ func WithTokenEndpoint(urls ...string) Option {
 // do not bring their own. It needs [WithOrigins].
 func WithTokenSource(source TokenSource) Option {
 	return single("WithTokenSource", func(c *config) {
-		if isNil(source) {
+		if options.IsNil(source) {
 			c.problem("WithTokenSource: the source is nil")
 		}
 		c.source = source
@@ -71,7 +73,7 @@ func WithTokenSource(source TokenSource) Option {
 // WithBase sends the signed requests with base, instead of [http.DefaultTransport].
 func WithBase(base http.RoundTripper) Option {
 	return single("WithBase", func(c *config) {
-		if isNil(base) {
+		if options.IsNil(base) {
 			c.problem("WithBase: the RoundTripper is nil")
 		}
 		c.base = base
@@ -80,8 +82,8 @@ func WithBase(base http.RoundTripper) Option {
 
 // WithAlgorithm signs with the JWS algorithm called name, which must fit the key.
 // Without it, it follows from the key: ES256, ES384 or ES512 by the curve, PS256
-// for RSA, Ed25519. The others to choose from are RS256, and EdDSA, the
-// older name of Ed25519.
+// for RSA, Ed25519. The others to choose from are the other PS and RS algorithms for
+// RSA, and EdDSA, the older name of Ed25519.
 func WithAlgorithm(name string) Option {
 	return single("WithAlgorithm", func(c *config) {
 		if name == "" {
@@ -106,7 +108,7 @@ func WithLoopbackHTTP() Option {
 
 // New returns a Transport that proves possession of the private key of signer,
 // which may live in hardware or in a key management service: P-256, P-384, P-521,
-// RSA from 2048 bits, or Ed25519. signer must be safe for concurrent use, as those
+// RSA of 2048 to 4096 bits, or Ed25519. signer must be safe for concurrent use, as those
 // of the standard library are.
 //
 // At least one of [WithOrigins] and [WithTokenEndpoint] is needed. New reports
