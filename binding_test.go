@@ -26,6 +26,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -178,8 +179,7 @@ func TestBindingPolicy(t *testing.T) {
 // answer comes from the cache.
 func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 	w := newWorld(t)
-	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience,
-		oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))))...)
+	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))))...)
 	require.NoError(t, err)
 	t.Run("MTLS-3.2-01 DPOP-6-01 INTRO-2.2-04 by certificate", func(t *testing.T) {
 		token := w.issuer.OpaqueToken(oidctest.BoundToCertificate(w.cert.Certificate))

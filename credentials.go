@@ -199,7 +199,7 @@ func (i *inspection) exchangeSecret(credentials string) (raw string, token *oidc
 	}
 	address := i.findCaller()
 	for range 2 {
-		if raw, err = i.exchange.TokenFor(i.ctx, address, id, secret); err != nil {
+		if raw, err = i.exchange.Token(i.ctx, address, id, secret); err != nil {
 			return "", nil, err
 		}
 		token, err = i.readToken(raw)

@@ -7,6 +7,7 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 )
 
 // RequestError says what is wrong with a request before, between or after the
@@ -153,7 +154,7 @@ func asClientError(err error) (clientError, bool) {
 		return e, true
 	case mtlspop.BindingError:
 		return e, true
-	case oidc.CredentialsError:
+	case exchange.Error:
 		return e, true
 	}
 	if e, ok := errors.AsType[oidc.TokenError](err); ok {

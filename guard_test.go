@@ -18,6 +18,8 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -182,8 +184,7 @@ func TestStepUp(t *testing.T) {
 		})
 	}
 	t.Run("STEP-6-01 from introspection", func(t *testing.T) {
-		g, err := middleware.New(both(middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
-			oidc.WithHTTPClient(w.issuer.Client()))))...)
+		g, err := middleware.New(both(middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))))...)
 		require.NoError(t, err)
 		g = g.Require(middleware.StepUp(5*time.Minute, "gold", "silver"))
 		says := func(changes ...oidctest.Change) *http.Request {
@@ -415,7 +416,7 @@ func TestObserverIsToldOfEveryDecisionOnce(t *testing.T) {
 	t.Run("BCP9700-4.9.3 nor when the issuer is down, or a part panics", func(t *testing.T) {
 		v := newWorld(t)
 		v.issuer.SetDown(true)
-		introspector := middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretPost("client", "secret"), oidc.WithHTTPClient(v.issuer.Client())))
+		introspector := middleware.WithTokens(v.introspector(oidctest.Audience, clientauth.SecretPost("client", "secret")))
 		panics := withVerifier(func() (*oidc.Token, error) { panic("a bug") })
 		for _, tokens := range []middleware.Option{v.tokens(), introspector, panics} {
 			var o middleware.Outcome
@@ -466,9 +467,9 @@ func TestErrorKinds(t *testing.T) {
 			Code() string
 			Description() string
 			Hint() string
-		}{middleware.RequestError(k), dpop.ProofError(k), mtlspop.BindingError(k), oidc.TokenError(k), oidc.CredentialsError(k)} {
+		}{middleware.RequestError(k), dpop.ProofError(k), mtlspop.BindingError(k), oidc.TokenError(k), exchange.Error(k)} {
 			require.True(t, clean(e.Description()), "AUTH-17: %T(%d): %q", e, k, e.Description())
-			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc): `, e.Error())
+			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc|exchange): `, e.Error())
 			require.Contains(t, []string{"", "invalid_request", "invalid_token", "insufficient_scope", "invalid_dpop_proof", "use_dpop_nonce", "insufficient_user_authentication", "invalid_client"}, e.Code())
 		}
 	}
@@ -493,8 +494,12 @@ func TestCheckWritesNothingAndChangesNothing(t *testing.T) {
 	require.Nil(t, c)
 }
 
-func (w *world) credentials(opts ...oidc.Option) middleware.Option {
-	return middleware.WithExchange(oidc.NewClientCredentials(issuerURL, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...))
+func (w *world) credentials(opts ...exchange.Option) middleware.Option {
+	issuer, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(w.issuer.Client()))
+	if err != nil {
+		return middleware.WithExchange(nil, err)
+	}
+	return middleware.WithExchange(exchange.New(issuer, opts...))
 }
 
 func TestClientCredentials(t *testing.T) {

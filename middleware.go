@@ -66,7 +66,7 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 // Check decides whether r may pass. It does not write a response and does not change r,
 // but it uses the proof up: a second Check of the same request reports a replay. The
 // error is a [RequestError], an [oidc.TokenError], a [dpop.ProofError], a
-// [mtlspop.BindingError] or an [oidc.CredentialsError] if the client is at fault (the
+// [mtlspop.BindingError] or an [exchange.Error] if the client is at fault (the
 // last of them from [WithExchange]); every other error means that no decision could be
 // made. Without an error, and only then, the Credential is not nil.
 //

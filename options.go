@@ -13,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -46,7 +47,7 @@ type config struct {
 	forwarded         []string // the fields that mtls reads certificates from
 	sessions          *session.Sessions
 
-	exchange      *oidc.ClientCredentials
+	exchange      *exchange.Exchange
 	callerAddress func(*http.Request) netip.Addr // nil: the peer's
 	exchangeOnly  bool                           // no token from a caller is accepted
 	skipBinding   bool                           // of tokens by exchange
@@ -156,7 +157,7 @@ func WithTokens(v TokenVerifier, err error) Option {
 	return part("WithTokens", v, err, func(b *builder) {
 		b.tokens = v
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Issuers, *oidc.Introspector, *oidc.Introspected:
+		case *oidc.Verifier, *oidc.Verifiers:
 			b.hashesWhatWasSent = true
 		}
 	})
@@ -203,20 +204,20 @@ func WithSession(s *session.Sessions, err error) Option {
 // WithExchange accepts callers that send a client id and secret of the issuer as
 // Basic credentials (RFC 7617). The guard exchanges them for an access token by the
 // client credentials grant, and verifies that like any other; the handler sees the
-// token and never the secret. It takes what [oidc.NewClientCredentials] returns.
+// token and never the secret. It takes what [exchange.New] returns.
 //
 // Such a token is unbound: New refuses the combination with a guard that demands a
 // binding, unless [DangerouslyExemptExchange] says otherwise.
 //
 // Wrong secrets are held against the address that they come from, which is the
 // immediate peer's: behind a proxy, see [WithCallerAddress].
-func WithExchange(c *oidc.ClientCredentials, err error) Option {
+func WithExchange(c *exchange.Exchange, err error) Option {
 	return part("WithExchange", c, err, func(b *builder) { b.exchange = c })
 }
 
 // WithCallerAddress sets how to find the address of a caller when the service is behind
 // a proxy. What asks the issuer about something that a caller made up, a secret (see
-// [oidc.ClientCredentials]) or an opaque token, serves callers fairly by address.
+// [exchange.Exchange]) or an opaque token, serves callers fairly by address.
 // Without this option all callers share the proxy's, and one attacker throttles every
 // caller. The default is the address of the immediate peer.
 //

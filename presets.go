@@ -17,7 +17,7 @@ import (
 // [RequireTLS] may be given beside it, to name TLS terminators.
 //
 // The profile wants tokens checked for revocation (5.3.4-3). So either the
-// TokenVerifier asks the issuer about each token (see [oidc.VerifyThenIntrospect]), or
+// TokenVerifier asks the issuer about each token (see [introspect.Then]), or
 // [LimitTokenLifetime] stands among the rules of [WithRules]: the operator then relies
 // on short lives.
 //
@@ -30,6 +30,7 @@ import (
 // the settings of the parts.
 //
 // [dpop.FAPI2]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#FAPI2
+// [introspect.Then]: https://pkg.go.dev/github.com/keybound-go/middleware/oidc/introspect#Then
 func FAPI2() Option {
 	return once("FAPI2", func(b *builder) {
 		b.rules = append(b.rules, Bound())
@@ -68,7 +69,7 @@ func (b *builder) checkFAPI2Tokens(p oidc.Policy) {
 		b.Problem("FAPI2: the TokenVerifier neither says by which algorithms tokens may be signed nor asks the issuer about them")
 	}
 	if !p.ChecksRevocation && !limitsLifetime(b.rules) {
-		b.Problem("FAPI2: the TokenVerifier does not check for revocation: use oidc.VerifyThenIntrospect, or LimitTokenLifetime among the rules")
+		b.Problem("FAPI2: the TokenVerifier does not check for revocation: use introspect.Then, or LimitTokenLifetime among the rules")
 	}
 	if p.Skew > fapi2Skew {
 		b.Problem("FAPI2: tokens may be issued up to %v ahead of our clock; with oidc.WithSkew, %v at the most", p.Skew, fapi2Skew)

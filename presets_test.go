@@ -20,6 +20,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -30,21 +32,21 @@ func (w *world) fapiTokens(opts ...oidc.Option) (*oidc.Verifier, error) {
 // forAnybody are TokenVerifiers that do not compare aud with their own.
 func (w *world) forAnybody(t *testing.T) map[string]middleware.Option {
 	t.Helper()
-	client, auth := oidc.WithHTTPClient(w.issuer.Client()), oidc.ClientSecretBasic("client", "secret")
+	client, auth := oidc.WithHTTPClient(w.issuer.Client()), clientauth.SecretBasic("client", "secret")
 	verifier, err := oidc.New(issuerURL, "", oidc.FAPI2(), oidc.DangerouslyAcceptAnyAudience(), client)
 	require.NoError(t, err)
-	asking, err := oidc.NewIntrospector(issuerURL, "", auth, oidc.DangerouslyAcceptAnyAudience(), client)
+	asking, err := w.introspector("", auth, introspect.DangerouslyAcceptAnyAudience())
 	require.NoError(t, err)
-	strict, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, auth, client)
+	strict, err := w.introspector(oidctest.Audience, auth)
 	require.NoError(t, err)
 	return map[string]middleware.Option{
 		"a Verifier":             middleware.WithTokens(verifier, nil),
-		"Issuers":                middleware.WithTokens(oidc.ByIssuer(verifier)),
+		"Issuers":                middleware.WithTokens(oidc.AnyOf(verifier)),
 		"an Introspector":        middleware.WithTokens(asking, nil),
-		"both":                   middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
-		"Forms":                  middleware.WithTokens(oidc.ByForm(verifier, asking)),
-		"Forms of wrapped JWTs":  middleware.WithTokens(oidc.ByForm(mute{verifier}, strict)),
-		"the aud may be missing": middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, auth, oidc.DangerouslyAllowMissingAudience(), client)),
+		"both":                   middleware.WithTokens(introspect.Then(verifier, asking)),
+		"Forms":                  middleware.WithTokens(introspect.OrElse(verifier, asking)),
+		"Forms of wrapped JWTs":  middleware.WithTokens(introspect.OrElse(mute{verifier}, strict)),
+		"the aud may be missing": middleware.WithTokens(w.introspector(oidctest.Audience, auth, introspect.DangerouslyAllowMissingAudience())),
 	}
 }
 
@@ -73,7 +75,7 @@ func TestPresetsRefuseAVerifierThatCannotSayHowStrictItIs(t *testing.T) {
 	w := newWorld(t)
 	tokens, err := w.fapiTokens(oidc.FAPI2())
 	require.NoError(t, err)
-	asking, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))
+	asking, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))
 	require.NoError(t, err)
 	loose, err := w.fapiTokens()
 	require.NoError(t, err)
@@ -98,13 +100,13 @@ func TestPresetsRefuseAVerifierThatCannotSayHowStrictItIs(t *testing.T) {
 		fapi2, mcp string // what the preset objects to, "" if it does not
 	}{
 		"a Verifier":         {tokens, "", ""},
-		"Issuers":            {of(oidc.ByIssuer(tokens)), "", ""},
+		"Issuers":            {of(oidc.AnyOf(tokens)), "", ""},
 		"an Introspector":    {asking, "", ""},
-		"Introspected":       {of(oidc.VerifyThenIntrospect(tokens, asking)), "", ""},
-		"Forms":              {of(oidc.ByForm(tokens, asking)), "", ""},
-		"Forms with RS256":   {of(oidc.ByForm(loose, asking)), "signed with RS256", ""},
+		"Introspected":       {of(introspect.Then(tokens, asking)), "", ""},
+		"Forms":              {of(introspect.OrElse(tokens, asking)), "", ""},
+		"Forms with RS256":   {of(introspect.OrElse(loose, asking)), "signed with RS256", ""},
 		"a wrapper":          {mute{tokens}, "does not say how strict it is", "does not say how strict it is"},
-		"Forms of a wrapper": {of(oidc.ByForm(mute{tokens}, asking)), "another audience", "another audience"},
+		"Forms of a wrapper": {of(introspect.OrElse(mute{tokens}, asking)), "another audience", "another audience"},
 		"no promise":         {&strictVerifier{tokens, func() oidc.Policy { return oidc.Policy{} }}, "neither says by which algorithms", "another audience"},
 		"a panic":            {&strictVerifier{tokens, func() oidc.Policy { panic("a secret") }}, "panics: a value of type string", "panics: a value of type string"},
 	} {
@@ -124,7 +126,7 @@ func TestFAPI2(t *testing.T) {
 	w := newWorld(t)
 	tokens, err := w.fapiTokens(oidc.FAPI2())
 	require.NoError(t, err)
-	introspector, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))
+	introspector, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))
 	require.NoError(t, err)
 	// A lifetime of 0 is no limit.
 	build := func(lifetime time.Duration, opts ...middleware.Option) (*middleware.Guard, error) {
@@ -148,7 +150,7 @@ func TestFAPI2(t *testing.T) {
 	t.Run("FAPI-5.3.4-3 revocation is checked, or lives are short", func(t *testing.T) {
 		_, err := build(0, middleware.WithTokens(tokens, nil), fapiProofs)
 		require.ErrorContains(t, err, "does not check for revocation")
-		_, err = build(0, middleware.WithTokens(oidc.VerifyThenIntrospect(tokens, introspector)), fapiProofs)
+		_, err = build(0, middleware.WithTokens(introspect.Then(tokens, introspector)), fapiProofs)
 		require.NoError(t, err)
 		_, err = build(0, middleware.WithTokens(introspector, nil), fapiProofs)
 		require.NoError(t, err)
@@ -201,13 +203,13 @@ func TestFAPI2(t *testing.T) {
 		with := func(skew time.Duration) map[string]middleware.Option {
 			verifier, err := w.fapiTokens(oidc.FAPI2(), oidc.WithSkew(skew))
 			require.NoError(t, err)
-			asking, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()), oidc.WithSkew(skew))
+			asking, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"), introspect.WithSkew(skew))
 			require.NoError(t, err)
 			return map[string]middleware.Option{
 				"a Verifier":      middleware.WithTokens(verifier, nil),
-				"Issuers":         middleware.WithTokens(oidc.ByIssuer(verifier)),
+				"Issuers":         middleware.WithTokens(oidc.AnyOf(verifier)),
 				"an Introspector": middleware.WithTokens(asking, nil),
-				"both":            middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
+				"both":            middleware.WithTokens(introspect.Then(verifier, asking)),
 			}
 		}
 		for name, tokens := range with(time.Minute) {
@@ -281,7 +283,7 @@ func TestFAPI2(t *testing.T) {
 		}
 	})
 	t.Run("parts that were not made by their constructors promise nothing, and do not panic", func(t *testing.T) {
-		for _, zero := range []middleware.TokenVerifier{&oidc.Verifier{}, &oidc.Issuers{}, &oidc.Introspected{}, &oidc.Introspector{}, &oidc.Forms{}} {
+		for _, zero := range []middleware.TokenVerifier{&oidc.Verifier{}, &oidc.Verifiers{}, &introspect.Revocable{}, &introspect.Introspector{}, &introspect.ByForm{}} {
 			_, err := build(time.Minute, middleware.WithTokens(zero, nil), fapiProofs)
 			require.ErrorContains(t, err, "FAPI2: the TokenVerifier accepts tokens that were made for another audience, or for none", "%T", zero)
 			_, err = build(0, middleware.WithTokens(zero, nil), fapiProofs)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/replayset"
 )
 
 const (
@@ -292,12 +293,18 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 	if p.replay == nil {
 		return nil
 	}
-	fresh, err := p.replay.Add(ctx, p.thumbprint, replayID(p.thumbprint, p.claims.ID), p.acceptableUntil())
+	fresh, err := p.record(ctx, replayID(p.thumbprint, p.claims.ID))
 	switch {
 	case err == nil && fresh:
 		return nil
 	case err == nil:
 		return ErrReplayed
+	case errors.Is(err, replayset.ErrAhead):
+		return ErrNotYetValid
+	case errors.Is(err, replayset.ErrTooOld) && p.nonces != nil:
+		return ErrNonceExpired
+	case errors.Is(err, replayset.ErrTooOld):
+		return ErrExpired
 	case p.failOpen != nil && ctx.Err() == nil:
 		// A client that hangs up must not be able to cause the error by that.
 		p.failOpen(err)
@@ -307,15 +314,30 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 	}
 }
 
-// acceptableUntil is when no replica accepts the proof any more, the clocks of
-// which differ by no more than the skew. The second is for the time that the
-// checks take.
-func (p *inspection) acceptableUntil() time.Time {
-	return p.start.Add(p.lifetime + max(p.skew, time.Second))
+// record asks the cache.
+func (p *inspection) record(ctx context.Context, id [sha256.Size]byte) (fresh bool, err error) {
+	use := replayset.Use{Window: p.window(), IssuedAt: p.claims.IssuedAt.Time()}
+	if p.nonces != nil {
+		use.Nonce = p.start
+	}
+	if cache, ok := p.replay.(*MemoryCache); ok {
+		return cache.add(use, p.thumbprint, id)
+	}
+	return p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+}
+
+// window is for how long any replica accepts a proof, if their clocks differ by the
+// skew at the most. The second is for the time that the checks take.
+func (v *Verifier) window() replayset.Window {
+	length := v.lifetime + max(v.skew, time.Second)
+	if v.nonces != nil {
+		return replayset.Window{Nonce: length, Skew: v.skew}
+	}
+	return replayset.Window{IssuedAt: length, Skew: v.skew}
 }
 
 // replayID is SHA-256 of the key's thumbprint and the jti. The thumbprint has 43
-// octets always, so that no other pair gives the same input.
+// bytes always, so that no other pair gives the same input.
 func replayID(thumbprint, jti string) [sha256.Size]byte {
 	var buf [43 + maxID]byte
 	return sha256.Sum256(append(append(buf[:0], thumbprint...), jti...))

@@ -66,6 +66,9 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		}
 		v.replay = cache
 	}
+	if cache, ok := v.replay.(*MemoryCache); ok {
+		cache.ledger.Join(v.window(), time.Now())
+	}
 	return v, nil
 }
 

@@ -94,11 +94,14 @@ func TestNothingInAHeaderIsEverFetched(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	v, key := newVerifier(t), dpoptest.NewKey(t)
-	for _, member := range []string{"jku", "x5u", "kid"} {
-		accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"))), key.Thumbprint())
-		refuses(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"), dpoptest.WithoutHeader("jwk"))), key.Thumbprint(), dpop.ErrKey)
-	}
-	time.Sleep(50 * time.Millisecond) // or a connection in the background would not be seen
+	// A bubble ends when all of its goroutines have, so that a fetch in the background
+	// is over.
+	synctest.Test(t, func(t *testing.T) {
+		for _, member := range []string{"jku", "x5u", "kid"} {
+			accepts(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"))), key.Thumbprint())
+			refuses(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Header(member, server.URL+"/keys"), dpoptest.WithoutHeader("jwk"))), key.Thumbprint(), dpop.ErrKey)
+		}
+	})
 	require.Zero(t, connections.Load())
 }
 

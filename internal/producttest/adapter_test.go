@@ -9,12 +9,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,25 +43,26 @@ const (
 // A world makes real guards and real requests from their descriptions. It is the one place
 // that names the guard's functions. Everything in it is made once and shared.
 type world struct {
-	t                     testing.TB
-	issuer                *oidctest.Issuer
-	key, other, rs256     *josetest.Key
-	right, wrong, proxy   *mtlspoptest.Client
-	nonceKey              [2][]byte
-	tokens                [oracle.TokenCount][oracle.BindingCount]string
-	cookies               map[string]string // by the session's scheme and token
-	forged                string            // a cookie of another service
-	nonces                [2][oracle.NonceCount]string
-	verifiers             map[verifierKey]*oidc.Verifier
-	proofs, chains        sync.Map
-	ids                   sync.Map // of proofs: what a replay store is asked about
-	dpops                 map[dpopKey]*dpop.Verifier
-	mtls                  [2]*mtlspop.Verifier
-	sessions              [2]*session.Sessions
-	proxyPrefix           netip.Prefix
-	resource              middleware.ProtectedResource
-	tlsStates             [oracle.CertCount][2]*tls.ConnectionState
-	forwardRight, forward [oracle.CertCount]string
+	t                 testing.TB
+	issuer            *oidctest.Issuer
+	key, other, rs256 *josetest.Key
+	right, wrong      *mtlspoptest.Client
+	nonceKey          [2][]byte
+	tokens            [oracle.TokenCount][oracle.BindingCount]string
+	cookies           map[string]string // by the session's scheme and token
+	forged            string            // a cookie of another service
+	nonces            [2][oracle.NonceCount]string
+	verifiers         map[verifierKey]*oidc.Verifier
+	proofs, chains    sync.Map
+	count             atomic.Uint64 // of requests
+	ids               sync.Map      // of proofs: what a replay store is asked about
+	dpops             map[dpopKey]*dpop.Verifier
+	mtls              [2]*mtlspop.Verifier
+	sessions          [2]*session.Sessions
+	proxyPrefix       netip.Prefix
+	resource          middleware.ProtectedResource
+	tlsStates         [oracle.CertCount][2]*tls.ConnectionState
+	forward           [oracle.CertCount]string
 }
 
 // The parts that a nested guard has of its own, and those that both share.
@@ -266,6 +269,7 @@ type situation struct {
 	proof    string
 	outcome  middleware.Outcome // of the guard that decided last
 	ran      bool
+	sampled  bool // look at what is slow to look at
 	seen     oracle.Handler
 	problems []string // of invariants
 }
@@ -618,6 +622,7 @@ func (w *world) run(c *combo) (oracle.Verdict, *situation) {
 	if c[fDoor] == doorCheck {
 		return check(chain.guard, r, s), s
 	}
+	s.sampled = w.count.Add(1)%64 == 0
 	rec := &response{header: make(http.Header, 6)}
 	chain.handler.ServeHTTP(rec, r)
 	rec.WriteHeader(http.StatusOK)
@@ -707,6 +712,16 @@ func (w *world) scan(rec *response, v *oracle.Verdict, s *situation) {
 			}
 		}
 	}
+	if s.sampled {
+		for _, verb := range []string{"%v", "%+v", "%#v"} {
+			told := fmt.Sprintf(verb, s.outcome) + fmt.Sprint(s.outcome.Err)
+			for _, secret := range secrets {
+				if secret != "" && strings.Contains(told, secret) {
+					s.problems = append(s.problems, "a secret in the outcome")
+				}
+			}
+		}
+	}
 	if len(rec.body) == 0 {
 		return
 	}
@@ -734,6 +749,9 @@ func lastOf(proof string) string {
 func (w *world) nonceClaim(s *situation) string {
 	if s.request.Proof == oracle.NoProof {
 		return ""
+	}
+	if s.config.MCP {
+		return w.nonces[1][s.request.Nonce]
 	}
 	return w.nonces[0][s.request.Nonce]
 }
