@@ -41,6 +41,7 @@ type trip struct {
 	prefix string // of path, by which the route was found
 	remote string
 	method string
+	client *http.ResponseController // of the response
 }
 
 type tripKey struct{}
@@ -78,7 +79,10 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 		attrs = append(attrs, "untrusted_certificate_header", true)
 	}
 	level := slog.LevelInfo
-	if o.Status >= 500 {
+	switch {
+	case o.Status >= 500 && ctx.Err() != nil:
+		level = slog.LevelDebug // the client went away
+	case o.Status >= 500:
 		level = slog.LevelError
 	}
 	d.log.Log(ctx, level, "denied", attrs...)

@@ -12,6 +12,7 @@ import (
 func (d *deployment) issuerClient(p *kongfile.OpenIDConnect) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: d.issuerRoots}
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	if p.Timeout > 0 {
 		client.Timeout = p.Timeout

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/gateway/kongfile"
@@ -78,7 +77,7 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 	if err != nil {
 		return nil, err
 	}
-	d.replay = cache
+	d.replay = newSharedMemory(cache, config)
 	return newGateway(config, d)
 }
 
@@ -86,8 +85,8 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	sv := s.server
 	defer sv.gateway.close()
-	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelDebug)
-	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: errorLog, TLSConfig: sv.tls}
+	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelWarn)
+	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, ErrorLog: errorLog, TLSConfig: sv.tls}
 	failed := make(chan error, 2)
 	go func() {
 		if sv.tls == nil {
@@ -98,7 +97,7 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	}()
 	servers := []*http.Server{public}
 	if sv.adminListener != nil {
-		admin := &http.Server{Handler: sv.gateway.admin(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+		admin := &http.Server{Handler: sv.gateway.admin(), ReadTimeout: readWithin, WriteTimeout: readWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
 		go func() { failed <- admin.Serve(sv.adminListener) }()
 		servers = append(servers, admin)
 		fmt.Fprintf(stdout, "gateway: admin on http://%s\n", sv.adminListener.Addr())

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/gateway/kongfile"
@@ -116,7 +115,11 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
 	// the issuer makes of them.
 	if p.Introspection || introspector != nil && !p.Bearer {
-		v = &byForm{jwt: v, opaque: introspector}
+		either, err := introspect.OrElse(v, introspector)
+		if err != nil {
+			return nil, err
+		}
+		v = either
 	}
 	return &audienceForbidden{v}, nil
 }
@@ -230,16 +233,6 @@ func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.
 		return nil, middleware.ErrClaim
 	}
 	return token, err
-}
-
-// byForm verifies JWTs itself and asks about all other tokens.
-type byForm struct{ jwt, opaque middleware.TokenVerifier }
-
-func (v *byForm) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
-	if strings.Count(raw, ".") == 2 {
-		return v.jwt.VerifyToken(ctx, raw)
-	}
-	return v.opaque.VerifyToken(ctx, raw)
 }
 
 // firstOf accepts what one of several profiles of the same issuer accepts. The
