@@ -155,7 +155,9 @@ func TestSeveralFilesAreMerged(t *testing.T) {
 	}
 	sources, err := kongfile.Sources([]string{plugin}, nil)
 	require.NoError(t, err)
-	alone := kongfile.Read(lookup, sources...).Problems.Err()
+	single := kongfile.Read(lookup, sources...)
+	single.RequireService()
+	alone := single.Problems.Err()
 	require.ErrorContains(t, alone, plugin+`:4: plugins[0].route: there is no route "example-route"; Kong may have it in its database: give the file that has it as well, by another -config`)
 	require.ErrorContains(t, alone, plugin+":1: there is no service to forward to")
 	for _, names := range [][]string{{filepath.Join(dir, "nothing")}, {t.TempDir()}} {
