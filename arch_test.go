@@ -48,7 +48,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"dpop/dpopclient":     {own: []string{"internal/options"}},
 	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
 	"mtlspop/mtlspoptest": {},
-	"oidc/oidctest":       {own: []string{"internal/josetest"}},
+	"oidc/oidctest":       {own: []string{"oidc", "internal/josetest"}},
 	"reverseproxy":        {own: []string{"internal/options"}},
 	"middlewaretest":      {own: []string{"", "dpop", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
 	"examples/quickstart": {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
