@@ -14,10 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // minRSABits is the least size that RFC 7518, section 3.3 allows.
@@ -40,7 +41,7 @@ type scheme struct {
 }
 
 func newSigner(key crypto.Signer, algorithm string) (*signer, error) {
-	if isNil(key) {
+	if options.IsNil(key) {
 		return nil, errors.New("dpopclient: signer is nil")
 	}
 	public := key.Public()
@@ -215,16 +216,3 @@ func digest(text string) string {
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// isNil also knows the nil pointer in an interface, whose first use would panic.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
-		return r.IsNil()
-	default:
-		return false
-	}
-}
