@@ -2,6 +2,7 @@ package forwardauth
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
@@ -28,7 +29,7 @@ type Handler struct {
 // New returns a Handler that asks guard, or every mistake in opts joined. At least one
 // [WithProxy] or [TrustUnixSocket] is required.
 func New(guard *middleware.Guard, opts ...Option) (*Handler, error) {
-	c := &config{Set: options.For("forwardauth"), logger: nil}
+	c := &config{Set: options.For("forwardauth")}
 	options.Value(c.Set, "the Guard", guard)
 	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
 	if len(c.proxies) == 0 {
@@ -115,7 +116,19 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 		return middleware.Request{}, err
 	}
 	q.Header = withoutOwn(r.Header)
+	q.TLS = withoutCertificate(r.TLS)
 	return q, nil
+}
+
+// withoutCertificate returns the state of the proxy's own connection without the
+// certificate that the proxy may have presented: it is not the client's.
+func withoutCertificate(cs *tls.ConnectionState) *tls.ConnectionState {
+	if cs == nil {
+		return nil
+	}
+	own := *cs
+	own.PeerCertificates, own.VerifiedChains = nil, nil
+	return &own
 }
 
 // withoutOwn returns the client's fields: h without those that tell of the request, in
