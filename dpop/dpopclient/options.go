@@ -73,8 +73,8 @@ func WithBase(base http.RoundTripper) Option {
 
 // WithAlgorithm signs with the JWS algorithm called name, which must fit the key.
 // Without it, it follows from the key: ES256, ES384 or ES512 by the curve, PS256
-// for RSA, Ed25519. The others to choose from are RS256, and EdDSA, the
-// older name of Ed25519.
+// for RSA, Ed25519. The others to choose from are the other PS and RS algorithms for
+// RSA, and EdDSA, the older name of Ed25519.
 func WithAlgorithm(name string) Option {
 	return option(func(c *config) {
 		if !c.Once("WithAlgorithm") {
@@ -104,7 +104,7 @@ func (c *config) loopback() bool { return c.Given("DangerouslyAllowLoopbackHTTP"
 
 // New returns a Transport that proves possession of the private key of signer,
 // which may live in hardware or in a key management service: P-256, P-384, P-521,
-// RSA from 2048 bits, or Ed25519. signer must be safe for concurrent use, as those
+// RSA of 2048 to 4096 bits, or Ed25519. signer must be safe for concurrent use, as those
 // of the standard library are.
 //
 // At least one of [WithOrigins] and [WithTokenEndpoint] is needed. New reports

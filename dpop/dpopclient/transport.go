@@ -10,6 +10,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/josesign"
 )
 
 const (
@@ -46,7 +48,7 @@ func (t *Transport) Thumbprint() string {
 	if t.signer == nil {
 		return ""
 	}
-	return t.signer.thumbprint
+	return t.signer.key.Thumbprint()
 }
 
 // CloseIdleConnections forwards the call of [http.Client.CloseIdleConnections] to
@@ -220,7 +222,7 @@ func (t *Transport) outgoing(req *http.Request, body io.ReadCloser, d decision, 
 		c.method = http.MethodGet
 	}
 	if d.token != "" {
-		c.ath = digest(d.token)
+		c.ath = josesign.Digest(d.token)
 		out.Header.Set("Authorization", "DPoP "+d.token)
 	}
 	proof, err := t.signer.proof(c)
