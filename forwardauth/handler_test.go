@@ -44,15 +44,21 @@ type world struct {
 func newWorld(t testing.TB, opts ...middleware.Option) *world {
 	t.Helper()
 	w := &world{issuer: oidctest.NewIssuer(t), key: dpoptest.NewKey(t), cert: mtlspoptest.SelfSigned(t, "alice")}
+	w.guard = newWorldGuard(t, w, proxyPrefix, opts...)
+	return w
+}
+
+// newWorldGuard returns a guard behind proxies of these addresses.
+func newWorldGuard(t testing.TB, w *world, proxies netip.Prefix, opts ...middleware.Option) *middleware.Guard {
+	t.Helper()
 	guard, err := middleware.New(append([]middleware.Option{
 		middleware.WithTokens(oidc.New(w.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))),
 		middleware.WithDPoP(dpop.New(origin)),
-		middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, proxyPrefix))),
-		middleware.RequireTLS(proxyPrefix),
+		middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, proxies))),
+		middleware.RequireTLS(proxies),
 	}, opts...)...)
 	require.NoError(t, err)
-	w.guard = guard
-	return w
+	return guard
 }
 
 func (w *world) handler(t testing.TB, opts ...forwardauth.Option) *forwardauth.Handler {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -80,6 +81,7 @@ type arrival struct {
 type fort struct {
 	*stage
 	key     *dpoptest.Key
+	signing ed25519.PrivateKey
 	guard   *httptest.Server
 	asked   atomic.Int64
 	hints   bool // the service sends 103 first
@@ -89,13 +91,14 @@ type fort struct {
 
 func newFort(t *testing.T, all *cast, g guarding, opts ...dpop.Option) *fort {
 	find(t, g.server)
-	f := &fort{key: dpoptest.NewKey(t)}
+	f := &fort{key: dpoptest.NewKey(t), signing: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))}
 	local := netip.MustParsePrefix("127.0.0.1/32")
 	guard, err := middleware.New(middleware.WithTokens(&namedTokens{}, nil), middleware.AllowUnbound(), middleware.PassPreflights(),
 		middleware.WithDPoP(dpop.New("https://api.example", opts...)), middleware.RequireTLS(local),
 		middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate(g.header, g.format, local))))
 	require.NoError(t, err)
-	handler, err := forwardauth.New(guard, forwardauth.WithProxy(g.dialect, local))
+	handler, err := forwardauth.New(guard, forwardauth.WithProxy(g.dialect, local),
+		forwardauth.WithAssertion(forwardauth.NewSigner("orders", f.signing)))
 	require.NoError(t, err)
 	f.guard = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.asked.Add(1)
@@ -199,6 +202,35 @@ func TestTheGuardDecidesForTheTerminator(t *testing.T) {
 					"X-Auth-Scope": "orders:read orders:write", "X-Auth-Binding": "dpop",
 				} {
 					require.Equal(t, []string{want}, arrived[0].header[name], name)
+				}
+			}
+		}
+	})
+}
+
+// A Go service behind the terminator has a guard of its own, which knows the client by the assertion.
+func TestAssertionsReachTheServiceAsTheyWereSigned(t *testing.T) {
+	onEachGuarding(t, func(t *testing.T, f *fort) {
+		receiver, err := forwardauth.NewReceiver("orders", f.signing.Public(), forwardauth.WithTrustedPeers(netip.MustParsePrefix("127.0.0.1/32")))
+		require.NoError(t, err)
+		guard, err := middleware.New(middleware.WithTokens(receiver, nil), middleware.AllowUnbound(), middleware.WithRules(middleware.Scopes("orders:read")))
+		require.NoError(t, err)
+		handler := receiver.Wrap(guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			credential, _ := middleware.FromContext(r.Context())
+			io.WriteString(w, credential.Token.Subject)
+		})))
+		for _, target := range []string{"/orders", "/orders/%7E1?page=2&q=100%25"} {
+			require.Equal(t, 200, f.call(t, nil, line("POST", target, append(f.dpop("POST", target), "Content-Length: 0")...)).StatusCode)
+			arrived := f.got()
+			require.Len(t, arrived, 1)
+			for name, want := range map[string]int{target: 200, "/admin": 401} {
+				r := httptest.NewRequest(arrived[0].method, name, nil)
+				r.Host, r.Header, r.RemoteAddr = arrived[0].host, arrived[0].header, "127.0.0.1:1"
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				require.Equal(t, want, w.Code, w.Body)
+				if want == 200 {
+					require.Equal(t, "alice", w.Body.String())
 				}
 			}
 		}
