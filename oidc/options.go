@@ -87,7 +87,7 @@ type config struct {
 
 // newConfig applies opts to the defaults.
 func newConfig(i *issuerConfig, opts []Option) *config {
-	c := &config{issuer: i, Checks: issuer.DefaultChecks(), cacheSize: issuer.DefaultCacheSize}
+	c := &config{issuer: i, Checks: issuer.DefaultChecks(), profile: RFC9068, cacheSize: issuer.DefaultCacheSize}
 	if i == nil {
 		c.Set = options.For("oidc")
 	} else {
@@ -103,8 +103,12 @@ func WithProfile(p Profile) Option {
 		if !c.Once("WithProfile") {
 			return
 		}
-		if !p.valid() {
-			c.Problem("WithProfile: not a profile of this package")
+		if options.IsNil(p) {
+			c.Problem("WithProfile: nil")
+			return
+		}
+		if _, err := p.dialect(); err != nil {
+			c.Problem("WithProfile: %w", err)
 			return
 		}
 		c.profile = p

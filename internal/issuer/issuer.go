@@ -55,6 +55,10 @@ type Issuer struct {
 // Package oidc sets it when it is initialised.
 var Inside func(outside any) *Issuer
 
+// CheckProfile says what is wrong with an oidc.Profile. Package oidc sets it when it
+// is initialised.
+var CheckProfile func(profile any) error
+
 // failureCooldown is the default of package jwks, which a Cooldown leaves alone.
 const failureCooldown = 5 * time.Second
 
