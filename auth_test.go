@@ -209,8 +209,8 @@ func TestChallenges(t *testing.T) {
 		r.Method = "HEAD"
 		require.Empty(t, serve(w.guard(), r).refused(t, 401).Body.String())
 	})
-	t.Run("Quiet says the code only", func(t *testing.T) {
-		a := serve(w.guard(both(middleware.Quiet())...), w.bearerRequest("/r")).refused(t, 401)
+	t.Run("OmitDescriptions says the code only", func(t *testing.T) {
+		a := serve(w.guard(both(middleware.OmitDescriptions())...), w.bearerRequest("/r")).refused(t, 401)
 		require.JSONEq(t, `{"error":"invalid_token"}`, a.Body.String())
 		require.NotContains(t, a.challenges(t)[1].params, "error_description")
 	})
@@ -243,8 +243,10 @@ func TestOnlySchemesThatCouldSucceedAreOffered(t *testing.T) {
 		"both, all of DPoPBound, scopes": {both(), []middleware.Rule{middleware.AllOf(middleware.DPoPBound(), middleware.Scopes("a"))}, []string{"DPoP"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			serve(w.guard(append(tc.opts, middleware.WithRules(tc.rules...))...), get("/r")).refused(t, 401).challenged(t, tc.want...)
-			if len(tc.rules) > 0 {
+			if len(tc.rules) == 0 {
+				serve(w.guard(tc.opts...), get("/r")).refused(t, 401).challenged(t, tc.want...)
+			} else {
+				serve(w.guard(append(tc.opts, middleware.WithRules(tc.rules...))...), get("/r")).refused(t, 401).challenged(t, tc.want...)
 				serve(w.guard(tc.opts...).Require(tc.rules...), get("/r")).refused(t, 401).challenged(t, tc.want...)
 			}
 		})

@@ -3,9 +3,14 @@ package middleware_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +26,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -173,8 +179,7 @@ func TestBindingPolicy(t *testing.T) {
 // answer comes from the cache.
 func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 	w := newWorld(t)
-	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience,
-		oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))))...)
+	g, err := middleware.New(both(middleware.AllowUnbound(), middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))))...)
 	require.NoError(t, err)
 	t.Run("MTLS-3.2-01 DPOP-6-01 INTRO-2.2-04 by certificate", func(t *testing.T) {
 		token := w.issuer.OpaqueToken(oidctest.BoundToCertificate(w.cert.Certificate))
@@ -447,6 +452,9 @@ func TestForwardedCertificates(t *testing.T) {
 		r.Header["X-Client-Cert"] = []string{"forged"}
 		r.Header["X_client_cert"] = []string{"forged"}
 		r.Header["X-Client_cert"] = []string{"forged"}
+		for _, dash := range ".!#$%&'*+^`|~" { // G4: every byte that a name may have.
+			r.Header[fmt.Sprintf("X%cClient%cCert", dash, dash)] = []string{"forged"}
+		}
 		a := serve(g, r).accepted(t)
 		require.True(t, seen.UntrustedForward)
 		for name := range a.seen.Header {
@@ -479,6 +487,47 @@ func TestForwardedCertificates(t *testing.T) {
 		require.NotContains(t, a.seen.Header, "Client_cert")
 		require.NotContains(t, a.seen.Header, "CLIENT-CERT")
 	})
+	t.Run("CC-4-02 a terminator's own dialect is kept, and the others are a client's", func(t *testing.T) {
+		var seen middleware.Outcome
+		g := w.guard(withDPoP(), middleware.WithObserver(func(_ context.Context, o middleware.Outcome) { seen = o }),
+			middleware.WithMTLS(mtlspop.New(
+				mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")),
+				mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("10.0.1.0/24")))))
+		r := forwarded("10.0.0.7:1234")
+		a := serve(g, r).accepted(t)
+		require.False(t, seen.UntrustedForward)
+		require.Equal(t, []string{"Client-Cert", "Client-Cert-Chain"}, a.Header()["Vary"])
+
+		r.Header.Set("X-Client-Cert", "forged")
+		a = serve(g, r).accepted(t)
+		require.True(t, seen.UntrustedForward)
+		require.NotContains(t, a.seen.Header, "X-Client-Cert")
+		require.NotEmpty(t, a.seen.Header["Client-Cert"])
+
+		r = forwarded("10.0.1.7:1234")
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+		require.True(t, seen.UntrustedForward)
+		r.Header.Set("X-Client-Cert", mtlspoptest.Nginx(w.cert))
+		a = serve(g, r).accepted(t)
+		require.NotContains(t, a.seen.Header, "Client-Cert")
+		require.NotEmpty(t, a.seen.Header["X-Client-Cert"])
+	})
+	t.Run("MTLS-7.5-01 a certificate that Go cannot parse passes by its digest, and its DER is at hand", func(t *testing.T) {
+		text, err := os.ReadFile("mtlspop/testdata/unparsable/brainpoolP256r1.pem")
+		require.NoError(t, err)
+		block, _ := pem.Decode(text)
+		sum := sha256.Sum256(block.Bytes)
+		r := forwarded("10.0.0.7:1234")
+		r.Header.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(block.Bytes)+":")
+		r.Header.Set("Authorization", "Bearer "+w.issuer.Token(oidctest.Claim("cnf", map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(sum[:])})))
+		a := serve(g, r).accepted(t)
+		credential, ok := middleware.FromContext(a.seen.Context())
+		require.True(t, ok)
+		require.Nil(t, credential.Certificate)
+		require.Equal(t, block.Bytes, credential.CertificateDER)
+		r.Header.Set("Authorization", "Bearer "+w.issuer.Token(oidctest.BoundToCertificate(w.cert.Certificate)))
+		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
+	})
 	t.Run("CC-4-02 a preflight that passes brings no certificate and no session either", func(t *testing.T) {
 		g := w.guard(withDPoP(), middleware.PassPreflights(), withSession(), middleware.WithMTLS(mtlspop.New(
 			mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
@@ -497,6 +546,18 @@ func TestForwardedCertificates(t *testing.T) {
 				require.NotContains(t, a.seen.Header, name)
 				require.Contains(t, r.Header, name, "the caller's request is not changed")
 			}
+		}
+	})
+	t.Run("HTTP-13 what is hidden from the handler is hidden in a preflight too", func(t *testing.T) {
+		for _, hide := range []middleware.Option{middleware.HideCredentials(), middleware.ForwardBearer()} {
+			g := w.guard(withDPoP(), middleware.PassPreflights(), hide, middleware.WithMTLS(mtlspop.New(
+				mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.0.0.0/24")))))
+			r := forwarded("10.0.0.7:1234")
+			r.Method = "OPTIONS"
+			r.Header = http.Header{
+				"Origin": {"https://app.example"}, "Access-Control-Request-Method": {"POST"}, "Client-Cert": {mtlspoptest.RFC9440(w.cert)},
+			}
+			require.NotContains(t, serve(g, r).accepted(t).seen.Header, "Client-Cert")
 		}
 	})
 	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {

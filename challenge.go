@@ -32,23 +32,23 @@ func newChallenges(c *config, rules []Rule) challenges {
 	for s := range numShapes {
 		possible[s] = c.accepts(s) && allOfRule(rules).admits(s)
 	}
-	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.quiet, both: possible[bothShape]}
+	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.omitDescriptions, both: possible[bothShape]}
 	if c.resource != nil {
 		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
 	}
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
 	// what a client should be sent for where a certificate is enough.
-	if !c.credentialsOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
+	if !c.exchangeOnly && (possible[dpopShape] || possible[bothShape] && !bearer) {
 		ch.offered = append(ch.offered, schemeDPoP)
 	}
 	if c.dpop != nil {
 		ch.algs = ", algs=" + quote(strings.Join(c.dpop.Settings().Algorithms, " "))
 	}
-	if bearer && !c.credentialsOnly {
+	if bearer && !c.exchangeOnly {
 		ch.offered = append(ch.offered, schemeBearer)
 	}
-	if c.credentials != nil && (possible[unboundShape] || c.skipBinding) {
+	if c.exchange != nil && (possible[unboundShape] || c.skipBinding) {
 		ch.offered = append(ch.offered, schemeBasic)
 	}
 	return ch
@@ -91,7 +91,7 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 	if c.isForBoth(err) {
 		offered = append([]scheme{schemeDPoP}, offered...)
 	}
-	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
+	everywhere := err == ErrSeveralTokens || err == ErrQueryToken || err == ErrPlainHTTP || err == ErrDowngrade || !slices.Contains(offered, used) && used != noScheme
 	lines := make([]string, 0, len(offered))
 	for _, s := range offered {
 		line := s.String() + " " + c.realm

@@ -115,8 +115,8 @@ func TestSessionOfADPoPBoundToken(t *testing.T) {
 		r.URL.RawQuery = "access_token=x"
 		serve(g, r).refused(t, 400)
 	})
-	t.Run("behind WithBearerForwarding the scheme is Bearer as for every token", func(t *testing.T) {
-		a := serve(w.guard(both(withSession(), middleware.WithBearerForwarding())...), next()).accepted(t)
+	t.Run("behind ForwardBearer the scheme is Bearer as for every token", func(t *testing.T) {
+		a := serve(w.guard(both(withSession(), middleware.ForwardBearer())...), next()).accepted(t)
 		require.Equal(t, []string{"Bearer " + sent(first)}, a.seen.Header["Authorization"])
 	})
 	t.Run("a guard without sessions sees no credentials in a cookie", func(t *testing.T) {
@@ -211,7 +211,7 @@ func TestSessionOfAnUnboundToken(t *testing.T) {
 		serve(w.guard(both(withSession())...), again(first, cookies)).refused(t, 401)
 	})
 	t.Run("what the handler is given follows the options", func(t *testing.T) {
-		forwarding := w.guard(both(middleware.AllowUnbound(), withSession(), middleware.WithBearerForwarding())...)
+		forwarding := w.guard(both(middleware.AllowUnbound(), withSession(), middleware.ForwardBearer())...)
 		a := serve(forwarding, again(first, cookies)).accepted(t)
 		require.Equal(t, []string{"Bearer " + sent(first)}, a.seen.Header["Authorization"])
 		require.NotContains(t, a.seen.Header, "Cookie")
@@ -279,10 +279,10 @@ func TestWhatBeginsNoSession(t *testing.T) {
 func TestNewRefusesSessionsThatCouldNotWork(t *testing.T) {
 	w := newWorld(t)
 	for want, opts := range map[string][]middleware.Option{
-		"session: key 1":            {middleware.WithSession(session.New(nil))},
-		"WithSession: nil":          {middleware.WithSession(nil, nil)},
-		"WithSession given twice":   {withSession(), withSession()},
-		"FAPI2 forbids WithSession": {withSession(), middleware.FAPI2(time.Minute)},
+		"session: key 1":             {middleware.WithSession(session.New(nil))},
+		"WithSession: nil":           {middleware.WithSession(nil, nil)},
+		"WithSession is given twice": {withSession(), withSession()},
+		"FAPI2 forbids WithSession":  {withSession(), middleware.FAPI2()},
 	} {
 		_, err := middleware.New(both(append(opts, w.tokens())...)...)
 		require.ErrorContains(t, err, want)
@@ -291,7 +291,7 @@ func TestNewRefusesSessionsThatCouldNotWork(t *testing.T) {
 
 func TestClientCredentialsOnly(t *testing.T) {
 	w := newWorld(t)
-	g := w.guard(both(middleware.AllowUnbound(), w.credentials(), middleware.ClientCredentialsOnly())...)
+	g := w.guard(both(middleware.AllowUnbound(), w.credentials(), middleware.RequireExchange())...)
 	basic := get("/r")
 	basic.SetBasicAuth("client", "secret")
 	token := serve(g, basic).accepted(t).seen.Header.Get("Authorization")
@@ -307,12 +307,12 @@ func TestClientCredentialsOnly(t *testing.T) {
 		g.Wrap(inner).ServeHTTP(newRecorderWith("X", "y"), basic)
 		require.True(t, called)
 	})
-	_, err := middleware.New(both(w.tokens(), w.credentials(), middleware.ClientCredentialsOnly())...)
+	_, err := middleware.New(both(w.tokens(), w.credentials(), middleware.RequireExchange())...)
 	require.ErrorContains(t, err, "no token could satisfy the rules", "the binding would have to be skipped")
 	for want, opts := range map[string][]middleware.Option{
-		"needs WithClientCredentials": {middleware.ClientCredentialsOnly()},
-		"exclude each other":          {middleware.ClientCredentialsOnly(), w.credentials(), withSession()},
-		"given twice":                 {middleware.ClientCredentialsOnly(), middleware.ClientCredentialsOnly(), w.credentials()},
+		"needs WithExchange": {middleware.RequireExchange()},
+		"exclude each other": {middleware.RequireExchange(), w.credentials(), withSession()},
+		"is given twice":     {middleware.RequireExchange(), middleware.RequireExchange(), w.credentials()},
 	} {
 		_, err := middleware.New(both(append(opts, w.tokens(), middleware.AllowUnbound())...)...)
 		require.ErrorContains(t, err, want)

@@ -73,7 +73,7 @@
 //     service that no guard has seen. It SHOULD remove DPoP-Nonce from the
 //     responses of its backends. Package reverseproxy makes a
 //     [net/http/httputil.ReverseProxy] do this and more; use it with
-//     [WithBearerForwarding] or [HideCredentials].
+//     [ForwardBearer] or [HideCredentials].
 //   - A certificate MUST be taken from a header only from the proxy that writes
 //     it; mtlspop asks for its address and has no way to trust everybody.
 //   - A server that wants client certificates itself SHOULD ask for them with

@@ -7,6 +7,7 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 )
 
 // RequestError says what is wrong with a request before, between or after the
@@ -62,7 +63,7 @@ const (
 	ErrInsufficientAuthentication
 	// ErrPlainHTTP: the request did not come over TLS, and [RequireTLS] is set.
 	ErrPlainHTTP
-	// ErrLongLived: the token lives longer than [FAPI2] was told.
+	// ErrLongLived: the token lives longer than [LimitTokenLifetime] allows.
 	ErrLongLived
 	// ErrCrossOrigin: a page of another origin made a browser send the request
 	// within a session (see [WithSession]).
@@ -92,7 +93,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrInsufficientScope:          {403, "insufficient_scope", "the token lacks a required scope", ""},
 	ErrClaim:                      {403, "insufficient_scope", "the token lacks a required claim", ""},
 	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators; on a unix socket, middleware.TrustUnixSocket"},
-	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.FAPI2 limits how long tokens live that are not checked for revocation"},
+	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.LimitTokenLifetime sets the limit"},
 	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
@@ -149,7 +150,7 @@ func asClientError(err error) (clientError, bool) {
 		return e, true
 	case mtlspop.BindingError:
 		return e, true
-	case oidc.CredentialsError:
+	case exchange.Error:
 		return e, true
 	}
 	if e, ok := errors.AsType[oidc.TokenError](err); ok {

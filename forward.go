@@ -8,17 +8,28 @@ import (
 
 	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/mtlspop"
 )
 
+// writtenByTerminator returns the fields of r that a TLS terminator has written. Other
+// fields with forwarded certificates are a client's, even in a request from a
+// terminator: that one writes its own dialect and passes on the rest.
+func (g *Guard) writtenByTerminator(r *http.Request) []string {
+	if len(g.forwarded) == 0 {
+		return nil
+	}
+	return g.mtls.TrustedHeaders(mtlspop.RequestOf(r))
+}
+
 // announcement is what the response to a request that passes must carry.
-func (g *Guard) announcement(r *http.Request, d decision, fromTerminator bool) (f fields) {
+func (g *Guard) announcement(r *http.Request, d decision, written []string) (f fields) {
 	v := d.verified
 	f.expose = g.exposes(r)
 	if g.sessions != nil && d.keepsSession {
 		g.keepSession(&f, r, v)
 	}
-	if v.by.mtls != nil && fromTerminator {
-		f.vary = append(f.vary, g.forwarded...) // RFC 9440, section 2.4.
+	if v.by.mtls != nil {
+		f.vary = append(f.vary, written...) // RFC 9440, section 2.4.
 	}
 	if d.nonce != "" {
 		f.nonce, f.caching = d.nonce, cachingNone // RFC 9449, section 8.2.
@@ -35,9 +46,9 @@ func (g *Guard) exposes(r *http.Request) bool {
 // pass returns the request that the handler sees: r with the credential in its
 // context, and without what it should not see: a forwarded certificate from
 // anybody but a terminator is somebody's claim.
-func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Request {
+func (g *Guard) pass(r *http.Request, v *verified, written []string) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), v))
-	hide := g.forwardBearer || g.hideCredentials
+	hide := g.hides()
 	if hide || v.session || v.scheme == schemeBasic {
 		passed.Header = maps.Clone(r.Header)
 		delete(passed.Header, headers.Authorization)
@@ -48,7 +59,10 @@ func (g *Guard) pass(r *http.Request, v *verified, fromTerminator bool) *http.Re
 	if hide {
 		delete(passed.Header, headers.DPoP)
 	}
-	g.dropClaims(passed, fromTerminator && !hide)
+	if hide {
+		written = nil
+	}
+	g.dropClaims(passed, written)
 	v.of, _ = identify(passed)
 	return passed
 }
@@ -60,17 +74,23 @@ func (g *Guard) passPreflight(r *http.Request) *http.Request {
 	passed.Header = maps.Clone(r.Header)
 	delete(passed.Header, headers.Authorization)
 	delete(passed.Header, headers.DPoP)
-	g.dropClaims(passed, g.mtls != nil && g.mtls.TrustsPeer(r))
+	var written []string
+	if !g.hides() {
+		written = g.writtenByTerminator(r)
+	}
+	g.dropClaims(passed, written)
 	return passed
 }
 
+// hides reports whether the handler gets the request without proof and certificate.
+func (c *config) hides() bool { return c.forwardBearer || c.hideCredentials }
+
 // dropClaims takes out of r what would be a credential to somebody behind: the
-// cookie of a session, and forwarded certificates, unless a terminator has
-// written them and they are to be kept.
-func (g *Guard) dropClaims(r *http.Request, keepForwarded bool) {
+// cookie of a session, and forwarded certificates but for the fields to keep.
+func (g *Guard) dropClaims(r *http.Request, keep []string) {
 	r.Header = g.sessions.Strip(r.Header)
 	if len(g.forwarded) > 0 {
-		r.Header = withoutForwarded(r.Header, g.forwarded, keepForwarded)
+		r.Header = withoutForwarded(r.Header, g.forwarded, keep)
 	}
 }
 
@@ -83,14 +103,14 @@ func (g *Guard) forwardedScheme(v *verified) string {
 }
 
 // withoutForwarded returns h without the named fields, under any spelling that
-// a service behind could take for them: some read X-Client-Cert and
-// X_Client_Cert alike. With keep, the fields themselves stay: a terminator has
-// written them, but the other spellings it has passed on from its client.
-func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
+// a service behind could take for them: some read X-Client-Cert, X_Client_Cert and
+// X.Client.Cert alike. The fields in keep stay: a terminator has written them, but
+// other spellings of them it has passed on from its client.
+func withoutForwarded(h http.Header, names, keep []string) http.Header {
 	cloned := false
 	for name := range h {
 		alike := func(field string) bool { return dashed(field) == dashed(name) }
-		if keep && slices.Contains(names, name) || !slices.ContainsFunc(names, alike) {
+		if slices.Contains(keep, name) || !slices.ContainsFunc(names, alike) {
 			continue
 		}
 		if !cloned {
@@ -101,6 +121,14 @@ func withoutForwarded(h http.Header, names []string, keep bool) http.Header {
 	return h
 }
 
+// dashed is the name of the variable that CGI (RFC 3875, section 4.1.18) and its like
+// make of a field, but for its letters' case and with dashes: several programs put an
+// underscore for every byte that is not alphanumeric.
 func dashed(field string) string {
-	return http.CanonicalHeaderKey(strings.ReplaceAll(field, "_", "-"))
+	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
+		if c < '0' || '9' < c && c < 'A' || 'Z' < c && c < 'a' || 'z' < c {
+			return '-'
+		}
+		return c
+	}, field))
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -36,12 +38,12 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 		middleware.WithRealm("a"), middleware.WithRealm("b"),
 		middleware.WithDenyHandler(nil),
 		middleware.WithObserver(nil),
-		middleware.WithBearerForwarding(), middleware.HideCredentials(),
+		middleware.ForwardBearer(), middleware.HideCredentials(),
 		middleware.WithRules(nil, middleware.Scopes(`a"b`), middleware.Scopes(), middleware.AnyOf(), middleware.Claim(nil), middleware.AllOf(nil)),
 	)
 	require.Error(t, err)
 	for _, want := range []string{
-		"option 1 is nil", "oidc: ", "dpop: ", "WithMTLS: nil", "WithRealm given twice", "WithDenyHandler: nil",
+		"option 1 is nil", "oidc: ", "dpop: ", "WithMTLS: nil", "WithRealm is given twice", "WithDenyHandler: nil",
 		"WithObserver: nil", "exclude each other", "rule 1 is nil", "is not a scope", "Scopes needs at least one",
 		"AnyOf needs at least one", "Claim: path", "AllOf: rule 1 is nil",
 	} {
@@ -55,17 +57,18 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 func TestNewRefusesGuardsThatCouldNotWork(t *testing.T) {
 	w := newWorld(t)
 	for want, opts := range map[string][]middleware.Option{
-		"WithTokens is missing":                {withDPoP()},
-		"no binding to check":                  {w.tokens()},
-		"no token could satisfy the rules":     {w.tokens(), withDPoP(), middleware.WithRules(middleware.CertificateBound())},
-		"not comparable":                       {middleware.WithTokens(incomparable{}, nil), withDPoP()},
-		"WithTokens: nil":                      {middleware.WithTokens(nil, nil), withDPoP()},
-		"middleware: WithTokens: nil":          {middleware.WithTokens((*oidc.Verifier)(nil), nil), withDPoP()},
-		"WithRealm":                            {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
-		"these tokens are bound to nobody":     {w.tokens(), withDPoP(), w.credentials()},
-		"WithCallerAddress: nil":               {w.tokens(), middleware.AllowUnbound(), w.credentials(), middleware.WithCallerAddress(nil)},
-		"WithCallerAddress needs":              {w.tokens(), withDPoP(), middleware.WithCallerAddress(func(*http.Request) netip.Addr { return netip.Addr{} })},
-		"the only method is ClientCredentials": {w.tokens(), withDPoP(), middleware.DangerouslySkipBindingFor(0)},
+		"no token verifier; add WithTokens":            {withDPoP()},
+		"no binding to check":                          {w.tokens()},
+		"no token could satisfy the rules":             {w.tokens(), withDPoP(), middleware.WithRules(middleware.CertificateBound())},
+		"not comparable":                               {middleware.WithTokens(incomparable{}, nil), withDPoP()},
+		"WithTokens: nil":                              {middleware.WithTokens(nil, nil), withDPoP()},
+		"middleware: WithTokens: nil":                  {middleware.WithTokens((*oidc.Verifier)(nil), nil), withDPoP()},
+		"WithRealm":                                    {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
+		"these tokens are unbound":                     {w.tokens(), withDPoP(), w.credentials()},
+		"WithCallerAddress: nil":                       {w.tokens(), middleware.AllowUnbound(), w.credentials(), middleware.WithCallerAddress(nil)},
+		"WithCallerAddress needs":                      {w.tokens(), withDPoP(), middleware.WithCallerAddress(func(*http.Request) netip.Addr { return netip.Addr{} })},
+		"DangerouslyExemptExchange needs WithExchange": {w.tokens(), withDPoP(), middleware.DangerouslyExemptExchange()},
+		"WithRules needs at least one rule":            {w.tokens(), withDPoP(), middleware.WithRules()},
 	} {
 		_, err := middleware.New(opts...)
 		require.ErrorContains(t, err, want)
@@ -182,8 +185,7 @@ func TestStepUp(t *testing.T) {
 		})
 	}
 	t.Run("STEP-6-01 from introspection", func(t *testing.T) {
-		g, err := middleware.New(both(middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
-			oidc.WithHTTPClient(w.issuer.Client()))))...)
+		g, err := middleware.New(both(middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))))...)
 		require.NoError(t, err)
 		g = g.Require(middleware.StepUp(5*time.Minute, "gold", "silver"))
 		says := func(changes ...oidctest.Change) *http.Request {
@@ -234,7 +236,8 @@ func TestProtectedResourceMetadata(t *testing.T) {
 	}
 	document := func(g *middleware.Guard, method string) (*httptest.ResponseRecorder, map[string]any) {
 		rec := httptest.NewRecorder()
-		g.Metadata().ServeHTTP(rec, httptest.NewRequest(method, g.MetadataPath(), nil))
+		path, document := g.Metadata()
+		document.ServeHTTP(rec, httptest.NewRequest(method, path, nil))
 		var doc map[string]any
 		if rec.Body.Len() > 0 {
 			require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &doc))
@@ -243,7 +246,7 @@ func TestProtectedResourceMetadata(t *testing.T) {
 	}
 	g := w.guard(both(middleware.WithProtectedResource(resource))...)
 	t.Run("PRM-3-01 PRM-5.1-01 the path, and the same URL in every challenge", func(t *testing.T) {
-		require.Equal(t, "/.well-known/oauth-protected-resource/mcp", g.MetadataPath())
+		require.Equal(t, "/.well-known/oauth-protected-resource/mcp", metadataPath(g))
 		for _, r := range []*http.Request{get("/r"), w.bearerRequest("/r")} {
 			for _, c := range serve(g, r).refused(t, 401).challenges(t) {
 				require.Equal(t, "https://api.example/.well-known/oauth-protected-resource/mcp", c.params["resource_metadata"])
@@ -283,11 +286,11 @@ func TestProtectedResourceMetadata(t *testing.T) {
 	})
 	t.Run("PRM-3.3-01 one document for each resource path", func(t *testing.T) {
 		other := g.ForResource(middleware.ProtectedResource{Identifier: "https://api.example/other"})
-		require.Equal(t, "/.well-known/oauth-protected-resource/other", other.MetadataPath())
+		require.Equal(t, "/.well-known/oauth-protected-resource/other", metadataPath(other))
 		_, doc := document(other, "GET")
 		require.Equal(t, "https://api.example/other", doc["resource"])
 		require.Contains(t, serve(other, get("/other")).Header().Get("WWW-Authenticate"), "/other\"")
-		require.Equal(t, "/.well-known/oauth-protected-resource/mcp", g.MetadataPath())
+		require.Equal(t, "/.well-known/oauth-protected-resource/mcp", metadataPath(g))
 		require.Panics(t, func() { g.ForResource(middleware.ProtectedResource{}) })
 	})
 	t.Run("PRM-2-01 identifiers", func(t *testing.T) {
@@ -303,7 +306,7 @@ func TestProtectedResourceMetadata(t *testing.T) {
 			"https://resource.example.com/a%2Fb":     "/.well-known/oauth-protected-resource/a%2Fb",
 			"https://resource.example.com/a?x=1":     "/.well-known/oauth-protected-resource/a",
 		} {
-			require.Equal(t, path, g.ForResource(middleware.ProtectedResource{Identifier: id}).MetadataPath())
+			require.Equal(t, path, metadataPath(g.ForResource(middleware.ProtectedResource{Identifier: id})))
 		}
 		a := serve(g.ForResource(middleware.ProtectedResource{Identifier: "https://resource.example.com/a?x=1"}), get("/r"))
 		require.Equal(t, "https://resource.example.com/.well-known/oauth-protected-resource/a?x=1", a.challenges(t)[0].params["resource_metadata"])
@@ -314,9 +317,10 @@ func TestProtectedResourceMetadata(t *testing.T) {
 	})
 	t.Run("without a resource there is no document", func(t *testing.T) {
 		rec := httptest.NewRecorder()
-		w.guard().Metadata().ServeHTTP(rec, get("/"))
+		_, document := w.guard().Metadata()
+		document.ServeHTTP(rec, get("/"))
 		require.Equal(t, 404, rec.Code)
-		require.Empty(t, w.guard().MetadataPath())
+		require.Empty(t, metadataPath(w.guard()))
 	})
 }
 
@@ -413,7 +417,7 @@ func TestObserverIsToldOfEveryDecisionOnce(t *testing.T) {
 	t.Run("BCP9700-4.9.3 nor when the issuer is down, or a part panics", func(t *testing.T) {
 		v := newWorld(t)
 		v.issuer.SetDown(true)
-		introspector := middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretPost("client", "secret"), oidc.WithHTTPClient(v.issuer.Client())))
+		introspector := middleware.WithTokens(v.introspector(oidctest.Audience, clientauth.SecretPost("client", "secret")))
 		panics := withVerifier(func() (*oidc.Token, error) { panic("a bug") })
 		for _, tokens := range []middleware.Option{v.tokens(), introspector, panics} {
 			var o middleware.Outcome
@@ -464,9 +468,9 @@ func TestErrorKinds(t *testing.T) {
 			Code() string
 			Description() string
 			Hint() string
-		}{middleware.RequestError(k), dpop.ProofError(k), mtlspop.BindingError(k), oidc.TokenError(k), oidc.CredentialsError(k)} {
+		}{middleware.RequestError(k), dpop.ProofError(k), mtlspop.BindingError(k), oidc.TokenError(k), exchange.Error(k)} {
 			require.True(t, clean(e.Description()), "AUTH-17: %T(%d): %q", e, k, e.Description())
-			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc): `, e.Error())
+			require.Regexp(t, `^(middleware|dpop|mtlspop|oidc|exchange): `, e.Error())
 			require.Contains(t, []string{"", "invalid_request", "invalid_token", "insufficient_scope", "invalid_dpop_proof", "use_dpop_nonce", "insufficient_user_authentication", "invalid_client"}, e.Code())
 		}
 	}
@@ -491,8 +495,12 @@ func TestCheckWritesNothingAndChangesNothing(t *testing.T) {
 	require.Nil(t, c)
 }
 
-func (w *world) credentials(opts ...oidc.Option) middleware.Option {
-	return middleware.WithClientCredentials(oidc.NewClientCredentials(issuerURL, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...))
+func (w *world) credentials(opts ...exchange.Option) middleware.Option {
+	issuer, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(w.issuer.Client()))
+	if err != nil {
+		return middleware.WithExchange(nil, err)
+	}
+	return middleware.WithExchange(exchange.New(issuer, opts...))
 }
 
 func TestClientCredentials(t *testing.T) {
@@ -571,8 +579,8 @@ func TestClientCredentials(t *testing.T) {
 		serve(strict, get("/r")).refused(t, 401).challenged(t, "DPoP", "Bearer")
 		serve(strict, basic("client", "secret")).refused(t, 401)
 	})
-	t.Run("DangerouslySkipBindingFor exempts this method and no other", func(t *testing.T) {
-		g := w.guard(both(w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials), middleware.WithRules(middleware.DPoPBound()))...)
+	t.Run("DangerouslyExemptExchange exempts this method and no other", func(t *testing.T) {
+		g := w.guard(both(w.credentials(), middleware.DangerouslyExemptExchange(), middleware.WithRules(middleware.DPoPBound()))...)
 		serve(g, get("/r")).refused(t, 401).challenged(t, "DPoP", "Basic")
 		serve(g, basic("client", "secret")).accepted(t)
 		serve(g, w.bearerRequest("/r")).refused(t, 401)
@@ -583,7 +591,7 @@ func TestClientCredentials(t *testing.T) {
 		serve(g, r).refused(t, 401)
 	})
 	t.Run("within AnyOf the exemption does not stand for the other rules", func(t *testing.T) {
-		g := w.guard(both(w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))...)
+		g := w.guard(both(w.credentials(), middleware.DangerouslyExemptExchange())...)
 		bindings := middleware.AnyOf(middleware.DPoPBound(), middleware.CertificateBound())
 		serve(g.Require(bindings), basic("client", "secret")).accepted(t)
 		serve(g.Require(middleware.AnyOf(middleware.DPoPBound(), middleware.Scopes("never"))), basic("client", "secret")).refused(t, 403)
@@ -600,7 +608,7 @@ func TestClientCredentials(t *testing.T) {
 		require.NoError(t, err)
 		outer, err := middleware.New(middleware.WithTokens(tokens, nil), middleware.AllowUnbound())
 		require.NoError(t, err)
-		inner, err := middleware.New(both(middleware.WithTokens(tokens, nil), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))...)
+		inner, err := middleware.New(both(middleware.WithTokens(tokens, nil), w.credentials(), middleware.DangerouslyExemptExchange())...)
 		require.NoError(t, err)
 		called, rec := false, httptest.NewRecorder()
 		outer.Wrap(inner.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))).ServeHTTP(rec, w.bearerRequest("/r"))
@@ -661,4 +669,9 @@ func (v *contextVerifier) VerifyToken(ctx context.Context, raw string) (*oidc.To
 
 func verifierFunc(f func(context.Context, string) (*oidc.Token, error)) (middleware.TokenVerifier, error) {
 	return &contextVerifier{f}, nil
+}
+
+func metadataPath(g *middleware.Guard) string {
+	path, _ := g.Metadata()
+	return path
 }

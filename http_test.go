@@ -161,8 +161,8 @@ func TestHTTP(t *testing.T) {
 		require.Equal(t, http.Header{"X-Other": {"kept"}}, a.seen.Header)
 		require.NotEmpty(t, r.Header["Authorization"], "the caller's request is not changed")
 	})
-	t.Run("HTTP-13 WithBearerForwarding makes it a Bearer request", func(t *testing.T) {
-		g := w.guard(both(middleware.WithBearerForwarding())...)
+	t.Run("HTTP-13 ForwardBearer makes it a Bearer request", func(t *testing.T) {
+		g := w.guard(both(middleware.ForwardBearer())...)
 		r := w.dpopRequest("/r")
 		token := strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP ")
 		a := serve(g, r).accepted(t)
@@ -358,7 +358,7 @@ func TestNestedGuards(t *testing.T) {
 		require.NotEqual(t, 200, status)
 	})
 	t.Run("inside forwarding and hiding guards the same part still knows the request", func(t *testing.T) {
-		forwarding, hiding := middleware.WithBearerForwarding(), middleware.HideCredentials()
+		forwarding, hiding := middleware.ForwardBearer(), middleware.HideCredentials()
 		for _, opt := range []middleware.Option{forwarding, hiding} {
 			outer := w.guard(both(opt)...)
 			_, called := nest(w.dpopRequest("/r"), outer, outer.Require(middleware.DPoPBound()))
@@ -371,7 +371,7 @@ func TestNestedGuards(t *testing.T) {
 	t.Run("inside a forwarding guard another part still sees the client's scheme", func(t *testing.T) {
 		proofs, err := dpop.New(origin)
 		require.NoError(t, err)
-		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.WithBearerForwarding())
+		outer := w.guard(middleware.WithDPoP(proofs, nil), middleware.ForwardBearer())
 		inner := w.guard(middleware.WithDPoP(proofs, nil)) // its own token verifier
 		_, called := nest(w.dpopRequest("/r"), outer, inner)
 		require.True(t, called)

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -29,59 +30,12 @@ type Guard struct {
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
 func New(opts ...Option) (*Guard, error) {
-	c := &config{given: make(map[string]bool)}
-	for i, opt := range opts {
-		if opt == nil {
-			c.problem(fmt.Sprintf("middleware: option %d is nil", i+1))
-			continue
-		}
-		opt.apply(c)
-	}
-	c.validate()
-	if err := errors.Join(c.problems...); err != nil {
+	b := &builder{Set: options.For("middleware"), config: &config{}}
+	g := b.build(opts)
+	if err := b.Err(); err != nil {
 		return nil, err
-	}
-	g := &Guard{config: c}
-	if err := g.adopt(c.rules); err != nil {
-		return nil, err
-	}
-	if c.credentials != nil && !g.challenges.offers(schemeBasic) {
-		return nil, errors.New("middleware: WithClientCredentials: these tokens are bound to nobody and the guard demands a binding: AllowUnbound without binding rules, or DangerouslySkipBindingFor(ClientCredentials)")
 	}
 	return g, nil
-}
-
-// validate reports what no single option can see.
-func (c *config) validate() {
-	if !c.given["WithTokens"] {
-		c.problem("middleware: WithTokens is missing: nobody to verify tokens")
-	} else if c.tokens != nil && !reflect.TypeOf(c.tokens).Comparable() {
-		c.problem(fmt.Sprintf("middleware: WithTokens: %T is not comparable; use a pointer", c.tokens))
-	}
-	if !c.given["WithDPoP"] && !c.given["WithMTLS"] && !c.allowUnbound {
-		c.problem("middleware: no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound")
-	}
-	for _, option := range []string{"ClientCredentialsOnly", "WithCallerAddress"} {
-		if c.given[option] && !c.given["WithClientCredentials"] {
-			c.problem("middleware: " + option + " needs WithClientCredentials")
-		}
-	}
-	if c.credentialsOnly && c.given["WithSession"] {
-		c.problem("middleware: ClientCredentialsOnly and WithSession exclude each other: a session begins with a token")
-	}
-	if c.forwardBearer && c.hideCredentials {
-		c.problem("middleware: WithBearerForwarding and HideCredentials exclude each other")
-	}
-	for _, check := range c.checks {
-		check(c)
-	}
-	for i, rule := range c.rules {
-		if rule == nil {
-			c.problem(fmt.Sprintf("middleware: WithRules: rule %d is nil", i+1))
-		} else if err := rule.validate(); err != nil {
-			c.problems = append(c.problems, err)
-		}
-	}
 }
 
 // adopt gives the guard its rules and the challenges that follow from them.
@@ -90,7 +44,7 @@ func (c *config) validate() {
 func (g *Guard) adopt(rules []Rule) error {
 	g.rules = rules
 	if g.challenges = newChallenges(g.config, rules); !g.challenges.any() {
-		return errors.New("middleware: no token could satisfy the rules: they demand a binding that the guard is not configured for, or that excludes another")
+		return errors.New("middleware: no token could satisfy the rules: they require a binding that this guard cannot verify, or two that exclude each other")
 	}
 	return nil
 }
@@ -268,6 +222,11 @@ func (c *config) checkProofShape(h http.Header) error {
 	return nil
 }
 
+// cameOverTLS is what RequireTLS asks.
+func (c *config) cameOverTLS(r *http.Request) bool {
+	return r.TLS != nil || c.terminators.Trusts(peers.Of(r))
+}
+
 func (g *Guard) checkTransport(r *http.Request) error {
 	switch {
 	case isEarlyData(r):
@@ -282,11 +241,11 @@ func (g *Guard) checkTransport(r *http.Request) error {
 func (g *Guard) takes(s scheme) bool {
 	switch s {
 	case schemeDPoP:
-		return g.dpop != nil && !g.credentialsOnly
+		return g.dpop != nil && !g.exchangeOnly
 	case schemeBasic:
-		return g.credentials != nil
+		return g.exchange != nil
 	default:
-		return !g.credentialsOnly
+		return !g.exchangeOnly
 	}
 }
 
@@ -296,7 +255,7 @@ func (g *Guard) takes(s scheme) bool {
 func (g *Guard) readCredentials(r *http.Request, outer *verified) (sent credentials, err error) {
 	if outer.provedTokenTo(g.tokens) {
 		sent.scheme, sent.raw = outer.scheme, outer.raw
-		if sent.scheme == schemeBasic && g.credentials == nil {
+		if sent.scheme == schemeBasic && g.exchange == nil {
 			sent.scheme = schemeBearer // which is how the token arrives here
 		}
 		return sent, nil
@@ -326,7 +285,7 @@ func (g *Guard) checkToken(r *http.Request, v *verified, outer *verified) error 
 	)
 	if v.scheme == schemeBasic {
 		v.bindingSkipped = g.skipBinding
-		v.raw, token, err = g.exchange(r, v.raw)
+		v.raw, token, err = g.exchangeSecret(r, v.raw)
 	} else {
 		token, err = g.tokens.VerifyToken(r.Context(), v.raw)
 	}
@@ -427,13 +386,13 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		v := d.verified
-		fromTerminator := len(g.forwarded) > 0 && g.mtls.TrustsPeer(r)
-		if f := g.announcement(r, d, fromTerminator); f.any() {
+		written := g.writtenByTerminator(r)
+		if f := g.announcement(r, d, written); f.any() {
 			kept, done := keeping(w, f)
 			defer done()
 			w = kept
 		}
-		passed := g.pass(r, v, fromTerminator)
+		passed := g.pass(r, v, written)
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.
 		if r.MultipartForm == nil {

@@ -2,21 +2,23 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/session"
 )
 
-// TokenVerifier says what an access token means. [oidc.Verifier],
-// [oidc.Issuers] and [oidc.Introspector] are TokenVerifiers.
+// TokenVerifier says what an access token means. The verifiers of package oidc and
+// of its rooms are TokenVerifiers.
 //
 // VerifyToken must be safe for concurrent use. It returns an [oidc.TokenError]
 // (possibly wrapped) for a token that is not acceptable: the client is told to
@@ -25,12 +27,15 @@ import (
 // time.Duration, also when. The Token must not change after it was returned. An
 // implementation that returns a Token without its cnf turns every stolen token
 // into a good one; [oidc.TokenFromClaims] does not forget it.
+//
+// A TokenVerifier whose Policy method returns an [oidc.Policy] can be used with
+// [FAPI2] and [MCP]: they ask it how strict it is, and refuse one that cannot say.
 type TokenVerifier interface {
 	VerifyToken(ctx context.Context, raw string) (*oidc.Token, error)
 }
 
 // Option is a setting of [New].
-type Option interface{ apply(*config) }
+type Option interface{ apply(*builder) }
 
 // config is what the options say. It never changes after New.
 type config struct {
@@ -39,113 +44,143 @@ type config struct {
 	dpop              *dpop.Verifier
 	maxProofSize      int // of the DPoP field, in bytes
 	mtls              *mtlspop.Verifier
+	forwarded         []string // the fields that mtls reads certificates from
+	sessions          *session.Sessions
 
-	credentials     *oidc.ClientCredentials
-	callerAddress   func(*http.Request) netip.Addr // nil: the peer's
-	credentialsOnly bool                           // no token from a caller is accepted
-	skipBinding     bool                           // of tokens by credentials
-
-	sessions *session.Sessions // nil: none
-
-	forwarded []string // the fields that mtls reads certificates from
+	exchange      *exchange.Exchange
+	callerAddress func(*http.Request) netip.Addr // nil: the peer's
+	exchangeOnly  bool                           // no token from a caller is accepted
+	skipBinding   bool                           // of tokens by exchange
 
 	allowUnbound      bool
 	ignoreQueryToken  bool
 	refuseStrayProofs bool
+	requireTLS        bool
+	terminators       *peers.Set // whose plain HTTP counts as TLS
 
-	forwardBearer   bool
-	hideCredentials bool
-	passPreflights  bool
-	exposeHeaders   bool
-	quiet           bool
+	forwardBearer    bool
+	hideCredentials  bool
+	passPreflights   bool
+	exposeHeaders    bool
+	omitDescriptions bool
 
 	realm    string
 	resource *ProtectedResource
 	deny     func(http.ResponseWriter, *http.Request, Denial)
 	observer func(context.Context, Outcome)
-
-	requireTLS  bool
-	terminators *peers.Set // whose plain HTTP counts as TLS
-
-	rules  []Rule
-	checks []func(*config) // of presets, once all options are known
-
-	given    map[string]bool // names of the options given so far
-	problems []error
 }
+
+// builder is a config in the making.
+type builder struct {
+	*options.Set
+	*config
+	rules  []Rule
+	checks []func(*builder) // of what no single option can see
+}
+
+type optionFunc func(*builder)
+
+func (f optionFunc) apply(b *builder) { f(b) }
 
 // once makes an option that may be given only once.
-func once(name string, set func(*config)) Option {
-	return optionFunc(func(c *config) {
-		if c.given[name] {
-			c.problem("middleware: " + name + " given twice")
-			return
+func once(name string, set func(*builder)) Option {
+	return optionFunc(func(b *builder) {
+		if b.Once(name) {
+			set(b)
 		}
-		c.given[name] = true
-		set(c)
 	})
 }
-
-type optionFunc func(*config)
-
-func (f optionFunc) apply(c *config) { f(c) }
-
-func (c *config) problem(text string) { c.problems = append(c.problems, errors.New(text)) }
 
 // part makes the option that takes a part directly from its constructor. The
 // constructor's problems become New's.
-func part(name string, missing bool, err error, set func(*config)) Option {
-	return once(name, func(c *config) {
-		switch {
-		case err != nil:
-			c.problems = append(c.problems, err)
-		case missing:
-			c.problem("middleware: " + name + ": nil")
-		default:
-			set(c)
+func part[T any](name string, v T, err error, set func(*builder)) Option {
+	return optionFunc(func(b *builder) {
+		if options.Part(b.Set, name, v, err) {
+			set(b)
 		}
 	})
+}
+
+// build makes a Guard of the options, or records why it cannot.
+func (b *builder) build(opts []Option) *Guard {
+	options.Each(b.Set, opts, func(opt Option) { opt.apply(b) })
+	b.checkParts()
+	for _, check := range b.checks {
+		check(b)
+	}
+	g := &Guard{config: b.config}
+	if b.checkRules() {
+		b.Join(g.adopt(b.rules))
+		if b.exchange != nil && g.challenges.any() && !g.challenges.offers(schemeBasic) {
+			b.Problem("WithExchange: these tokens are unbound, but the guard requires a binding; use AllowUnbound without binding rules, or DangerouslyExemptExchange")
+		}
+	}
+	return g
+}
+
+// checkParts reports which settings are missing or contradict each other.
+func (b *builder) checkParts() {
+	for _, m := range []struct {
+		bad  bool
+		text string
+	}{
+		{!b.Given("WithTokens"), "no token verifier; add WithTokens"},
+		{b.tokens != nil && !reflect.TypeOf(b.tokens).Comparable(), "WithTokens: the TokenVerifier is not comparable; use a pointer"},
+		{!b.Given("WithDPoP") && !b.Given("WithMTLS") && !b.allowUnbound, "no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound"},
+		{b.Given("RequireExchange") && !b.Given("WithExchange"), "RequireExchange needs WithExchange"},
+		{b.Given("WithCallerAddress") && !b.Given("WithExchange"), "WithCallerAddress needs WithExchange"},
+		{b.Given("DangerouslyExemptExchange") && !b.Given("WithExchange"), "DangerouslyExemptExchange needs WithExchange"},
+		{b.exchangeOnly && b.Given("WithSession"), "RequireExchange and WithSession exclude each other: a session begins with a token"},
+		{b.forwardBearer && b.hideCredentials, "ForwardBearer and HideCredentials exclude each other"},
+		{b.Given("TrustUnixSocket") && !b.requireTLS, "TrustUnixSocket means nothing without RequireTLS or FAPI2"},
+	} {
+		if m.bad {
+			b.Problem("%s", m.text)
+		}
+	}
+}
+
+// checkRules reports mistakes in the rules. It reports true if there are none, and if
+// all parts are there that decide whether a token could satisfy the rules.
+func (b *builder) checkRules() bool {
+	if len(b.rules) > 0 {
+		if err := validateRules("WithRules", b.rules); err != nil {
+			b.Join(err)
+			return false
+		}
+	}
+	return b.Given("WithDPoP") == (b.dpop != nil) && b.Given("WithMTLS") == (b.mtls != nil)
 }
 
 // WithTokens sets who verifies access tokens. It takes what a constructor
 // returns: WithTokens(oidc.New(issuer, audience)). Required.
 func WithTokens(v TokenVerifier, err error) Option {
-	return part("WithTokens", isNil(v), err, func(c *config) {
-		c.tokens = v
+	return part("WithTokens", v, err, func(b *builder) {
+		b.tokens = v
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Issuers, *oidc.Introspector, *oidc.Introspected:
-			c.hashesWhatWasSent = true
+		case *oidc.Verifier, *oidc.Verifiers:
+			b.hashesWhatWasSent = true
 		}
 	})
-}
-
-// isNil also finds the nil pointer in an interface value, which would refuse
-// every request with an error of its own.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // WithDPoP accepts tokens that are bound to a key and requests that prove it
 // (RFC 9449). It takes what [dpop.New] returns.
 func WithDPoP(v *dpop.Verifier, err error) Option {
-	return part("WithDPoP", v == nil, err, func(c *config) {
+	return part("WithDPoP", v, err, func(b *builder) {
 		s := v.Settings()
 		if len(s.Origins) == 0 {
-			c.problem("middleware: WithDPoP: the Verifier was not made by dpop.New")
+			b.Problem("WithDPoP: the Verifier was not made by dpop.New")
 			return
 		}
-		c.dpop, c.maxProofSize = v, s.MaxSize
+		b.dpop, b.maxProofSize = v, s.MaxSize
 	})
 }
 
 // WithMTLS accepts tokens that are bound to a client certificate and requests
 // that come with it (RFC 8705). It takes what [mtlspop.New] returns.
 func WithMTLS(v *mtlspop.Verifier, err error) Option {
-	return part("WithMTLS", v == nil, err, func(c *config) { c.mtls, c.forwarded = v, v.ForwardedHeaders() })
+	return part("WithMTLS", v, err, func(b *builder) { b.mtls, b.forwarded = v, v.ForwardedHeaders() })
 }
 
 // WithSession lets browser applications present their token once: the response
@@ -164,74 +199,96 @@ func WithMTLS(v *mtlspop.Verifier, err error) Option {
 // does not keep shared caches from storing them (RFC 9111, section 3.5). The response
 // that sets the cookie carries "no-store" in the same way.
 func WithSession(s *session.Sessions, err error) Option {
-	return part("WithSession", s == nil, err, func(c *config) { c.sessions = s })
+	return part("WithSession", s, err, func(b *builder) { b.sessions = s })
+}
+
+// WithExchange accepts callers that send a client id and secret of the issuer as
+// Basic credentials (RFC 7617). The guard exchanges them for an access token by the
+// client credentials grant, and verifies that like any other; the handler sees the
+// token and never the secret. It takes what [exchange.New] returns.
+//
+// Such a token is unbound: New refuses the combination with a guard that demands a
+// binding, unless [DangerouslyExemptExchange] says otherwise.
+//
+// Wrong secrets are held against the address that they come from, which is the
+// immediate peer's: behind a proxy, see [WithCallerAddress].
+func WithExchange(c *exchange.Exchange, err error) Option {
+	return part("WithExchange", c, err, func(b *builder) { b.exchange = c })
+}
+
+// WithCallerAddress sets how to find the address of a Basic caller when the service is
+// behind a proxy. Without it all callers share the proxy's address, and one attacker's
+// wrong secrets throttle every caller (see [exchange.Exchange]). The default is
+// the address in r.RemoteAddr.
+//
+// f must not return what the caller chooses: not the first element of
+// X-Forwarded-For, but the one that the proxy added, and only if r.RemoteAddr is the
+// proxy. It may be called concurrently, and must not change r. The zero Addr says that
+// the address is not known.
+func WithCallerAddress(f func(r *http.Request) netip.Addr) Option {
+	return part("WithCallerAddress", f, nil, func(b *builder) { b.callerAddress = f })
+}
+
+// RequireExchange refuses the tokens that callers bring themselves: Basic credentials
+// are the only way in, and the only scheme that challenges offer.
+func RequireExchange() Option {
+	return once("RequireExchange", func(b *builder) { b.exchangeOnly = true })
+}
+
+// DangerouslyExemptExchange exempts requests by [WithExchange] from every demand for a
+// binding. A caller that knows the secret of one client then passes where others must
+// hold a key.
+func DangerouslyExemptExchange() Option {
+	return once("DangerouslyExemptExchange", func(b *builder) { b.skipBinding = true })
 }
 
 // WithRules sets what every request must satisfy. It may be given several
 // times; all the rules apply.
 func WithRules(rules ...Rule) Option {
-	return optionFunc(func(c *config) { c.rules = append(c.rules, rules...) })
+	rules = slices.Clone(rules)
+	return optionFunc(func(b *builder) {
+		if len(rules) == 0 {
+			b.Problem("WithRules needs at least one rule")
+		}
+		b.rules = append(b.rules, rules...)
+	})
 }
 
 // AllowUnbound lets tokens pass that are bound to nothing, as Bearer (RFC
 // 6750): whoever holds such a token can use it. A token that is bound must
 // still prove its binding.
 func AllowUnbound() Option {
-	return once("AllowUnbound", func(c *config) { c.allowUnbound = true })
+	return once("AllowUnbound", func(b *builder) { b.allowUnbound = true })
 }
 
-// WithBearerForwarding gives the handler the request as a service behind a
-// gateway expects it: "Authorization: Bearer" whatever the scheme was, no DPoP
-// field, no field with a forwarded certificate. The binding has been checked
-// here and cannot be checked again behind.
-func WithBearerForwarding() Option {
-	return once("WithBearerForwarding", func(c *config) { c.forwardBearer = true })
-}
-
-// HideCredentials gives the handler the request without Authorization, DPoP
-// and forwarded certificate, so that a handler that forwards or logs requests
-// cannot leak them. [FromContext] has what they said.
-func HideCredentials() Option {
-	return once("HideCredentials", func(c *config) { c.hideCredentials = true })
-}
-
-// WithRealm sets the realm parameter of the challenges. The default is the host
-// of the first DPoP origin, or "api" without one: RFC 6750, section 3, demands
-// at least one parameter in a Bearer challenge.
-func WithRealm(realm string) Option {
-	return once("WithRealm", func(c *config) {
-		if realm == "" || strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' }) {
-			c.problem("middleware: WithRealm: a realm is printable ASCII and not empty")
-			return
-		}
-		c.realm = realm
+// RequireTLS refuses requests that did not come over TLS, unless the immediate peer
+// is a TLS terminator: its address is in one of the given prefixes, or it reaches a
+// unix socket of the service and [TrustUnixSocket] is given. Whether the client of the
+// terminator used TLS is the terminator's business, and the business of the origin in
+// its proofs.
+//
+// New refuses prefixes that hold a large share of all addresses: IPv4 wider than /8,
+// IPv6 wider than /16 (fc00::/7 and fe80::/10 may be whole).
+func RequireTLS(terminators ...netip.Prefix) Option {
+	terminators = slices.Clone(terminators)
+	return once("RequireTLS", func(b *builder) {
+		b.requireTLS = true
+		b.checks = append(b.checks, func(b *builder) { b.trustTerminators(terminators) })
 	})
 }
 
-// WithDenyHandler replaces the body of refusals. When f is called, the
-// challenge, Cache-Control and the other fields are in the header and
-// [Denial].Status is not written yet: f must call WriteHeader with it. For HEAD
-// requests f should write no body. f may be called concurrently.
-func WithDenyHandler(f func(http.ResponseWriter, *http.Request, Denial)) Option {
-	return once("WithDenyHandler", func(c *config) {
-		if f == nil {
-			c.problem("middleware: WithDenyHandler: nil")
-		}
-		c.deny = f
-	})
+// TrustUnixSocket says that every peer on a unix socket of the service is a TLS
+// terminator, for [RequireTLS] and [FAPI2]: the permissions of the socket's file decide
+// which processes connect. See [mtlspop.TrustUnixSocket] for the certificates that such
+// a peer forwards.
+//
+// [mtlspop.TrustUnixSocket]: https://pkg.go.dev/github.com/keybound-go/middleware/mtlspop#TrustUnixSocket
+func TrustUnixSocket() Option {
+	return once("TrustUnixSocket", func(*builder) {})
 }
 
-// WithObserver sets a function that is told of every decision, once each,
-// before the handler runs or the refusal is written. It runs on the request's
-// goroutine, concurrently with itself, and should be quick. What it is told is
-// for the operator: never show it to the client.
-func WithObserver(f func(context.Context, Outcome)) Option {
-	return once("WithObserver", func(c *config) {
-		if f == nil {
-			c.problem("middleware: WithObserver: nil")
-		}
-		c.observer = f
-	})
+func (b *builder) trustTerminators(prefixes []netip.Prefix) {
+	b.terminators = peers.New(prefixes, b.Given("TrustUnixSocket"), func(problem string) { b.Problem("RequireTLS: %s", problem) })
 }
 
 // IgnoreQueryToken ignores an access_token in the query when the Authorization
@@ -239,14 +296,14 @@ func WithObserver(f func(context.Context, Outcome)) Option {
 // is never used in any case; it stays in the URL that the handler sees, also
 // with [HideCredentials].
 func IgnoreQueryToken() Option {
-	return once("IgnoreQueryToken", func(c *config) { c.ignoreQueryToken = true })
+	return once("IgnoreQueryToken", func(b *builder) { b.ignoreQueryToken = true })
 }
 
 // RefuseStrayProofs refuses a request that brings a DPoP proof with a token
 // that is not bound to a key, instead of ignoring the proof. Such a client
 // believes that it is protected and is not.
 func RefuseStrayProofs() Option {
-	return once("RefuseStrayProofs", func(c *config) { c.refuseStrayProofs = true })
+	return once("RefuseStrayProofs", func(b *builder) { b.refuseStrayProofs = true })
 }
 
 // PassPreflights lets CORS preflights (OPTIONS with Origin and
@@ -255,7 +312,48 @@ func RefuseStrayProofs() Option {
 // anything for an OPTIONS request that calls for a credential. The better
 // order is the CORS middleware outside the guard, which needs no such option.
 func PassPreflights() Option {
-	return once("PassPreflights", func(c *config) { c.passPreflights = true })
+	return once("PassPreflights", func(b *builder) { b.passPreflights = true })
+}
+
+// ForwardBearer gives the handler the request as a service behind a
+// gateway expects it: "Authorization: Bearer" whatever the scheme was, no DPoP
+// field, no field with a forwarded certificate. The binding has been checked
+// here and cannot be checked again behind.
+func ForwardBearer() Option {
+	return once("ForwardBearer", func(b *builder) { b.forwardBearer = true })
+}
+
+// HideCredentials gives the handler the request without Authorization, DPoP
+// and forwarded certificate, so that a handler that forwards or logs requests
+// cannot leak them. [FromContext] has what they said.
+func HideCredentials() Option {
+	return once("HideCredentials", func(b *builder) { b.hideCredentials = true })
+}
+
+// WithRealm sets the realm parameter of the challenges. The default is the host
+// of the first DPoP origin, or "api" without one: RFC 6750, section 3, demands
+// at least one parameter in a Bearer challenge.
+func WithRealm(realm string) Option {
+	return once("WithRealm", func(b *builder) {
+		if realm == "" || strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' }) {
+			b.Problem("WithRealm: a realm is printable ASCII and not empty")
+			return
+		}
+		b.realm = realm
+	})
+}
+
+// WithDenyHandler replaces the body of refusals. When f is called, the
+// challenge, Cache-Control and the other fields are in the header, where they stay, and
+// [Denial].Status is not written yet: f must call WriteHeader with it. For HEAD
+// requests f should write no body. f may be called concurrently.
+func WithDenyHandler(f func(http.ResponseWriter, *http.Request, Denial)) Option {
+	return part("WithDenyHandler", f, nil, func(b *builder) { b.deny = f })
+}
+
+// OmitDescriptions leaves error_description out of challenges and bodies.
+func OmitDescriptions() Option {
+	return once("OmitDescriptions", func(b *builder) { b.omitDescriptions = true })
 }
 
 // ExposeHeaders adds WWW-Authenticate and DPoP-Nonce to
@@ -263,10 +361,13 @@ func PassPreflights() Option {
 // Without them a browser's script cannot see the nonce that it must use (RFC
 // 9449, section 8). Use it if the CORS middleware does not do the same.
 func ExposeHeaders() Option {
-	return once("ExposeHeaders", func(c *config) { c.exposeHeaders = true })
+	return once("ExposeHeaders", func(b *builder) { b.exposeHeaders = true })
 }
 
-// Quiet leaves error_description out of challenges and bodies.
-func Quiet() Option {
-	return once("Quiet", func(c *config) { c.quiet = true })
+// WithObserver sets a function that is told of every decision, once each,
+// before the handler runs or the refusal is written. It runs on the request's
+// goroutine, concurrently with itself, and should be quick. What it is told is
+// for the operator: never show it to the client.
+func WithObserver(f func(context.Context, Outcome)) Option {
+	return part("WithObserver", f, nil, func(b *builder) { b.observer = f })
 }

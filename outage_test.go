@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware"
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -19,8 +20,8 @@ import (
 func TestTheIssuerIsKilledInTheMiddleOfLoad(t *testing.T) {
 	w := newWorld(t)
 	introspected := func() middleware.Option {
-		return middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
-			oidc.WithHTTPClient(w.issuer.Client()), oidc.WithAnswerLifetime(time.Minute)))
+		return middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"),
+			introspect.WithAnswerLifetime(time.Minute)))
 	}
 	for name, tokens := range map[string]middleware.Option{"JWTs": w.tokens(), "introspection": introspected()} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -68,7 +69,7 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 	o := Outcome{
 		Err:              d.err,
 		Scheme:           d.scheme.String(),
-		UntrustedForward: hasAny(r.Header, g.forwarded) && !g.mtls.TrustsPeer(r),
+		UntrustedForward: g.hasUntrustedForward(r),
 		Total:            total,
 	}
 	if d.err != nil {
@@ -95,4 +96,16 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 
 func hasAny(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+}
+
+// hasUntrustedForward reports whether r has a field with a forwarded certificate that
+// its peer may not send.
+func (g *Guard) hasUntrustedForward(r *http.Request) bool {
+	if !hasAny(r.Header, g.forwarded) {
+		return false
+	}
+	trusted := g.mtls.TrustedHeaders(mtlspop.RequestOf(r))
+	return slices.ContainsFunc(g.forwarded, func(name string) bool {
+		return len(r.Header[name]) > 0 && !slices.Contains(trusted, name)
+	})
 }

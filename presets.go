@@ -2,42 +2,40 @@ package middleware
 
 import (
 	"fmt"
-	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/peers"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // FAPI2 is what the FAPI 2.0 Security Profile demands of a resource server
 // (section 5.3.4). It makes these settings:
 //
-//	WithRules(Bound())              unbound tokens are refused (5.3.4-5)
-//	RequireTLS(terminators...)      no plain HTTP (5.2)
-//	a limit of maxLifetime          see below (5.3.4-3)
+//	WithRules(Bound())   unbound tokens are refused (5.3.4-5)
+//	RequireTLS()         no plain HTTP (5.2)
 //
-// and New refuses what it forbids: AllowUnbound, WithClientCredentials,
-// DangerouslySkipBindingFor, WithSession (5.3.4-1); proofs or tokens by other algorithms than PS256,
-// ES256 and EdDSA (Ed25519); tokens that were made for others, or more than 60 s ahead of our
-// clock (5.3.2.1-13); a longer window for proofs than 60 s back and 30 s
-// ahead; no replay cache, or one that fails open. [dpop.FAPI2] and [oidc.FAPI2]
-// make the settings of the parts.
+// [RequireTLS] may be given beside it, to name TLS terminators.
 //
-// The profile wants tokens checked for revocation. A maxLifetime of 0 says that
-// the TokenVerifier does, and New refuses one that does not (see
-// [oidc.VerifyThenIntrospect]). Any other says that the operator relies on short
-// lives instead: tokens that live longer than that are refused.
+// The profile wants tokens checked for revocation (5.3.4-3). So either the
+// TokenVerifier asks the issuer about each token (see [introspect.Then]), or
+// [LimitTokenLifetime] stands among the rules of [WithRules]: the operator then relies
+// on short lives.
+//
+// New refuses what the profile forbids: AllowUnbound, WithExchange,
+// DangerouslyExemptExchange, WithSession (5.3.4-1); proofs or tokens by other
+// algorithms than PS256, ES256 and EdDSA (Ed25519); tokens that were made for other
+// services, or more than 60 s ahead of our clock (5.3.2.1-13); a longer window for
+// proofs than 60 s back and 30 s ahead; no replay cache, or one that fails open; a
+// TokenVerifier that cannot say how strict it is. [dpop.FAPI2] and [oidc.FAPI2] make
+// the settings of the parts.
 //
 // [dpop.FAPI2]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#FAPI2
-func FAPI2(maxLifetime time.Duration, terminators ...netip.Prefix) Option {
-	return once("FAPI2", func(c *config) {
-		c.checks = append(c.checks, func(c *config) { c.checkFAPI2(maxLifetime) })
-		c.rules = append(c.rules, Bound())
-		if maxLifetime > 0 {
-			c.rules = append(c.rules, &lifetimeRule{maxLifetime, unmet{err: ErrLongLived}})
-		}
-		RequireTLS(terminators...).apply(c)
+// [introspect.Then]: https://pkg.go.dev/github.com/keybound-go/middleware/oidc/introspect#Then
+func FAPI2() Option {
+	return once("FAPI2", func(b *builder) {
+		b.rules = append(b.rules, Bound())
+		b.requireTLS = true
+		b.checks = append(b.checks, (*builder).checkFAPI2)
 	})
 }
 
@@ -47,61 +45,102 @@ var fapi2Algorithms = [...]string{"PS256", "ES256", "EdDSA", "Ed25519"}
 // fapi2Skew is how far ahead of our clock a token may be issued.
 const fapi2Skew = time.Minute
 
-func (c *config) checkFAPI2(maxLifetime time.Duration) {
-	for _, forbidden := range []string{"AllowUnbound", "WithClientCredentials", "DangerouslySkipBindingFor", "WithSession"} {
-		if c.given[forbidden] {
-			c.problem("middleware: FAPI2 forbids " + forbidden)
+func (b *builder) checkFAPI2() {
+	if !b.Given("RequireTLS") {
+		b.trustTerminators(nil)
+	}
+	for _, forbidden := range []string{"AllowUnbound", "WithExchange", "DangerouslyExemptExchange", "WithSession"} {
+		if b.Given(forbidden) {
+			b.Problem("FAPI2 forbids %s", forbidden)
 		}
 	}
-	if v, ok := c.tokens.(interface{ ChecksRevocation() bool }); maxLifetime == 0 && (!ok || !v.ChecksRevocation()) {
-		c.problem("middleware: FAPI2: the TokenVerifier does not check for revocation: oidc.VerifyThenIntrospect, or a maxLifetime")
+	if policy, ok := b.policy("FAPI2"); ok {
+		b.checkFAPI2Tokens(policy)
 	}
-	if maxLifetime < 0 {
-		c.problem("middleware: FAPI2: maxLifetime is negative")
+	if b.dpop != nil {
+		b.checkFAPI2Proofs()
 	}
-	if v, ok := c.tokens.(interface{ Skew() time.Duration }); ok && v.Skew() > fapi2Skew {
-		c.problem(fmt.Sprintf("middleware: FAPI2: tokens may be issued up to %v ahead of our clock; oidc.WithSkew, %v at the most", v.Skew(), fapi2Skew))
+}
+
+func (b *builder) checkFAPI2Tokens(p oidc.Policy) {
+	b.checkAudience("FAPI2", p)
+	b.checkFAPI2Algorithms("tokens", p.Algorithms)
+	if !p.ChecksRevocation && len(p.Algorithms) == 0 {
+		b.Problem("FAPI2: the TokenVerifier neither says by which algorithms tokens may be signed nor asks the issuer about them")
 	}
-	c.checkAudienceIsChecked("FAPI2")
-	if v, ok := c.tokens.(interface{ Algorithms() []string }); ok {
-		c.checkFAPI2Algorithms("tokens", v.Algorithms())
+	if !p.ChecksRevocation && !limitsLifetime(b.rules) {
+		b.Problem("FAPI2: the TokenVerifier does not check for revocation: use introspect.Then, or LimitTokenLifetime among the rules")
 	}
-	if c.dpop == nil {
-		return
+	if p.Skew > fapi2Skew {
+		b.Problem("FAPI2: tokens may be issued up to %v ahead of our clock; with oidc.WithSkew, %v at the most", p.Skew, fapi2Skew)
 	}
-	s := c.dpop.Settings()
-	c.checkFAPI2Algorithms("proofs", s.Algorithms)
+}
+
+func (b *builder) checkFAPI2Proofs() {
+	s := b.dpop.Settings()
+	b.checkFAPI2Algorithms("proofs", s.Algorithms)
 	if s.Lifetime > time.Minute || s.Skew > 30*time.Second {
-		c.problem(fmt.Sprintf("middleware: FAPI2: the window of proofs, %v back and %v ahead, is wider than 60s and 30s", s.Lifetime, s.Skew))
+		b.Problem("FAPI2: the window of proofs, %v back and %v ahead, is wider than 60s and 30s", s.Lifetime, s.Skew)
 	}
 	if !s.ReplayCache || s.FailOpen || s.PlainHTTP {
-		c.problem("middleware: FAPI2: proofs need a replay cache that fails closed, and https origins")
+		b.Problem("FAPI2: proofs need a replay cache that fails closed, and https origins")
 	}
 }
 
-// checkAudienceIsChecked is for presets by which tokens must have been made for this service.
-func (c *config) checkAudienceIsChecked(preset string) {
-	if v, ok := c.tokens.(interface{ ChecksAudience() bool }); ok && !v.ChecksAudience() {
-		c.problem("middleware: " + preset + ": the TokenVerifier accepts tokens that were made for another audience, or for none")
-	}
-}
-
-func (c *config) checkFAPI2Algorithms(what string, algorithms []string) {
+func (b *builder) checkFAPI2Algorithms(what string, algorithms []string) {
 	for _, alg := range algorithms {
 		if !slices.Contains(fapi2Algorithms[:], alg) {
-			c.problem(fmt.Sprintf("middleware: FAPI2: %s may not be signed with %s", what, alg))
+			b.Problem("FAPI2: %s may not be signed with %s", what, alg)
 		}
 	}
 }
 
-// lifetimeRule is satisfied by a token that says when it was issued and when it
-// ends, not more than max later.
+// policy is how strict the TokenVerifier is. One that does not say could be of any
+// kind, and so is refused.
+func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
+	if b.tokens == nil {
+		return p, false // which is reported already
+	}
+	v, ok := b.tokens.(interface{ Policy() oidc.Policy })
+	if !ok {
+		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
+		return p, false
+	}
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			b.Problem("%s: the Policy method of %T panics: %s", preset, b.tokens, printable(panicked))
+			ok = false
+		}
+	}()
+	return v.Policy(), true
+}
+
+// checkAudience is for presets by which tokens must have been made for this service.
+func (b *builder) checkAudience(preset string, p oidc.Policy) {
+	if !p.ChecksAudience {
+		b.Problem("%s: the TokenVerifier accepts tokens that were made for another audience, or for none", preset)
+	}
+}
+
+// LimitTokenLifetime is satisfied by a token that says when it was issued and when it
+// ends, not more than max later. Failure is 401 invalid_token. It is for services that
+// do not check tokens for revocation.
+func LimitTokenLifetime(max time.Duration) Rule {
+	return &lifetimeRule{max, unmet{err: ErrLongLived}}
+}
+
 type lifetimeRule struct {
 	max   time.Duration
 	unmet unmet
 }
 
-func (l *lifetimeRule) validate() error   { return nil }
+func (l *lifetimeRule) validate() error {
+	if l.max <= 0 {
+		return fmt.Errorf("middleware: LimitTokenLifetime: %v is not a lifetime", l.max)
+	}
+	return nil
+}
+
 func (l *lifetimeRule) admits(shape) bool { return true }
 
 func (l *lifetimeRule) check(v *verified) *unmet {
@@ -112,6 +151,19 @@ func (l *lifetimeRule) check(v *verified) *unmet {
 	return nil
 }
 
+// limitsLifetime reports whether every token must satisfy a LimitTokenLifetime.
+func limitsLifetime(rules []Rule) bool {
+	return slices.ContainsFunc(rules, func(rule Rule) bool {
+		switch r := rule.(type) {
+		case *lifetimeRule:
+			return true
+		case allOfRule:
+			return limitsLifetime(r)
+		}
+		return false
+	})
+}
+
 // MCP is what clients expect of a Model Context Protocol server that is
 // protected by OAuth. It makes these settings:
 //
@@ -120,59 +172,24 @@ func (l *lifetimeRule) check(v *verified) *unmet {
 //	ExposeHeaders()                   clients in browsers read the challenges
 //
 // Give the TokenVerifier resource.Identifier as its audience: a server must not
-// accept tokens that were made for another, and New refuses an oidc part that does. Clients that use DPoP expect
-// [dpop.MCP].
+// accept tokens that were made for another, and New refuses a TokenVerifier that does,
+// or that cannot say. Clients that use DPoP expect [dpop.MCP].
 //
 // [dpop.MCP]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#MCP
 func MCP(resource ProtectedResource) Option {
-	return once("MCP", func(c *config) {
+	return once("MCP", func(b *builder) {
 		if len(resource.AuthorizationServers) == 0 {
-			c.problem("middleware: MCP: the resource names no authorization servers")
+			b.Problem("MCP: the resource names no authorization servers")
 		}
-		c.checks = append(c.checks, func(c *config) { c.checkAudienceIsChecked("MCP") })
-		WithProtectedResource(resource).apply(c)
-		AllowUnbound().apply(c)
-		ExposeHeaders().apply(c)
+		WithProtectedResource(resource).apply(b)
+		AllowUnbound().apply(b)
+		ExposeHeaders().apply(b)
+		b.checks = append(b.checks, (*builder).checkMCP)
 	})
 }
 
-// RequireTLS refuses requests that did not come over TLS, unless the immediate peer
-// is a TLS terminator: its address is in one of the given prefixes, or it reaches a
-// unix socket of the service and [TrustUnixSocket] is given. Whether the client of the
-// terminator used TLS is the terminator's business, and the business of the origin in
-// its proofs.
-//
-// New refuses prefixes that hold a large share of all addresses: IPv4 wider than /8,
-// IPv6 wider than /16 (fc00::/7 and fe80::/10 may be whole).
-func RequireTLS(terminators ...netip.Prefix) Option {
-	terminators = slices.Clone(terminators)
-	return once("RequireTLS", func(c *config) {
-		c.requireTLS = true
-		c.checks = append(c.checks, func(c *config) {
-			c.terminators = peers.New(terminators, c.given["TrustUnixSocket"], func(problem string) {
-				c.problem("middleware: RequireTLS: " + problem)
-			})
-		})
-	})
-}
-
-// TrustUnixSocket says that every peer on a unix socket of the service is a TLS
-// terminator, for [RequireTLS] and [FAPI2]: the permissions of the socket's file decide
-// which processes connect. See [mtlspop.TrustUnixSocket] for the certificates that such
-// a peer forwards.
-//
-// [mtlspop.TrustUnixSocket]: https://pkg.go.dev/github.com/keybound-go/middleware/mtlspop#TrustUnixSocket
-func TrustUnixSocket() Option {
-	return once("TrustUnixSocket", func(c *config) {
-		c.checks = append(c.checks, func(c *config) {
-			if !c.requireTLS {
-				c.problem("middleware: TrustUnixSocket means nothing without RequireTLS or FAPI2")
-			}
-		})
-	})
-}
-
-// cameOverTLS is what RequireTLS asks.
-func (c *config) cameOverTLS(r *http.Request) bool {
-	return r.TLS != nil || c.terminators.Trusts(peers.Of(r))
+func (b *builder) checkMCP() {
+	if policy, ok := b.policy("MCP"); ok {
+		b.checkAudience("MCP", policy)
+	}
 }

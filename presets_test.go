@@ -20,6 +20,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -30,17 +32,93 @@ func (w *world) fapiTokens(opts ...oidc.Option) (*oidc.Verifier, error) {
 // forAnybody are TokenVerifiers that do not compare aud with their own.
 func (w *world) forAnybody(t *testing.T) map[string]middleware.Option {
 	t.Helper()
-	client, auth := oidc.WithHTTPClient(w.issuer.Client()), oidc.ClientSecretBasic("client", "secret")
+	client, auth := oidc.WithHTTPClient(w.issuer.Client()), clientauth.SecretBasic("client", "secret")
 	verifier, err := oidc.New(issuerURL, "", oidc.FAPI2(), oidc.DangerouslyAcceptAnyAudience(), client)
 	require.NoError(t, err)
-	asking, err := oidc.NewIntrospector(issuerURL, "", auth, oidc.DangerouslyAcceptAnyAudience(), client)
+	asking, err := w.introspector("", auth, introspect.DangerouslyAcceptAnyAudience())
+	require.NoError(t, err)
+	strict, err := w.introspector(oidctest.Audience, auth)
 	require.NoError(t, err)
 	return map[string]middleware.Option{
 		"a Verifier":             middleware.WithTokens(verifier, nil),
-		"Issuers":                middleware.WithTokens(oidc.ByIssuer(verifier)),
+		"Issuers":                middleware.WithTokens(oidc.AnyOf(verifier)),
 		"an Introspector":        middleware.WithTokens(asking, nil),
-		"both":                   middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
-		"the aud may be missing": middleware.WithTokens(oidc.NewIntrospector(issuerURL, oidctest.Audience, auth, oidc.DangerouslyAllowMissingAudience(), client)),
+		"both":                   middleware.WithTokens(introspect.Then(verifier, asking)),
+		"Forms":                  middleware.WithTokens(introspect.OrElse(verifier, asking)),
+		"Forms of wrapped JWTs":  middleware.WithTokens(introspect.OrElse(mute{verifier}, strict)),
+		"the aud may be missing": middleware.WithTokens(w.introspector(oidctest.Audience, auth, introspect.DangerouslyAllowMissingAudience())),
+	}
+}
+
+// mute is a TokenVerifier of a user that does not say how strict it is.
+type mute struct{ tokens middleware.TokenVerifier }
+
+func (m mute) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
+	return m.tokens.VerifyToken(ctx, raw)
+}
+
+// withStrictVerifier is withVerifier for presets.
+func withStrictVerifier(f func() (*oidc.Token, error)) middleware.Option {
+	v := tokenVerifierFunc(f)
+	return middleware.WithTokens(&strictVerifier{&v, func() oidc.Policy { return oidc.Policy{Algorithms: []string{"ES256"}, ChecksAudience: true} }}, nil)
+}
+
+type strictVerifier struct {
+	middleware.TokenVerifier
+	policy func() oidc.Policy
+}
+
+func (s *strictVerifier) Policy() oidc.Policy { return s.policy() }
+
+// R3, G8, D1: a preset accepts a TokenVerifier only on an answer.
+func TestPresetsRefuseAVerifierThatCannotSayHowStrictItIs(t *testing.T) {
+	w := newWorld(t)
+	tokens, err := w.fapiTokens(oidc.FAPI2())
+	require.NoError(t, err)
+	asking, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))
+	require.NoError(t, err)
+	loose, err := w.fapiTokens()
+	require.NoError(t, err)
+	of := func(v middleware.TokenVerifier, err error) middleware.TokenVerifier {
+		require.NoError(t, err)
+		return v
+	}
+	presets := map[string]func(middleware.TokenVerifier) error{
+		"FAPI2": func(v middleware.TokenVerifier) error {
+			_, err := middleware.New(middleware.WithTokens(v, nil), middleware.WithDPoP(dpop.New(origin, dpop.FAPI2())),
+				middleware.FAPI2(), middleware.WithRules(middleware.LimitTokenLifetime(time.Minute)))
+			return err
+		},
+		"MCP": func(v middleware.TokenVerifier) error {
+			_, err := middleware.New(middleware.WithTokens(v, nil),
+				middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}))
+			return err
+		},
+	}
+	for name, row := range map[string]struct {
+		verifier   middleware.TokenVerifier
+		fapi2, mcp string // what the preset objects to, "" if it does not
+	}{
+		"a Verifier":         {tokens, "", ""},
+		"Issuers":            {of(oidc.AnyOf(tokens)), "", ""},
+		"an Introspector":    {asking, "", ""},
+		"Introspected":       {of(introspect.Then(tokens, asking)), "", ""},
+		"Forms":              {of(introspect.OrElse(tokens, asking)), "", ""},
+		"Forms with RS256":   {of(introspect.OrElse(loose, asking)), "signed with RS256", ""},
+		"a wrapper":          {mute{tokens}, "does not say how strict it is", "does not say how strict it is"},
+		"Forms of a wrapper": {of(introspect.OrElse(mute{tokens}, asking)), "another audience", "another audience"},
+		"no promise":         {&strictVerifier{tokens, func() oidc.Policy { return oidc.Policy{} }}, "neither says by which algorithms", "another audience"},
+		"a panic":            {&strictVerifier{tokens, func() oidc.Policy { panic("a secret") }}, "panics: a value of type string", "panics: a value of type string"},
+	} {
+		for preset, want := range map[string]string{"FAPI2": row.fapi2, "MCP": row.mcp} {
+			err := presets[preset](row.verifier)
+			if want == "" {
+				require.NoError(t, err, "%s, %s", preset, name)
+			} else {
+				require.ErrorContains(t, err, "middleware: "+preset+": ", name)
+				require.ErrorContains(t, err, want, name)
+			}
+		}
 	}
 }
 
@@ -48,10 +126,14 @@ func TestFAPI2(t *testing.T) {
 	w := newWorld(t)
 	tokens, err := w.fapiTokens(oidc.FAPI2())
 	require.NoError(t, err)
-	introspector, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()))
+	introspector, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))
 	require.NoError(t, err)
+	// A lifetime of 0 is no limit.
 	build := func(lifetime time.Duration, opts ...middleware.Option) (*middleware.Guard, error) {
-		return middleware.New(append(opts, middleware.FAPI2(lifetime, netip.MustParsePrefix("10.0.0.0/24")))...)
+		if lifetime != 0 {
+			opts = append(opts, middleware.WithRules(middleware.LimitTokenLifetime(lifetime)))
+		}
+		return middleware.New(append(opts, middleware.FAPI2(), middleware.RequireTLS(netip.MustParsePrefix("10.0.0.0/24")))...)
 	}
 	fapiProofs := middleware.WithDPoP(dpop.New(origin, dpop.FAPI2()))
 	g, err := build(10*time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, withMTLS())
@@ -68,12 +150,12 @@ func TestFAPI2(t *testing.T) {
 	t.Run("FAPI-5.3.4-3 revocation is checked, or lives are short", func(t *testing.T) {
 		_, err := build(0, middleware.WithTokens(tokens, nil), fapiProofs)
 		require.ErrorContains(t, err, "does not check for revocation")
-		_, err = build(0, middleware.WithTokens(oidc.VerifyThenIntrospect(tokens, introspector)), fapiProofs)
+		_, err = build(0, middleware.WithTokens(introspect.Then(tokens, introspector)), fapiProofs)
 		require.NoError(t, err)
 		_, err = build(0, middleware.WithTokens(introspector, nil), fapiProofs)
 		require.NoError(t, err)
 		_, err = build(-1, middleware.WithTokens(tokens, nil), fapiProofs)
-		require.ErrorContains(t, err, "negative")
+		require.ErrorContains(t, err, "LimitTokenLifetime: -1ns is not a lifetime")
 		serve(g, w.dpopRequest("/r", oidctest.ExpiresIn(11*time.Minute))).refused(t, 401).challenged(t, "DPoP:invalid_token", "Bearer")
 	})
 	t.Run("FAPI-5.3.4-4 insufficient scope is 403", func(t *testing.T) {
@@ -121,13 +203,13 @@ func TestFAPI2(t *testing.T) {
 		with := func(skew time.Duration) map[string]middleware.Option {
 			verifier, err := w.fapiTokens(oidc.FAPI2(), oidc.WithSkew(skew))
 			require.NoError(t, err)
-			asking, err := oidc.NewIntrospector(issuerURL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"), oidc.WithHTTPClient(w.issuer.Client()), oidc.WithSkew(skew))
+			asking, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"), introspect.WithSkew(skew))
 			require.NoError(t, err)
 			return map[string]middleware.Option{
 				"a Verifier":      middleware.WithTokens(verifier, nil),
-				"Issuers":         middleware.WithTokens(oidc.ByIssuer(verifier)),
+				"Issuers":         middleware.WithTokens(oidc.AnyOf(verifier)),
 				"an Introspector": middleware.WithTokens(asking, nil),
-				"both":            middleware.WithTokens(oidc.VerifyThenIntrospect(verifier, asking)),
+				"both":            middleware.WithTokens(introspect.Then(verifier, asking)),
 			}
 		}
 		for name, tokens := range with(time.Minute) {
@@ -150,8 +232,8 @@ func TestFAPI2(t *testing.T) {
 		}
 	})
 	t.Run("what the profile forbids is refused", func(t *testing.T) {
-		_, err := build(time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, middleware.AllowUnbound(), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
-		for _, want := range []string{"forbids AllowUnbound", "forbids WithClientCredentials", "forbids DangerouslySkipBindingFor"} {
+		_, err := build(time.Minute, middleware.WithTokens(tokens, nil), fapiProofs, middleware.AllowUnbound(), w.credentials(), middleware.DangerouslyExemptExchange())
+		for _, want := range []string{"forbids AllowUnbound", "forbids WithExchange", "forbids DangerouslyExemptExchange"} {
 			require.ErrorContains(t, err, want)
 		}
 	})
@@ -160,7 +242,7 @@ func TestFAPI2(t *testing.T) {
 		r.TLS = nil
 		for _, peer := range []string{"192.0.2.1:1", "", "@", "10.0.1.1:1", "[fe80::1%10.0.0.1]:1"} {
 			r.RemoteAddr = peer
-			serve(g, r).refused(t, 400)
+			serve(g, r).refused(t, 400).challenged(t, "DPoP:invalid_request", "Bearer:invalid_request")
 		}
 		r.RemoteAddr = "10.0.0.9:1"
 		serve(g, r).accepted(t)
@@ -181,7 +263,7 @@ func TestFAPI2(t *testing.T) {
 	})
 	t.Run("FAPI-5.3.4-3 a token without an end lives too long, and the limit itself is not too long", func(t *testing.T) {
 		claims := func(iat, exp string) middleware.Option {
-			return withVerifier(func() (*oidc.Token, error) {
+			return withStrictVerifier(func() (*oidc.Token, error) {
 				return oidc.TokenFromClaims([]byte(`{"iss":"a","sub":"s","aud":"x","cnf":{"jkt":"` + w.key.Thumbprint() + `"}` + iat + exp + `}`))
 			})
 		}
@@ -200,9 +282,12 @@ func TestFAPI2(t *testing.T) {
 			require.Equal(t, test.want, err, "%+v", test)
 		}
 	})
-	t.Run("parts that were not made by their constructors are refused later, and do not panic", func(t *testing.T) {
-		for _, zero := range []middleware.TokenVerifier{&oidc.Verifier{}, &oidc.Issuers{}, &oidc.Introspected{}, &oidc.Introspector{}} {
-			require.NotPanics(t, func() { _, _ = build(time.Minute, middleware.WithTokens(zero, nil), fapiProofs) })
+	t.Run("parts that were not made by their constructors promise nothing, and do not panic", func(t *testing.T) {
+		for _, zero := range []middleware.TokenVerifier{&oidc.Verifier{}, &oidc.Verifiers{}, &introspect.Revocable{}, &introspect.Introspector{}, &introspect.ByForm{}} {
+			_, err := build(time.Minute, middleware.WithTokens(zero, nil), fapiProofs)
+			require.ErrorContains(t, err, "FAPI2: the TokenVerifier accepts tokens that were made for another audience, or for none", "%T", zero)
+			_, err = build(0, middleware.WithTokens(zero, nil), fapiProofs)
+			require.ErrorContains(t, err, "does not check for revocation", "%T", zero)
 		}
 	})
 	t.Run("BCP9700-2.3 a token for another audience is refused", func(t *testing.T) {
@@ -245,13 +330,10 @@ func TestFAPI2(t *testing.T) {
 func TestRequireTLSRefusesToTrustALargeShareOfAllAddresses(t *testing.T) {
 	w := newWorld(t)
 	for _, prefix := range []string{"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1", "2000::/3", "::ffff:0.0.0.0/96"} {
-		for name, option := range map[string]func(...netip.Prefix) middleware.Option{
-			"RequireTLS": middleware.RequireTLS,
-			"FAPI2":      func(p ...netip.Prefix) middleware.Option { return middleware.FAPI2(time.Minute, p...) },
-		} {
-			_, err := middleware.New(w.tokens(), withDPoP(), option(netip.MustParsePrefix(prefix), netip.Prefix{}))
-			require.ErrorContains(t, err, "RequireTLS: "+prefix, name)
-			require.ErrorContains(t, err, "RequireTLS: invalid Prefix", name)
+		for _, preset := range [][]middleware.Option{nil, {middleware.FAPI2()}} {
+			_, err := middleware.New(append(preset, w.tokens(), withDPoP(), middleware.RequireTLS(netip.MustParsePrefix(prefix), netip.Prefix{}))...)
+			require.ErrorContains(t, err, "RequireTLS: "+prefix)
+			require.ErrorContains(t, err, "RequireTLS: invalid Prefix")
 		}
 	}
 	_, err := middleware.New(w.tokens(), withDPoP(), middleware.TrustUnixSocket())
@@ -263,7 +345,7 @@ func TestRequireTLSRefusesToTrustALargeShareOfAllAddresses(t *testing.T) {
 func TestRequireTLSJudgesAUnixSocketByTheListener(t *testing.T) {
 	t.Chdir(t.TempDir())
 	w := newWorld(t)
-	terminators := netip.MustParsePrefix("10.0.0.0/8")
+	terminators, short := netip.MustParsePrefix("10.0.0.0/8"), middleware.WithRules(middleware.LimitTokenLifetime(time.Hour))
 	fapi, err := w.fapiTokens(oidc.FAPI2())
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
@@ -272,8 +354,8 @@ func TestRequireTLSJudgesAUnixSocketByTheListener(t *testing.T) {
 	}{
 		"RequireTLS":                     {[]middleware.Option{middleware.RequireTLS(terminators)}, 400},
 		"RequireTLS and TrustUnixSocket": {[]middleware.Option{middleware.TrustUnixSocket(), middleware.RequireTLS(terminators)}, 200},
-		"FAPI2":                          {[]middleware.Option{middleware.FAPI2(time.Hour, terminators)}, 400},
-		"FAPI2 and TrustUnixSocket":      {[]middleware.Option{middleware.FAPI2(time.Hour), middleware.TrustUnixSocket()}, 200},
+		"FAPI2":                          {[]middleware.Option{middleware.FAPI2(), short, middleware.RequireTLS(terminators)}, 400},
+		"FAPI2 and TrustUnixSocket":      {[]middleware.Option{middleware.FAPI2(), short, middleware.TrustUnixSocket()}, 200},
 	} {
 		for i, own := range []string{"", "10.0.0.1:80"} {
 			t.Run(name+" "+own, func(t *testing.T) {
@@ -318,7 +400,7 @@ func TestMCP(t *testing.T) {
 	_, err := middleware.New(w.tokens(), middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp"}))
 	require.ErrorContains(t, err, "names no authorization servers")
 	_, err = middleware.New(w.tokens(), middleware.MCP(resource), middleware.AllowUnbound())
-	require.ErrorContains(t, err, "AllowUnbound given twice")
+	require.ErrorContains(t, err, "AllowUnbound is given twice")
 	for name, tokens := range w.forAnybody(t) {
 		_, err = middleware.New(tokens, middleware.MCP(resource))
 		require.ErrorContains(t, err, "MCP: the TokenVerifier accepts tokens that were made for another audience, or for none", name)
@@ -346,7 +428,7 @@ func TestNestedGuardsDoNotInheritWhatWasOverlooked(t *testing.T) {
 	}
 	basic := get("/r")
 	basic.SetBasicAuth("client", "secret")
-	skipping := build(withDPoP(), w.credentials(), middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+	skipping := build(withDPoP(), w.credentials(), middleware.DangerouslyExemptExchange())
 	require.Equal(t, 200, nest(basic, skipping, skipping))
 	require.Equal(t, 401, nest(basic, skipping, build(withDPoP())), "a binding that only the outer guard waived")
 	require.Equal(t, 200, nest(basic, skipping, build(middleware.AllowUnbound())))

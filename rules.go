@@ -161,7 +161,7 @@ type anyOfRule []Rule
 // AnyOf is satisfied if one of the rules is. If none is, the client is told
 // what the first one misses: put first the way that most clients should take.
 //
-// A request that [DangerouslySkipBindingFor] exempts from bindings does not satisfy
+// A request that [DangerouslyExemptExchange] exempts from bindings does not satisfy
 // one by that: what counts are the other rules, if there are any.
 func AnyOf(rules ...Rule) Rule { return anyOfRule(slices.Clone(rules)) }
 

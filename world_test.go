@@ -20,6 +20,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -240,4 +242,13 @@ func newRecorderWith(name, value string) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
 	rec.Header()[name] = []string{value}
 	return rec
+}
+
+// introspector asks the world's issuer.
+func (w *world) introspector(audience string, auth clientauth.Method, opts ...introspect.Option) (*introspect.Introspector, error) {
+	issuer, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(w.issuer.Client()))
+	if err != nil {
+		return nil, err
+	}
+	return introspect.New(issuer, audience, auth, opts...)
 }

@@ -69,7 +69,7 @@ func verifierOf(issuer *oidctest.Issuer, opts ...oidc.Option) (*oidc.Verifier, e
 
 func withCachedTokens(tb testing.TB, size int) Work {
 	w := NewWorld(tb)
-	v := must(verifierOf(w.Issuer, oidc.WithTokenCache(2*size)))
+	v := must(verifierOf(w.Issuer, oidc.WithCacheSize(2*size)))
 	tokens := make([]string, size)
 	for i := range tokens {
 		tokens[i] = w.Token(DPoP)
@@ -96,7 +96,7 @@ func withIssuers(seen bool) func(testing.TB, int) Work {
 			worlds = append(worlds, &World{Issuer: issuer, key: key})
 			verifiers = append(verifiers, must(verifierOf(issuer)))
 		}
-		issuers := must(oidc.ByIssuer(verifiers...))
+		issuers := must(oidc.AnyOf(verifiers...))
 		if err := issuers.Prefetch(tb.Context()); err != nil {
 			tb.Fatal(err)
 		}

@@ -1,15 +1,19 @@
 package dpop
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/replayset"
 )
 
 const (
@@ -56,6 +60,7 @@ type claims struct {
 // the fault is there.
 func (c *claims) read(payload []byte) error {
 	var o jose.Object
+	var fault error
 	for o.Start(payload, maxDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "jti":
@@ -65,18 +70,37 @@ func (c *claims) read(payload []byte) error {
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			fault = cmp.Or(fault, readDate(&c.IssuedAt, o.Value()))
 		case "ath":
 			o.Octets(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
-			o.Date(&c.Expiry)
+			fault = cmp.Or(fault, readDate(&c.Expiry, o.Value()))
 		case "nbf":
-			o.Date(&c.NotBefore)
+			fault = cmp.Or(fault, readDate(&c.NotBefore, o.Value()))
 		}
 	}
-	return o.Err()
+	return cmp.Or(o.Err(), fault)
+}
+
+// readDate takes a number outside of the years that a [jose.NumericDate] can hold
+// for their beginning or end. Most of such are milliseconds: the operator is told
+// that they lie in the future, and by how much, and where a nonce's age decides they
+// do not matter.
+func readDate(date *jose.NumericDate, value []byte) error {
+	if err := date.UnmarshalJSON(value); err == nil {
+		return nil
+	}
+	// A range error comes with an infinity. value is JSON, which cannot spell one.
+	switch seconds, err := strconv.ParseFloat(string(value), 64); {
+	case err != nil && !errors.Is(err, strconv.ErrRange):
+		return jose.ErrDate
+	case seconds > 0:
+		return date.UnmarshalJSON([]byte("253402300799")) // the last second of the year 9999
+	default:
+		return date.UnmarshalJSON([]byte("-62135596799")) // the second second of the year 1
+	}
 }
 
 // verify makes the checks that the package documentation lists, in its order,
@@ -190,11 +214,11 @@ func (p *inspection) checkURI() error {
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of
-// the nonce decides in the place of iat, in check 10.
+// the nonce decides in the place of iat, in check 10, or, with [CheckIssuedAt], beside it.
 func (p *inspection) checkTime() error {
 	c := &p.claims
 	p.start = c.IssuedAt.Time()
-	if p.nonces == nil {
+	if p.judgesIssuedAt() {
 		if p.start.After(p.now.Add(p.skew)) {
 			return ErrNotYetValid
 		}
@@ -202,7 +226,7 @@ func (p *inspection) checkTime() error {
 			return ErrExpired
 		}
 	}
-	// RFC 7519, sections 4.1.4 and 4.1.5. They can only shorten the window.
+	// RFC 7519, sections 4.1.4 and 4.1.5. These two can only shorten the window.
 	if c.Expiry.Present() && !p.now.Before(c.Expiry.Time().Add(p.skew)) {
 		return ErrExpired
 	}
@@ -269,12 +293,18 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 	if p.replay == nil {
 		return nil
 	}
-	fresh, err := p.replay.Add(ctx, p.thumbprint, replayID(p.thumbprint, p.claims.ID), p.acceptableUntil())
+	fresh, err := p.record(ctx, replayID(p.thumbprint, p.claims.ID))
 	switch {
 	case err == nil && fresh:
 		return nil
 	case err == nil:
 		return ErrReplayed
+	case errors.Is(err, replayset.ErrAhead):
+		return ErrNotYetValid
+	case errors.Is(err, replayset.ErrTooOld) && p.nonces != nil:
+		return ErrNonceExpired
+	case errors.Is(err, replayset.ErrTooOld):
+		return ErrExpired
 	case p.failOpen != nil && ctx.Err() == nil:
 		// A client that hangs up must not be able to cause the error by that.
 		p.failOpen(err)
@@ -284,15 +314,30 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 	}
 }
 
-// acceptableUntil is when no replica accepts the proof any more, the clocks of
-// which differ by no more than the skew. The second is for the time that the
-// checks take.
-func (p *inspection) acceptableUntil() time.Time {
-	return p.start.Add(p.lifetime + max(p.skew, time.Second))
+// record asks the cache.
+func (p *inspection) record(ctx context.Context, id [sha256.Size]byte) (fresh bool, err error) {
+	use := replayset.Use{Window: p.window(), IssuedAt: p.claims.IssuedAt.Time()}
+	if p.nonces != nil {
+		use.Nonce = p.start
+	}
+	if cache, ok := p.replay.(*MemoryCache); ok {
+		return cache.add(use, p.thumbprint, id)
+	}
+	return p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+}
+
+// window is for how long any replica accepts a proof, if their clocks differ by the
+// skew at the most. The second is for the time that the checks take.
+func (v *Verifier) window() replayset.Window {
+	length := v.lifetime + max(v.skew, time.Second)
+	if v.nonces != nil {
+		return replayset.Window{Nonce: length, Skew: v.skew}
+	}
+	return replayset.Window{IssuedAt: length, Skew: v.skew}
 }
 
 // replayID is SHA-256 of the key's thumbprint and the jti. The thumbprint has 43
-// octets always, so that no other pair gives the same input.
+// bytes always, so that no other pair gives the same input.
 func replayID(thumbprint, jti string) [sha256.Size]byte {
 	var buf [43 + maxID]byte
 	return sha256.Sum256(append(append(buf[:0], thumbprint...), jti...))

@@ -36,15 +36,20 @@
 // malicious service could replay the proofs that it receives by sending its own
 // name as the Host. The request's Host must nevertheless be that of a configured
 // origin (or one of [WithInternalHosts], where a proxy replaces it). A path
-// prefix that a proxy strips is a part of the configured origin. Both URIs are
-// compared after the normalisation of RFC 3986, sections 6.2.2 and 6.2.3,
-// without query and fragment.
+// prefix that a proxy strips is a part of the configured origin.
+//
+// htu is compared with the request's path as it stands, without query and fragment:
+// as it is spelt (but for the case of hex digits), and in the normal form of RFC 3986,
+// sections 6.2.2 and 6.2.3, in which characters that no URI may hold are escaped.
+// The path of the request is never normalised, since routers read it as it stands:
+// a proof for "/orders" is not good for "/admin/../orders".
 //
 // # Time, nonces and replay
 //
 // A proof is good while now-lifetime <= iat <= now+skew. With nonces, the age of
 // the nonce takes the place of that window, as section 4.3, check 11, permits:
-// iat must still be a number, but a client with a wrong clock is served.
+// iat must still be a number, but a client with a wrong clock is served, unless
+// [CheckIssuedAt] says otherwise.
 // Within that time every proof passes once. What has been used is kept in a
 // [ReplayCache]; the default, a [MemoryCache], knows the proofs of one process
 // only. Replicas that share the work need a shared cache, or else a proof can be

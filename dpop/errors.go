@@ -23,8 +23,8 @@ const (
 	// not one strict JSON object, or has crit.
 	ErrMalformed
 	// ErrClaims: the claims are not one strict JSON object, a required one is
-	// missing or empty, one has the wrong JSON type or cannot be a date (3), or
-	// jti has more than 512 octets.
+	// missing or empty, one has the wrong JSON type (3), or jti has more than
+	// 512 bytes.
 	ErrClaims
 	// ErrType: typ is not dpop+jwt (4).
 	ErrType

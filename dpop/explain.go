@@ -20,7 +20,7 @@ type Explanation struct {
 	ExpectedHTU string // under the origin that the request was sent to, or the first one
 	HTM         string // cut after 32 bytes
 	HasIssuedAt bool
-	Skew        time.Duration // iat minus now, if HasIssuedAt
+	Skew        time.Duration // iat minus now, if HasIssuedAt; at most some 292 years
 }
 
 // Explain reads the proof of a refused request again. What cannot be read is left
@@ -66,8 +66,8 @@ func (v *Verifier) expectedHTU(req *Request) string {
 	if !ok || len(v.origins) == 0 {
 		return ""
 	}
-	if t.url != "" {
-		return printable(withoutUserinfo(t.url), maxExplainedURI)
+	if t.external {
+		return printable(withoutUserinfo(withoutQuery(req.URL)), maxExplainedURI)
 	}
 	base := v.origins[0].base
 	for i := range v.origins {

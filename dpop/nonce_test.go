@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -119,6 +121,87 @@ func TestNonces(t *testing.T) {
 		require.Error(t, err)
 		require.False(t, ok)
 	})
+}
+
+func TestDatesThatNoCalendarHas(t *testing.T) {
+	// B25: an iat in milliseconds is a date that lies ahead, and not a malformed one.
+	key := dpoptest.NewKey(t)
+	numbers := map[string]dpop.ProofError{
+		fmt.Sprint(time.Now().UnixMilli()): dpop.ErrNotYetValid, fmt.Sprint(time.Now().UnixMicro()): dpop.ErrNotYetValid,
+		fmt.Sprint(time.Now().UnixNano()): dpop.ErrNotYetValid, "253402300800": dpop.ErrNotYetValid, "1e12": dpop.ErrNotYetValid, "1e999": dpop.ErrNotYetValid,
+		"123456789012345678901234567890": dpop.ErrNotYetValid, "-62135596800": dpop.ErrExpired, "-1e12": dpop.ErrExpired, "-1e999": dpop.ErrExpired,
+	}
+	for number, want := range numbers {
+		proof := func(opts ...dpoptest.ProofOption) string {
+			return key.Proof("GET", ordersURL, token, append(opts, dpoptest.Claim("iat", json.RawMessage(number)))...)
+		}
+		t.Run("iat "+number, func(t *testing.T) {
+			v := newVerifier(t)
+			refuses(t, v, get(proof()), key.Thumbprint(), want)
+			e := v.Explain(dpop.RequestOf(get(proof())))
+			require.True(t, e.HasIssuedAt)
+			require.Equal(t, want == dpop.ErrNotYetValid, e.Skew > time.Hour, e.Skew)
+			require.Equal(t, want == dpop.ErrExpired, e.Skew < -time.Hour, e.Skew)
+		})
+		t.Run("iat does not matter with nonces: "+number, func(t *testing.T) {
+			n := newNonces(t, nonceKey(1))
+			accepts(t, newVerifier(t, dpop.WithNonces(n, nil)), get(proof(dpoptest.Nonce(issue(t, n)))), key.Thumbprint())
+		})
+		t.Run("nbf and exp "+number, func(t *testing.T) {
+			for claim, fault := range map[string]dpop.ProofError{"nbf": dpop.ErrNotYetValid, "exp": dpop.ErrExpired} {
+				r := get(key.Proof("GET", ordersURL, token, dpoptest.Claim(claim, json.RawMessage(number))))
+				if want == fault {
+					refuses(t, newVerifier(t), r, key.Thumbprint(), fault)
+				} else {
+					accepts(t, newVerifier(t), r, key.Thumbprint())
+				}
+			}
+		})
+	}
+	for _, value := range []string{`"1796000000"`, `"1e999"`, "null", "true", "[]", "{}"} {
+		n := newNonces(t, nonceKey(1))
+		v := newVerifier(t, dpop.WithNonces(n, nil))
+		refuses(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Nonce(issue(t, n)), dpoptest.Claim("iat", json.RawMessage(value)))), key.Thumbprint(), dpop.ErrClaims)
+	}
+}
+
+func TestTheIssueTimeBesideANonce(t *testing.T) {
+	// P2: the MCP profile wants iat within five minutes, also with nonces.
+	for _, tt := range []struct {
+		name   string
+		opts   []dpop.Option
+		ahead  time.Duration
+		want   error
+		strict bool
+	}{
+		{"MCP: iat six minutes ago", []dpop.Option{dpop.MCP()}, -6 * time.Minute, dpop.ErrExpired, true},
+		{"MCP: iat six minutes ahead", []dpop.Option{dpop.MCP()}, 6 * time.Minute, dpop.ErrNotYetValid, true},
+		{"MCP: iat four minutes ago", []dpop.Option{dpop.MCP()}, -4 * time.Minute, nil, true},
+		{"MCP: iat four minutes ahead", []dpop.Option{dpop.MCP()}, 4 * time.Minute, nil, true},
+		{"by hand: iat two minutes ago", []dpop.Option{dpop.CheckIssuedAt()}, -2 * time.Minute, dpop.ErrExpired, true},
+		{"the default: iat an hour ago", nil, -time.Hour, nil, false},
+		{"the default: iat an hour ahead", nil, time.Hour, nil, false},
+		{"FAPI2: iat an hour ago", []dpop.Option{dpop.FAPI2()}, -time.Hour, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				key, n := dpoptest.NewKey(t), newNonces(t, nonceKey(1))
+				v := newVerifier(t, append(tt.opts, dpop.WithNonces(n, nil))...)
+				require.Equal(t, tt.strict, v.Settings().IssuedAt)
+				r := get(key.Proof("GET", ordersURL, token, dpoptest.Nonce(issue(t, n)), dpoptest.IssuedAt(time.Now().Add(tt.ahead))))
+				if tt.want == nil {
+					accepts(t, v, r, key.Thumbprint())
+				} else {
+					refuses(t, v, r, key.Thumbprint(), tt.want)
+				}
+				// The nonce's age counts all the same.
+				old := issue(t, n)
+				time.Sleep(v.Settings().Lifetime + time.Second)
+				refuses(t, v, get(key.Proof("GET", ordersURL, token, dpoptest.Nonce(old))), key.Thumbprint(), dpop.ErrNonceExpired)
+			})
+		})
+	}
+	require.True(t, newVerifier(t).Settings().IssuedAt)
 }
 
 func TestRequiredNonces(t *testing.T) {

@@ -149,9 +149,14 @@ func WithMaxSize(bytes int) Option {
 // The default is a [MemoryCache] of the Verifier's own, which is right for a service
 // that runs as one process. A cache may serve several Verifiers, of different
 // requests: a second one that is asked about the same request with a cache that the
-// first one has used sees a replay. Verifiers that share a cache and accept proofs for
-// the same URLs must have the same lifetime and skew, since what one of them has
-// accepted is remembered for its own window.
+// first one has used sees a replay.
+//
+// Verifiers that share a cache may differ in lifetime, skew and nonces. A [MemoryCache]
+// (and the one of redisstore) remembers for the longest of their windows. A proof that
+// it could not tell from a used one is refused as too old, and one that another
+// Verifier would accept later as too early. So where one of them goes by iat, those
+// with nonces no longer serve clients with a clock that is further ahead than the
+// skew. Behind another cache, give all of them the same settings.
 func WithReplayCache(cache ReplayCache, err error) Option {
 	return optionFunc(func(c *config) {
 		if options.Part(c.Set, "WithReplayCache", cache, err) {
@@ -174,6 +179,14 @@ func WithNonces(source NonceSource, err error) Option {
 			c.nonces = source
 		}
 	})
+}
+
+// CheckIssuedAt demands an iat in the window of [WithLifetime] and [WithSkew] also
+// where [WithNonces] is given. The age of the nonce would do (RFC 9449, section 4.3,
+// check 11), but some profiles demand both. A proof with a good nonce and an iat
+// outside of the window is refused as invalid_dpop_proof: a new nonce would not help.
+func CheckIssuedAt() Option {
+	return once("CheckIssuedAt", func(*config) {})
 }
 
 // CompareExactly compares htu byte by byte. The query and fragment are dropped

@@ -34,7 +34,7 @@ func newOrigin(s string, plainHTTP bool) (origin, error) {
 	if scheme == "http" && !plainHTTP && !isLoopback(authority) {
 		return origin{}, errors.New("not https (see DangerouslyAllowPlainHTTP)")
 	}
-	normal, ok = appendPath(nil, "", path, false)
+	normal, ok = appendPath(nil, path, false)
 	if !ok {
 		return origin{}, errors.New("path is not valid")
 	}
@@ -85,28 +85,41 @@ func (o *origin) answers(host string) bool {
 
 // names reports whether htu, under the origin o, is the URI of a request with the
 // given raw path.
+//
+// The path stays as it stands: a router, or a service behind, reads it like that.
+// With "/admin/../orders", one takes the request for "/orders" and another for a
+// part of "/admin". So htu is what gets normalised, which its client meant to be
+// one URI, and it is the same if it is so as it is spelt or in its normal form
+// (rows URI-03, -04 and -08 of the conformance table).
 func (o *origin) names(htu, path string, emptyPath, exact bool) bool {
-	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path && !(o.prefix != "" && leadsUp(path)) {
-		return validPath(path)
+	if rest, ok := strings.CutPrefix(htu, o.base); ok && rest == path && !o.leaves(path) {
+		return isClaimable(path)
 	}
 	if exact {
 		return false
 	}
-	var a, b [512]byte
-	got, ok := appendURI(a[:0], htu, emptyPath)
-	if !ok {
+	scheme, authority, claimed, ok := splitURI(htu)
+	if !ok || scheme != o.scheme || !o.answers(authority) || !isClaimable(claimed) {
 		return false
 	}
-	want, ok := appendPath(append(b[:0], o.root...), o.prefix, path, emptyPath)
-	if !ok || !o.contains(want) {
-		return false
+	if path == "" && o.prefix == "" && !emptyPath {
+		path = "/"
 	}
-	if string(got) == string(want) {
-		return true
+	if claimed == "" && !emptyPath {
+		claimed = "/"
 	}
+	if sameSpelling(claimed, o.prefix, path) {
+		return !o.leaves(path)
+	}
+	var buf [512]byte
+	normal, ok := appendPath(buf[:0], claimed, emptyPath)
 	// A proxy that strips the whole path leaves a slash, whether there was one or not.
-	return path == "/" && o.prefix != "" && string(got) == o.base
+	return ok && (sameSpelling(normal, o.prefix, path) || path == "/" && o.prefix != "" && sameSpelling(normal, o.prefix, ""))
 }
+
+// leaves reports whether path leads out of the prefix that a proxy strips, to where
+// another service may be, which could use the proofs that it is sent here.
+func (o *origin) leaves(path string) bool { return o.prefix != "" && leadsUp(path) }
 
 // leadsUp reports whether path has a segment of two dots, escaped or not.
 func leadsUp(path string) bool {
@@ -119,14 +132,4 @@ func leadsUp(path string) bool {
 		}
 	}
 	return false
-}
-
-// contains reports whether a normal URI lies below the origin. Dots in a path can
-// lead out of its prefix, to where another service may be, which could use the
-// proofs that it is sent here.
-func (o *origin) contains(uri []byte) bool {
-	if len(uri) == len(o.base) {
-		return string(uri) == o.base
-	}
-	return len(uri) > len(o.base) && string(uri[:len(o.base)]) == o.base && uri[len(o.base)] == '/'
 }

@@ -22,12 +22,13 @@ func FAPI2() Option {
 }
 
 // MCP sets what clients of Model Context Protocol servers expect (SEP-1932): a
-// window of five minutes to both sides. It makes these settings:
+// window of five minutes to both sides, also with nonces. It makes these settings:
 //
 //	WithLifetime(5 * time.Minute)
 //	WithSkew(5 * time.Minute)
+//	CheckIssuedAt()
 func MCP() Option {
-	return several{WithLifetime(5 * time.Minute), WithSkew(5 * time.Minute)}
+	return several{WithLifetime(5 * time.Minute), WithSkew(5 * time.Minute), CheckIssuedAt()}
 }
 
 // several options as one.
@@ -51,6 +52,7 @@ type Settings struct {
 	Lifetime, Skew time.Duration
 	MaxSize        int  // of the DPoP field, in bytes
 	Nonces         bool // proofs must carry one
+	IssuedAt       bool // iat must lie in the window: always without nonces
 	ReplayCache    bool // each proof is accepted once
 	FailOpen       bool // unless the replay cache fails
 	PlainHTTP      bool // an origin is http
@@ -58,9 +60,12 @@ type Settings struct {
 
 // Settings returns the settings of v. The slices are the caller's.
 func (v *Verifier) Settings() Settings {
+	if v == nil || len(v.origins) == 0 {
+		return Settings{}
+	}
 	s := Settings{
 		Algorithms: slices.Clone(v.algorithms), Lifetime: v.lifetime, Skew: v.skew, MaxSize: v.maxSize,
-		Nonces: v.nonces != nil, ReplayCache: v.replay != nil, FailOpen: v.failOpen != nil,
+		Nonces: v.nonces != nil, IssuedAt: v.judgesIssuedAt(), ReplayCache: v.replay != nil, FailOpen: v.failOpen != nil,
 	}
 	for _, o := range v.origins {
 		s.Origins = append(s.Origins, o.base)

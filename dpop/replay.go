@@ -18,7 +18,8 @@ type ReplayCache interface {
 	// id at the same time, exactly one gets true. An implementation that first
 	// looks and then writes lets a proof be used twice.
 	//
-	// The record must stay up to and including until. An implementation
+	// The record must stay up to and including until, which is when the Verifier that
+	// asks has stopped accepting the proof. An implementation
 	// that drops it earlier, to make room or on a restart, lets a proof be used
 	// again. One that keeps it longer costs only memory.
 	//

@@ -9,13 +9,14 @@ import (
 type target struct {
 	host string // the Host field, or :authority
 
-	// Of a request target in absolute-form, else empty.
+	// Of a request target in absolute-form, or of a [Request] with a URL, else empty.
 	scheme, authority string
 
 	path string // empty, or starts with a slash
 
-	// url, without query, takes the place of all that for a [Request].
-	url string
+	// external: path is as the client sees it, with the prefix that a proxy strips,
+	// and there is no host.
+	external bool
 
 	// emptyPath: an empty path stays empty instead of becoming a slash.
 	emptyPath bool
@@ -26,8 +27,9 @@ type target struct {
 func targetOf(req *Request) (t target, ok bool) {
 	t = target{host: req.Host, emptyPath: req.Method == http.MethodOptions}
 	if req.URL != "" {
-		t.url = withoutQuery(req.URL)
-		return t, t.url != ""
+		t.external = true
+		t.scheme, t.authority, t.path, ok = splitURI(withoutQuery(req.URL))
+		return t, ok
 	}
 	uri, _, _ := strings.Cut(req.Target, "?")
 	switch {
@@ -46,16 +48,15 @@ func targetOf(req *Request) (t target, ok bool) {
 
 // checkTarget compares htu, which has no query, with the URI of the request.
 func (v *Verifier) checkTarget(t *target, htu string) error {
-	if t.url != "" {
-		return v.checkURL(t, htu)
-	}
 	addressed := false
-	for i := range v.origins {
-		o := &v.origins[i]
-		if !v.sentTo(t, o) {
+	for _, o := range v.origins {
+		if !v.sentTo(t, &o) {
 			continue
 		}
 		addressed = true
+		if t.external {
+			o.prefix, o.base = "", o.root
+		}
 		if o.names(htu, t.path, t.emptyPath, v.exactHTU) {
 			return nil
 		}
@@ -72,6 +73,10 @@ func (v *Verifier) sentTo(t *target, o *origin) bool {
 	if t.scheme != "" && (t.scheme != o.scheme || !o.answers(t.authority)) {
 		return false
 	}
+	if t.external {
+		path, ok := strings.CutPrefix(t.path, o.prefix)
+		return ok && (path == "" || path[0] == '/') && !o.leaves(path)
+	}
 	return o.answers(t.host) || v.isInternal(t.host)
 }
 
@@ -86,30 +91,6 @@ func (v *Verifier) isInternal(host string) bool {
 	}
 	for _, h := range v.internalHosts {
 		if string(normal) == h {
-			return true
-		}
-	}
-	return false
-}
-
-// checkURL demands a URI within one of the origins.
-func (v *Verifier) checkURL(t *target, htu string) error {
-	var a, b [512]byte
-	want, ok := appendURI(a[:0], t.url, t.emptyPath)
-	if !ok || !v.covers(want) {
-		return ErrMisdirected
-	}
-	got, ok := appendURI(b[:0], htu, t.emptyPath)
-	if !ok || string(got) != string(want) || v.exactHTU && htu != t.url {
-		return ErrTarget
-	}
-	return nil
-}
-
-// covers reports whether a normal URI lies within one of the origins.
-func (v *Verifier) covers(uri []byte) bool {
-	for i := range v.origins {
-		if v.origins[i].contains(uri) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package dpop
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 )
 
 // The normal form of an http or https URI (RFC 3986, sections 6.2.2 and 6.2.3;
@@ -59,20 +60,6 @@ func appendLower(dst []byte, s string) []byte {
 	return dst
 }
 
-// appendURI appends the normal form of uri, which has no query and no fragment.
-// emptyPath: see [appendPath].
-func appendURI(dst []byte, uri string, emptyPath bool) ([]byte, bool) {
-	scheme, authority, path, ok := splitURI(uri)
-	if !ok {
-		return dst, false
-	}
-	dst = append(append(dst, scheme...), "://"...)
-	if dst, ok = appendAuthority(dst, scheme, authority); !ok {
-		return dst, false
-	}
-	return appendPath(dst, "", path, emptyPath)
-}
-
 // appendAuthority appends host and port: a name in lower case, an IPv6 address in
 // its canonical form, no default port of the scheme. Userinfo, zone identifiers,
 // percent-encoding and internationalized names are refused.
@@ -121,30 +108,33 @@ func appendPort(dst []byte, scheme, port string) ([]byte, bool) {
 	return append(dst, port...), true
 }
 
-// appendPath appends the normal form of prefix and path together, since the dot
-// segments of path can lead out of prefix. Each is empty or starts with a slash.
-// An empty path becomes "/", unless emptyPath, as for OPTIONS, where it means
-// something else (RFC 9110, section 4.2.3).
-func appendPath(dst []byte, prefix, path string, emptyPath bool) ([]byte, bool) {
-	start := len(dst)
-	dst = append(dst, prefix...)
-	dst, ok := appendEscaped(dst, path)
-	if len(dst) == start && !emptyPath {
-		return append(dst, '/'), ok
+// appendPath appends the normal form of path, which is empty or starts with a
+// slash. An empty path becomes "/", unless emptyPath, as for OPTIONS, where it
+// means something else (RFC 9110, section 4.2.3).
+func appendPath(dst []byte, path string, emptyPath bool) ([]byte, bool) {
+	if path == "" && !emptyPath {
+		return append(dst, '/'), true
 	}
+	start := len(dst)
+	dst, ok := appendEscaped(dst, path)
 	return removeDots(dst, start), ok
 }
 
 // appendEscaped appends path with its percent-encoding in normal form: upper case,
-// and only where needed. An encoded reserved character, such as %2F or %40, is
+// and where it is needed. An encoded reserved character, such as %2F or %40, is
 // not the same as the character.
 func appendEscaped(dst []byte, path string) ([]byte, bool) {
+	if !utf8.ValidString(path) {
+		return dst, false
+	}
 	for i := 0; i < len(path); i++ {
 		c := path[i]
 		switch {
 		case isPathChar(c):
 			dst = append(dst, c)
-		case c == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2]):
+		case isEscapable(c):
+			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
+		case isEscape(path, i):
 			decoded := unhex(path[i+1])<<4 | unhex(path[i+2])
 			if isUnreserved(decoded) {
 				dst = append(dst, decoded)
@@ -159,15 +149,41 @@ func appendEscaped(dst []byte, path string) ([]byte, bool) {
 	return dst, true
 }
 
-// validPath is appendEscaped without the result.
-func validPath(path string) bool {
+// isClaimable reports whether a proof may claim a path that is spelt like that.
+func isClaimable(path string) bool {
 	for i := range len(path) {
-		c := path[i]
-		if isPathChar(c) {
-			continue
-		}
-		if c != '%' || i+2 >= len(path) || !isHex(path[i+1]) || !isHex(path[i+2]) {
+		if c := path[i]; !isPathChar(c) && !isEscapable(c) && !isEscape(path, i) {
 			return false
+		}
+	}
+	return utf8.ValidString(path)
+}
+
+// isEscape reports whether a percent-encoded byte begins at path[i].
+func isEscape(path string, i int) bool {
+	return path[i] == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2])
+}
+
+// sameSpelling reports whether claimed is prefix and path, byte by byte, but for
+// the case of hex digits. Precondition: every percent sign in claimed begins an
+// encoded byte.
+func sameSpelling[T string | []byte](claimed T, prefix, path string) bool {
+	if len(claimed) != len(prefix)+len(path) {
+		return false
+	}
+	digits := 0 // that are due of an encoded byte
+	for i := range len(claimed) {
+		c, want := claimed[i], byte(0)
+		if i < len(prefix) {
+			want = prefix[i]
+		} else {
+			want = path[i-len(prefix)]
+		}
+		if c != want && (digits == 0 || !isHex(want) || upper(c) != upper(want)) {
+			return false
+		}
+		if digits = max(digits-1, 0); c == '%' {
+			digits = 2
 		}
 	}
 	return true
@@ -211,21 +227,34 @@ func parent(b []byte, start, out int) int {
 	return out
 }
 
-// isPathChar also admits the four characters that RFC 3986 does not, but that
-// browsers send as they are (WHATWG URL, path percent-encode set).
+// isPathChar reports whether c may stand in a path as it is. The two brackets may
+// not (RFC 3986, section 3.3), but are legal elsewhere in a URI, and clients leave them.
 func isPathChar(c byte) bool {
 	if isUnreserved(c) {
 		return true
 	}
 	switch c {
-	case '/', ':', '@', '!', '$', '&', '\'', '(', ')', '*', '+', ',', ';', '=':
-		return true
-	case '[', ']', '|', '^':
+	case '/', ':', '@', '!', '$', '&', '\'', '(', ')', '*', '+', ',', ';', '=', '[', ']':
 		return true
 	default:
 		return false
 	}
 }
+
+// isEscapable reports whether c, which no URI may hold as it is, means its
+// percent-encoded form in a claim: many clients sign the address that they were
+// given, and their HTTP library escapes it. A space, a control character and a
+// backslash stay refused, since libraries differ in what they make of these.
+func isEscapable(c byte) bool {
+	switch c {
+	case '{', '}', '|', '"', '^', '<', '>', '`':
+		return true
+	default:
+		return c >= utf8.RuneSelf
+	}
+}
+
+const hexDigits = "0123456789ABCDEF"
 
 func isUnreserved(c byte) bool {
 	return isAlphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~'

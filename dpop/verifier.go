@@ -21,6 +21,7 @@ type Verifier struct {
 	skew          time.Duration
 	maxSize       int
 	exactHTU      bool
+	checkIssuedAt bool        // iat too where nonces decide
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
 	failOpen      func(error) // nil: fail closed
@@ -50,6 +51,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		skew:          c.skew,
 		maxSize:       c.maxSize,
 		exactHTU:      c.exactHTU,
+		checkIssuedAt: c.Given("CheckIssuedAt"),
 		replay:        c.replay,
 		nonces:        c.nonces,
 		failOpen:      c.failOpen,
@@ -63,6 +65,9 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 			return nil, err
 		}
 		v.replay = cache
+	}
+	if cache, ok := v.replay.(*MemoryCache); ok {
+		cache.ledger.Join(v.window(), time.Now())
 	}
 	return v, nil
 }
@@ -132,6 +137,9 @@ func (v *Verifier) usable(req *Request) error {
 	}
 	return nil
 }
+
+// judgesIssuedAt reports whether iat must lie in the window.
+func (v *Verifier) judgesIssuedAt() bool { return v.nonces == nil || v.checkIssuedAt }
 
 // NextNonce returns the nonce to send along with the response: always one if p is
 // nil, which stands for a refusal, and for an accepted p one if its nonce has used

@@ -10,50 +10,53 @@ import (
 	"crypto/tls"
 	"fmt"
 
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
 // newClientAuth returns how the gateway authenticates itself for one plugin, and
 // the keys that it publishes for that, if any.
-func newClientAuth(p *openIDConnect, certificates map[string]*tls.Certificate) (oidc.ClientAuth, *clientKeys, error) {
-	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificates[p.certificateID], nil }
-	switch p.auth {
+func newClientAuth(p *kongfile.OpenIDConnect, certificates map[string]*tls.Certificate) (clientauth.Method, *clientKeys, error) {
+	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return certificates[p.Client.CertificateID], nil
+	}
+	switch p.Client.Auth {
 	case "client_secret_basic":
-		return oidc.ClientSecretBasic(p.clientID, p.secret), nil, nil
+		return clientauth.SecretBasic(p.Client.ID, p.Client.Secret), nil, nil
 	case "client_secret_post":
-		return oidc.ClientSecretPost(p.clientID, p.secret), nil, nil
+		return clientauth.SecretPost(p.Client.ID, p.Client.Secret), nil, nil
 	case "client_secret_jwt":
-		if p.alg == "" {
-			return oidc.ClientSecretJWT(p.clientID, p.secret), nil, nil
+		if p.Client.Algorithm == "" {
+			return clientauth.SecretJWT(p.Client.ID, p.Client.Secret), nil, nil
 		}
-		return oidc.ClientSecretJWT(p.clientID, p.secret, oidc.WithAssertionAlgorithm(p.alg)), nil, nil
+		return clientauth.SecretJWT(p.Client.ID, p.Client.Secret, clientauth.WithAlgorithm(p.Client.Algorithm)), nil, nil
 	case "tls_client_auth":
-		return oidc.TLSClientAuth(p.clientID, certificate), nil, nil
+		return clientauth.TLS(p.Client.ID, certificate), nil, nil
 	case "self_signed_tls_client_auth":
-		return oidc.SelfSignedTLS(p.clientID, certificate), nil, nil
+		return clientauth.SelfSignedTLS(p.Client.ID, certificate), nil, nil
 	case "private_key_jwt":
 		key, err := newClientKey(p)
 		if err != nil {
 			return nil, nil, err
 		}
-		keys, err := oidc.NewClientKeys(key)
+		keys, err := clientauth.NewKeys(key)
 		if err != nil {
 			return nil, nil, err
 		}
-		return oidc.PrivateKeyJWT(p.clientID, keys), &clientKeys{keys, p}, nil
+		return clientauth.PrivateKeyJWT(p.Client.ID, keys), &clientKeys{keys, p}, nil
 	}
-	return oidc.PublicClient(p.clientID), nil, nil
+	return clientauth.Public(p.Client.ID), nil, nil
 }
 
 // newClientKey is the key of client_jwk or, as in Kong, a new one.
-func newClientKey(p *openIDConnect) (key oidc.ClientKey, err error) {
-	if p.jwk != nil {
-		return readJWK(p.jwk, p.alg)
+func newClientKey(p *kongfile.OpenIDConnect) (key clientauth.Key, err error) {
+	if k := p.Client.Key; k != nil {
+		return clientauth.Key{KeyID: k.KeyID, Algorithm: k.Algorithm, Signer: k.Signer}, nil
 	}
-	return generateKey(p.alg)
+	return generateKey(p.Client.Algorithm)
 }
 
-func generateKey(alg string) (key oidc.ClientKey, err error) {
+func generateKey(alg string) (key clientauth.Key, err error) {
 	switch alg {
 	case "", "ES256":
 		key.Signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

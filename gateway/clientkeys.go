@@ -7,13 +7,14 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
 // clientKeys are the keys that the gateway signs with for one plugin.
 type clientKeys struct {
-	*oidc.ClientKeys
-	plugin *openIDConnect
+	*clientauth.Keys
+	plugin *kongfile.OpenIDConnect
 }
 
 // lead is how long a new key is published before it signs: as long as issuers may
@@ -24,10 +25,10 @@ const lead = 5 * time.Minute
 func rotate(all []*clientKeys) error {
 	var problems []error
 	for _, keys := range all {
-		if keys.plugin.jwk != nil {
+		if keys.plugin.Client.Key != nil {
 			continue
 		}
-		next, err := generateKey(keys.plugin.alg)
+		next, err := generateKey(keys.plugin.Client.Algorithm)
 		if err == nil {
 			err = keys.Rotate(next, lead)
 		}

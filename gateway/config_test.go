@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/gateway/testbed"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc/oidctest"
@@ -54,7 +55,7 @@ func mistakesOf(t *testing.T, d *deployment, text string, environment ...string)
 	}
 	cache, err := dpop.NewMemoryCache()
 	require.NoError(t, err)
-	c := parseConfiguration("kong.yaml", []byte(text), lookup)
+	c := kongfile.Read(lookup, kongfile.Source{Name: "kong.yaml", Text: []byte(text)})
 	d.origins, d.replay, d.nonceKey, d.log = []string{"https://api.example"}, cache, make([]byte, 32), slog.New(slog.DiscardHandler)
 	gw, err := newGateway(c, d)
 	if err == nil {
@@ -75,7 +76,7 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 		"      no_such_key: 1":                                      `no_such_key: is not supported`,
 		"      session_secret: x":                                   `session_secret: needs session among the auth_methods`,
 		"      anonymous: someone":                                  `anonymous: is not supported: there are no consumers`,
-		"      verify_signature: false":                             `verify_signature: false is refused on purpose: anybody can write a token that nobody signed`,
+		"      verify_signature: false":                             `verify_signature: false is refused on purpose: any client could write its own tokens`,
 		"      verify_claims: false":                                `verify_claims: false is refused on purpose`,
 		"      ssl_verify: false":                                   `ssl_verify: false is refused on purpose`,
 		"      expose_error_code: false":                            `expose_error_code: false is refused on purpose`,
@@ -92,8 +93,9 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 		"      proof_of_possession_dpop: [strict]":                  `proof_of_possession_dpop: a list where a string is expected`,
 		"      dpop_use_nonce: yes please":                          `dpop_use_nonce: a string where true or false is expected`,
 		"      leeway: soon":                                        `leeway: a string where a number is expected`,
-		"      leeway: 3600":                                        `oidc: WithSkew: 1h0m0s is not between 0 and 5m0s`,
-		"      scopes_required: orders:read":                        `scopes_required: a string where a list of strings is expected`,
+		"      leeway: 3600":                                        `oidc: WithSkew: 1h0m0s is not between 0s and 5m0s`,
+		"      scopes_required: {a: b}":                             `scopes_required: a mapping where a list of strings is expected`,
+		"      scopes_required: 1":                                  `scopes_required: a number where a string in the list is expected`,
 		"      scopes_required: [1]":                                `scopes_required: a number where a string in the list is expected`,
 		"      scopes_required: ['']":                               `scopes_required: an empty string`,
 		"      issuer: https://other.example":                       `issuer is given twice`,
@@ -102,7 +104,7 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 		"      introspect_jwt_tokens: true":                         `introspection needs a client_id`,
 		"      introspection_accept: text/plain":                    `introspection_accept: "text/plain" is not supported`,
 		"      proof_of_possession_mtls_from_header: 1":             `proof_of_possession_mtls_from_header: a number where a mapping is expected`,
-		"      upstream_headers_names: [X-User]":                    `upstream_headers_claims has 0 elements, upstream_headers_names 1`,
+		"      upstream_headers_names: [X-User]":                    `upstream_headers_names: has 1 elements, and upstream_headers_claims 0`,
 		"      upstream_headers: [{header: a b, path: [sub]}]":      `"a b" is not the name of a header`,
 		"      groups_required: [${{ env \"NOT_SET\" }}]":           `the environment variable NOT_SET is not set`,
 		"      realm: ${{ vault \"x\" }}":                           `realm: is not supported`,
@@ -116,7 +118,7 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 			require.Regexp(t, `^kong\.yaml:\d+: `, found[0])
 			require.Contains(t, found[0], want)
 			switch {
-			case strings.Contains(want, "oidc:"), strings.Contains(want, "introspection needs"), strings.Contains(want, "elements, upstream"), strings.Contains(want, "YAML"):
+			case strings.Contains(want, "oidc:"), strings.Contains(want, "introspection needs"), strings.Contains(want, "YAML"):
 			case strings.Contains(added, "\n"):
 				require.Contains(t, found[0], "kong.yaml:15: ")
 			default:
@@ -142,7 +144,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"an issuer whose audience alone tells": {"issuer.example\n      auth_methods: [bearer]\n      audience_required: [a]", "tenant.auth0.com/\n      auth_methods: [bearer]", `audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; set it, or start with -profile RFC9068`},
 		"another format":                       {`"3.0"`, `"1.1"`, `_format_version: "1.1" is not supported; it can be 3.0`},
 		"a number as the format":               {`"3.0"`, `3.0`, `a number where a string is expected`},
-		"consumers":                            {"plugins:", "consumers: []\nplugins:", `consumers: is not supported`},
+		"consumers":                            {"plugins:", "consumers: [{username: joe}]\nplugins:", `consumers: is not supported`},
 		"a regular expression":                 {"[/]", "[~/a$]", `regular expressions are not supported`},
 		"a dot segment":                        {"[/]", "[/a/../b]", `the path has a dot segment`},
 		"a service that is off":                {"    url:", "    enabled: false\n    url:", `leave the service out instead`},

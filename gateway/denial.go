@@ -8,36 +8,40 @@ import (
 	"net/http"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 )
 
-// deny writes the body of a refusal in Kong's form.
-func (p *openIDConnect) deny(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
-	message := http.StatusText(d.Status)
-	switch d.Status {
-	case http.StatusUnauthorized:
-		message = p.unauthorized
-	case http.StatusForbidden:
-		message = p.forbidden
-	}
-	body := map[string]string{"message": message}
-	if p.display && d.Code != "" {
-		body["error"], body["error_description"] = d.Code, d.Description
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(d.Status)
-	if r.Method != http.MethodHead {
-		_ = json.NewEncoder(w).Encode(body) // the client went away
+// denial writes the body of a refusal in Kong's form.
+func denial(p *kongfile.OpenIDConnect) func(http.ResponseWriter, *http.Request, middleware.Denial) {
+	return func(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
+		message := http.StatusText(d.Status)
+		switch d.Status {
+		case http.StatusUnauthorized:
+			message = p.Unauthorized
+		case http.StatusForbidden:
+			message = p.ForbiddenText
+		}
+		body := map[string]string{"message": message}
+		if p.DisplayErrors && d.Code != "" {
+			body["error"], body["error_description"] = d.Code, d.Description
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(d.Status)
+		if r.Method != http.MethodHead {
+			_ = json.NewEncoder(w).Encode(body) // the client went away
+		}
 	}
 }
 
 // trip is one request on its way through the gateway.
 type trip struct {
-	route  *route
+	route  *kongfile.Route
 	path   string // normal
 	prefix string // of path, by which the route was found
 	remote string
 	method string
+	client *http.ResponseController // of the response
 }
 
 type tripKey struct{}
@@ -75,7 +79,10 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 		attrs = append(attrs, "untrusted_certificate_header", true)
 	}
 	level := slog.LevelInfo
-	if o.Status >= 500 {
+	switch {
+	case o.Status >= 500 && ctx.Err() != nil:
+		level = slog.LevelDebug // the client went away
+	case o.Status >= 500:
 		level = slog.LevelError
 	}
 	d.log.Log(ctx, level, "denied", attrs...)

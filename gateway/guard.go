@@ -7,12 +7,16 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -26,6 +30,9 @@ type deployment struct {
 	nonceKey      []byte
 	log           *slog.Logger
 	replay        dpop.ReplayCache // of all guards
+
+	once  sync.Once
+	peers *peers.Set // of trusted
 }
 
 // guarded is what has been made of one plugin.
@@ -33,14 +40,14 @@ type guarded struct {
 	*parts
 	guard    *middleware.Guard
 	keys     *clientKeys // nil if none are published
-	upstream *upstream
+	upstream *kongfile.Upstream
 	sessions *session.Sessions // nil if there are none
 }
 
 // newGuard makes the guard of one plugin.
-func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, error) {
-	g := &guarded{parts: &parts{}, upstream: &p.upstream}
-	auth, keys, err := newClientAuth(p, c.certificates)
+func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*guarded, error) {
+	g := &guarded{parts: &parts{}, upstream: &p.Upstream}
+	auth, keys, err := newClientAuth(p, c.Certificates)
 	if err != nil {
 		return nil, err
 	}
@@ -48,39 +55,41 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 		middleware.WithObserver(d.observe),
-		middleware.WithDenyHandler(p.deny),
+		middleware.WithDenyHandler(denial(p)),
 	}
-	if p.dpop != "off" {
+	if p.Proof.Mode != "off" {
 		opts = append(opts, middleware.WithDPoP(d.newDPoP(p)))
 	}
-	if p.mtls != "off" {
+	if p.Certificate.Mode != "off" {
 		opts = append(opts, middleware.WithMTLS(d.newMTLS(c, p)))
 	}
-	if p.dpop != "strict" && p.mtls != "strict" {
+	if p.Proof.Mode != "strict" && p.Certificate.Mode != "strict" {
 		opts = append(opts, middleware.AllowUnbound())
 	}
-	if p.credentials {
-		opts = append(opts, middleware.WithClientCredentials(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
-		if !p.bearer && !p.introspection {
-			opts = append(opts, middleware.ClientCredentialsOnly())
+	if p.ClientCredentials {
+		opts = append(opts, middleware.WithExchange(maker.credentials()), middleware.WithCallerAddress(d.callerAddress))
+		if !p.Bearer && !p.Introspection {
+			opts = append(opts, middleware.RequireExchange())
 		}
-		if !p.validateMethods {
-			opts = append(opts, middleware.DangerouslySkipBindingFor(middleware.ClientCredentials))
+		if !p.ValidateMethods {
+			opts = append(opts, middleware.DangerouslyExemptExchange())
 		}
 	}
-	if p.cookies.session {
-		g.sessions, err = p.newSessions()
+	if p.Sessions {
+		g.sessions, err = newSessions(p)
 		opts = append(opts, middleware.WithSession(g.sessions, err))
 	}
-	if p.resource != nil {
-		opts = append(opts, middleware.WithProtectedResource(*p.resource))
+	if p.Resource != nil {
+		opts = append(opts, middleware.WithProtectedResource(describe(p.Resource)))
 	}
-	if p.passPreflights {
+	if p.PassPreflights {
 		opts = append(opts, middleware.PassPreflights())
 	}
-	opts = append(opts, middleware.WithRules(p.rules()...))
+	if rules := rulesOf(p); len(rules) > 0 {
+		opts = append(opts, middleware.WithRules(rules...))
+	}
 	if g.guard, err = middleware.New(opts...); err != nil {
 		g.close()
 		return nil, err
@@ -89,27 +98,27 @@ func (d *deployment) newGuard(c *configuration, p *openIDConnect) (*guarded, err
 }
 
 // rules are what a token must satisfy.
-func (p *openIDConnect) rules() (rules []middleware.Rule) {
-	if p.dpop == "strict" {
+func rulesOf(p *kongfile.OpenIDConnect) (rules []middleware.Rule) {
+	if p.Proof.Mode == "strict" {
 		rules = append(rules, middleware.DPoPBound())
 	}
-	if p.mtls == "strict" {
+	if p.Certificate.Mode == "strict" {
 		rules = append(rules, middleware.CertificateBound())
 	}
-	for _, d := range p.demands {
-		rules = append(rules, d.rule())
+	for _, d := range p.Demands {
+		rules = append(rules, ruleOf(d))
 	}
 	return rules
 }
 
-func (d *demand) rule() middleware.Rule {
+func ruleOf(d kongfile.Demand) middleware.Rule {
 	var anyOf []middleware.Rule
-	for _, words := range d.elements {
+	for _, words := range d.AnyOf {
 		var allOf []middleware.Rule
 		for _, word := range words {
-			allOf = append(allOf, middleware.Claim(d.claim, word))
+			allOf = append(allOf, middleware.Claim(d.Claim, word))
 		}
-		if d.scopes {
+		if d.Scopes {
 			allOf = []middleware.Rule{middleware.Scopes(words...)}
 		}
 		anyOf = append(anyOf, middleware.AllOf(allOf...))
@@ -117,7 +126,7 @@ func (d *demand) rule() middleware.Rule {
 	return middleware.AnyOf(anyOf...)
 }
 
-func (d *deployment) newDPoP(p *openIDConnect) (*dpop.Verifier, error) {
+func (d *deployment) newDPoP(p *kongfile.OpenIDConnect) (*dpop.Verifier, error) {
 	opts := []dpop.Option{dpop.WithReplayCache(d.replay, nil)}
 	if len(d.origins) > 1 {
 		opts = append(opts, dpop.WithOrigins(d.origins[1:]...))
@@ -125,93 +134,101 @@ func (d *deployment) newDPoP(p *openIDConnect) (*dpop.Verifier, error) {
 	if len(d.internalHosts) > 0 {
 		opts = append(opts, dpop.WithInternalHosts(d.internalHosts...))
 	}
-	if p.proof.lifetime > 0 {
-		opts = append(opts, dpop.WithLifetime(p.proof.lifetime))
+	if p.Proof.Lifetime > 0 {
+		opts = append(opts, dpop.WithLifetime(p.Proof.Lifetime))
 	}
-	if p.nonces {
+	if p.Proof.Nonces {
 		opts = append(opts, dpop.WithNonces(dpop.NewNonces(d.nonceKey)))
 	}
 	return dpop.New(d.origins[0], opts...)
 }
 
-func (d *deployment) newMTLS(c *configuration, p *openIDConnect) (*mtlspop.Verifier, error) {
-	if p.header == nil {
+func (d *deployment) newMTLS(c *kongfile.File, p *kongfile.OpenIDConnect) (*mtlspop.Verifier, error) {
+	var opts []mtlspop.Option
+	chain := (*kongfile.Chain)(nil)
+	switch {
+	case p.Certificate.Header != nil:
+		if len(d.trusted) == 0 {
+			return nil, errors.New("proof_of_possession_mtls_from_header needs -trusted-proxy: the addresses of the terminator that sends the certificate")
+		}
+		format := mtlspop.PEM
+		if p.Certificate.Header.Format == "base64_encoded" {
+			format = mtlspop.DER
+		}
+		opts = append(opts, mtlspop.WithForwardedCertificate(p.Certificate.Header.Field, format, d.trusted...))
+		chain = &p.Certificate.Header.Chain
+	case p.Certificate.Chain != nil:
+		chain = &p.Certificate.Chain.Chain
+	default:
 		return mtlspop.New()
 	}
-	if len(d.trusted) == 0 {
-		return nil, errors.New("proof_of_possession_mtls_from_header needs -trusted-proxy: the addresses of the terminator that sends the certificate")
-	}
-	format := mtlspop.PEM
-	if p.format == "base64_encoded" {
-		format = mtlspop.DER
-	}
 	roots := x509.NewCertPool()
-	for _, id := range p.authorities {
-		roots.AddCert(c.authorities[id])
+	for _, id := range chain.Authorities {
+		roots.AddCert(c.Authorities[id])
 	}
-	opts := []mtlspop.Option{mtlspop.WithForwardedCertificate(p.field, format, d.trusted...), mtlspop.WithRoots(roots)}
-	if p.partialChains {
-		opts = append(opts, mtlspop.WithPartialChains())
+	opts = append(opts, mtlspop.WithRoots(roots))
+	if chain.PartialChains {
+		opts = append(opts, mtlspop.AllowPartialChains())
 	}
-	if p.revocation != "SKIP" {
-		checker, err := d.newRevocation(p)
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, mtlspop.WithRevocation(checker))
+	if chain.Revocation != "SKIP" {
+		opts = append(opts, mtlspop.WithRevocation(d.newRevocation(chain)))
 	}
 	return mtlspop.New(opts...)
 }
 
-func (d *deployment) newRevocation(p *openIDConnect) (*revocation.Checker, error) {
-	mode := revocation.BestEffort
-	if p.revocation == "STRICT" {
-		mode = revocation.Strict
+func (d *deployment) newRevocation(p *kongfile.Chain) (*revocation.Checker, error) {
+	var opts []revocation.Option
+	if p.Revocation == "IGNORE_CA_ERROR" {
+		opts = append(opts, revocation.DangerouslyPassUnknown(), revocation.WithObserver(d.observeRevocation))
 	}
-	opts := []revocation.Option{mode, revocation.WithObserver(d.observeRevocation)}
-	if p.cacheTTL > 0 {
-		opts = append(opts, revocation.WithCacheTTL(p.cacheTTL))
+	if p.CacheTTL > 0 {
+		opts = append(opts, revocation.WithAnswerLifetime(p.CacheTTL))
 	}
-	if p.fetchTimeout > 0 {
-		opts = append(opts, revocation.WithTimeout(p.fetchTimeout))
+	if p.FetchTimeout > 0 {
+		opts = append(opts, revocation.WithTimeout(p.FetchTimeout))
 	}
-	if len(p.proxies) > 0 {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.Proxy = func(r *http.Request) (*url.URL, error) {
-			if address, ok := p.proxies[r.URL.Scheme]; ok {
+	if len(p.Proxies) > 0 {
+		opts = append(opts, revocation.WithProxy(func(r *http.Request) (*url.URL, error) {
+			if address, ok := p.Proxies[r.URL.Scheme]; ok {
 				return &url.URL{Scheme: "http", Host: address}, nil
 			}
 			return nil, nil
-		}
-		opts = append(opts, revocation.WithTransport(transport))
+		}))
 	}
 	return revocation.New(opts...)
 }
 
 // credentials makes what turns Basic credentials into tokens.
-func (tm *tokenMaker) credentials() (*oidc.ClientCredentials, error) {
+func (tm *tokenMaker) credentials() (*exchange.Exchange, error) {
 	p := tm.plugin
-	opts := tm.common(p.issuer)
-	if p.grant.endpoint != "" {
-		opts = append(opts, oidc.WithTokenEndpoint(p.grant.endpoint))
+	from, err := tm.from(p.Issuer)
+	if err != nil {
+		return nil, err
 	}
-	if len(p.grant.scopes) > 0 {
-		opts = append(opts, oidc.WithScopes(p.grant.scopes...))
+	var opts []exchange.Option
+	if p.Grant.Endpoint != "" {
+		opts = append(opts, exchange.WithEndpoint(p.Grant.Endpoint))
 	}
-	for _, audience := range p.grant.audience {
-		opts = append(opts, oidc.WithTokenParameter("audience", audience))
+	if len(p.Grant.Scopes) > 0 {
+		opts = append(opts, exchange.WithScopes(p.Grant.Scopes...))
 	}
-	if p.secretInBody {
-		opts = append(opts, oidc.WithSecretInBody())
+	for _, audience := range p.Grant.Audience {
+		opts = append(opts, exchange.WithParameter("audience", audience))
 	}
-	if p.tokenLifetime > 0 {
-		opts = append(opts, oidc.WithTokenLifetime(p.tokenLifetime))
+	for _, parameter := range p.Grant.Parameters {
+		opts = append(opts, exchange.WithParameter(parameter[0], parameter[1]))
 	}
-	c, err := oidc.NewClientCredentials(p.issuer, opts...)
+	if p.Grant.SecretInBody {
+		opts = append(opts, exchange.SendSecretInBody())
+	}
+	if p.Grant.TokenLifetime > 0 {
+		opts = append(opts, exchange.WithTokenLifetime(p.Grant.TokenLifetime))
+	}
+	x, err := exchange.New(from, opts...)
 	if err == nil {
-		tm.add(c)
+		tm.add(x)
 	}
-	return c, err
+	return x, err
 }
 
 // profiles are how the tokens of an issuer may be spelled.

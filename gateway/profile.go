@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 
@@ -46,14 +45,4 @@ func profileNamed(name string) (*oidc.Profile, error) {
 		names = append(names, p.String())
 	}
 	return nil, fmt.Errorf("it can be %s", strings.Join(names, ", "))
-}
-
-// isLoopback is what oidc.DangerouslyAllowLoopbackHTTP means by it.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	host, _, _ = strings.Cut(host, "%")
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/reverseproxy"
 )
 
@@ -24,7 +25,7 @@ import (
 type gateway struct {
 	deployment *deployment
 	router     *router
-	handlers   map[*route]http.Handler
+	handlers   map[*kongfile.Route]http.Handler
 	hidden     []string // fields that no client may send to a service
 	guards     []*guarded
 	documents  documents
@@ -32,35 +33,32 @@ type gateway struct {
 
 // newGateway makes everything. Its error has the mistakes that were found in the
 // file, and those that show when its plugins become guards, by their lines.
-func newGateway(c *configuration, d *deployment) (*gateway, error) {
-	gw := &gateway{deployment: d, router: newRouter(c.services), handlers: make(map[*route]http.Handler), hidden: hiddenHeaders(c)}
-	byPlugin := make(map[*plugin]*guarded)
-	for _, p := range c.attached {
-		if p.openID == nil || !p.enabled || p.broken {
+func newGateway(c *kongfile.File, d *deployment) (*gateway, error) {
+	gw := &gateway{deployment: d, router: newRouter(c.Services), handlers: make(map[*kongfile.Route]http.Handler), hidden: hiddenHeaders(c)}
+	byPlugin := make(map[*kongfile.Plugin]*guarded)
+	for _, p := range c.Attached {
+		if p.OpenID == nil || !p.Enabled || p.Broken {
 			continue
 		}
-		g, err := d.newGuard(c, p.openID)
-		switch {
-		case errors.Is(err, errNoted):
-			continue
-		case err != nil:
-			c.problems.add(p.at, "%s: %v", p.where, err)
+		g, err := d.newGuard(c, p.OpenID)
+		if err != nil {
+			p.Mistake("%v", err)
 			continue
 		}
 		byPlugin[p] = g
 		gw.guards = append(gw.guards, g)
-		if err := gw.documents.add(p.openID, g.guard); err != nil {
-			c.problems.add(p.at, "%s: %v", p.where, err)
+		if err := gw.documents.add(p.OpenID, g.guard); err != nil {
+			p.Mistake("%v", err)
 		}
 	}
-	if err := c.problems.err(); err != nil {
+	if err := c.Problems.Err(); err != nil {
 		gw.close()
 		return nil, err
 	}
-	for _, s := range c.services {
-		transport := s.transport(c)
-		for _, r := range s.routes {
-			g := byPlugin[c.openIDOf(r)] // nil: everybody may pass
+	for _, s := range c.Services {
+		transport := &patient{transportTo(s, c), s.ReadTimeout}
+		for _, r := range s.Routes {
+			g := byPlugin[c.OpenIDOf(r)] // nil: everybody may pass
 			handler, err := gw.forward(r, g, transport)
 			if err != nil {
 				gw.close()
@@ -82,11 +80,12 @@ func (gw *gateway) close() {
 }
 
 func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, client := limited(w, r)
 	if r.Method == http.MethodConnect || r.Method == "PRI" {
 		writeMessage(w, http.StatusNotImplemented, "the method is not supported")
 		return
 	}
-	path, err := normalPath(r.URL.EscapedPath())
+	path, err := kongfile.NormalPath(r.URL.EscapedPath())
 	if err != nil {
 		writeMessage(w, http.StatusBadRequest, err.Error())
 		return
@@ -100,17 +99,34 @@ func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case found == nil:
 		writeMessage(w, http.StatusNotFound, "no Route matched with those values")
 		return
-	case !slices.Contains(found.protocols, gw.protocol(r)):
-		w.Header().Set("Upgrade", "TLS/1.2, HTTP/1.1")
-		w.Header().Set("Connection", "Upgrade")
-		writeMessage(w, http.StatusUpgradeRequired, "Please use HTTPS protocol")
+	case !slices.Contains(found.Protocols, gw.protocol(r)):
+		gw.sendToHTTPS(w, r, found)
 		return
-	case hasDotSegment(found.target(path, prefix)):
-		writeMessage(w, http.StatusBadRequest, errPathDots.Error())
+	case kongfile.HasDotSegment(targetOf(found, path, prefix)):
+		writeMessage(w, http.StatusBadRequest, kongfile.ErrPathDots.Error())
+		return
+	case gw.router.isAmbiguous(r, path, found):
+		writeMessage(w, http.StatusBadRequest, "the path can be read as that of another route")
 		return
 	}
-	t := &trip{route: found, path: path, prefix: prefix, remote: r.RemoteAddr, method: r.Method}
+	t := &trip{route: found, path: path, prefix: prefix, remote: r.RemoteAddr, method: r.Method, client: client}
 	gw.handlers[found].ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tripKey{}, t)))
+}
+
+// sendToHTTPS answers a request over plain HTTP on a route of HTTPS.
+func (gw *gateway) sendToHTTPS(w http.ResponseWriter, r *http.Request, of *kongfile.Route) {
+	if of.Redirect != http.StatusUpgradeRequired {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		w.Header().Set("Location", (&url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}).String())
+		writeMessage(w, of.Redirect, "Please use HTTPS protocol")
+		return
+	}
+	w.Header().Set("Upgrade", "TLS/1.2, HTTP/1.1")
+	w.Header().Set("Connection", "Upgrade")
+	writeMessage(w, http.StatusUpgradeRequired, "Please use HTTPS protocol")
 }
 
 // protocol is what the client spoke, as far as a trusted terminator tells.
@@ -122,12 +138,11 @@ func (gw *gateway) protocol(r *http.Request) string {
 }
 
 func (gw *gateway) trusts(r *http.Request) bool {
-	peer, err := parseAddress(r.RemoteAddr)
-	return err == nil && slices.ContainsFunc(gw.deployment.trusted, peer.in)
+	return gw.deployment.terminators().Trusts(peers.Of(r))
 }
 
 // forward makes the handler that asks the service behind.
-func (gw *gateway) forward(of *route, g *guarded, transport http.RoundTripper) (http.Handler, error) {
+func (gw *gateway) forward(of *kongfile.Route, g *guarded, transport http.RoundTripper) (http.Handler, error) {
 	return reverseproxy.Harden(&httputil.ReverseProxy{
 		Rewrite:    func(pr *httputil.ProxyRequest) { gw.rewrite(pr, of, g) },
 		Transport:  transport,
@@ -146,18 +161,18 @@ func (gw *gateway) forward(of *route, g *guarded, transport http.RoundTripper) (
 // rewrite makes the request to the service behind of the one that has passed. It
 // runs after the proxy has removed what the client's Connection field names, so
 // that a client cannot remove what is set here.
-func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
+func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *kongfile.Route, g *guarded) {
 	t := tripOf(pr.In.Context())
 	out := pr.Out
-	raw := of.target(t.path, t.prefix)
+	raw := targetOf(of, t.path, t.prefix)
 	path, err := url.PathUnescape(raw)
 	if err != nil { // a normal path can be unescaped
 		panic(http.ErrAbortHandler)
 	}
-	out.URL.Scheme, out.URL.Host = of.service.url.Scheme, of.service.url.Host
+	out.URL.Scheme, out.URL.Host = of.Service.URL.Scheme, of.Service.URL.Host
 	out.URL.Path, out.URL.RawPath = path, raw
 	out.Host = ""
-	if of.preserveHost {
+	if of.PreserveHost {
 		out.Host = pr.In.Host
 	}
 	for _, other := range gw.guards { // a browser sends the cookie of one route to all of them
@@ -180,54 +195,55 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *route, g *guarded) {
 	if !ok {
 		return
 	}
-	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what WithBearerForwarding makes
-	g.upstream.set(out.Header, credential.Token, token)
+	token, _ := strings.CutPrefix(pr.In.Header.Get("Authorization"), "Bearer ") // what ForwardBearer makes
+	tell(g.upstream, out.Header, credential.Token, token)
 }
 
 // hiddenHeaders are the fields that say who a client is: those that any plugin
 // reads or writes, and those that services behind Kong believe.
-func hiddenHeaders(c *configuration) []string {
+func hiddenHeaders(c *kongfile.File) []string {
 	hidden := []string{
 		"DPoP", "X-Consumer-Id", "X-Consumer-Custom-Id", "X-Consumer-Username", "X-Consumer-Groups", "X-Credential-Identifier",
 		"X-Credential-Username", "X-Anonymous-Consumer", "X-Authenticated-Userid", "X-Authenticated-Scope", "X-Authenticated-Groups",
 		"X-Userinfo", "X-Id-Token", "X-Access-Token",
 	}
-	for _, p := range c.attached {
-		if p.openID == nil {
+	for _, p := range c.Attached {
+		if p.OpenID == nil {
 			continue
 		}
-		for _, claim := range p.openID.claims {
-			hidden = append(hidden, claim.name)
+		for _, claim := range p.OpenID.Upstream.Claims {
+			hidden = append(hidden, claim.Name)
 		}
-		if name := p.openID.tokenHeader; name != "" && name != "Authorization" {
+		if name := p.OpenID.Upstream.TokenHeader; name != "" && name != "Authorization" {
 			hidden = append(hidden, name)
 		}
-		if p.openID.field != "" {
-			hidden = append(hidden, p.openID.field)
+		if h := p.OpenID.Certificate.Header; h != nil && h.Field != "" {
+			hidden = append(hidden, h.Field)
 		}
 	}
 	return hidden
 }
 
-// transport is how a service is reached.
-func (s *service) transport(c *configuration) *http.Transport {
+// transportTo is how a service is reached.
+func transportTo(s *kongfile.Service, c *kongfile.File) *http.Transport {
 	const idle = 256
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if len(s.authorities) > 0 {
+	if len(s.Authorities) > 0 {
 		config.RootCAs = x509.NewCertPool()
-		for _, id := range s.authorities {
-			config.RootCAs.AddCert(c.authorities[id])
+		for _, id := range s.Authorities {
+			config.RootCAs.AddCert(c.Authorities[id])
 		}
 	}
 	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: s.dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: s.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       config,
-		TLSHandshakeTimeout:   s.dialTimeout,
-		ResponseHeaderTimeout: s.readTimeout,
+		TLSHandshakeTimeout:   s.DialTimeout,
+		ResponseHeaderTimeout: s.ReadTimeout,
 		MaxIdleConnsPerHost:   idle,
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
 		DisableCompression:    true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 	}
 }
 

@@ -125,22 +125,22 @@ func TestProtectedResourceMetadata(t *testing.T) {
 func TestMistakesInProtectedResourceMetadata(t *testing.T) {
 	const key = "protected_resource_metadata"
 	for name, tc := range map[string]struct{ lines, want string }{
-		"nothing to describe":             {"{}", `protected_resource_metadata: resource is missing`},
-		"plain HTTP":                      {"{resource: 'http://api.example'}", `resource: "http://api.example" is not an https URL`},
-		"a path":                          {"{resource: /orders}", `resource: "/orders" is not an https URL`},
-		"a fragment":                      {"{resource: 'https://api.example#x'}", `is not an https URL without fragment`},
-		"a dot segment":                   {"{resource: 'https://api.example/a/../b'}", `the path has a dot segment`},
-		"another authorization server":    {"{resource: 'https://api.example', authorization_servers: ['https://other.example']}", `authorization_servers: "https://other.example" is none of the issuers`},
-		"tokens in the query":             {"{resource: 'https://api.example', bearer_methods_supported: [header, query]}", `bearer_methods_supported: "query" is refused on purpose`},
-		"a scope that is none":            {"{resource: 'https://api.example', scopes_supported: ['a b']}", `"a b" is not a scope`},
-		"documentation on plain HTTP":     {"{resource: 'https://api.example', resource_documentation: 'http://docs.example'}", `is not an https URL`},
-		"what the guard knows better":     {"{resource: 'https://api.example', dpop_bound_access_tokens_required: true}", `dpop_bound_access_tokens_required: is refused on purpose`},
-		"another thing that it knows":     {"{resource: 'https://api.example', tls_client_certificate_bound_access_tokens: true}", `tls_client_certificate_bound_access_tokens: is refused on purpose`},
-		"algorithms of proofs":            {"{resource: 'https://api.example', dpop_signing_alg_values_supported: [ES256]}", `dpop_signing_alg_values_supported: is refused on purpose`},
-		"signed metadata":                 {"{resource: 'https://api.example', signed_metadata: x}", `signed_metadata: is not supported`},
-		"a key that nobody knows":         {"{resource: 'https://api.example', enabled: true}", `enabled: is not supported`},
-		"a value that is no description":  {"true", `protected_resource_metadata: a boolean where a mapping is expected`},
-		"a list of scopes that is a text": {"{resource: 'https://api.example', scopes_supported: a}", `scopes_supported: a string where a list of strings is expected`},
+		"nothing to describe":                {"{}", `protected_resource_metadata: resource is missing`},
+		"plain HTTP":                         {"{resource: 'http://api.example'}", `resource: "http://api.example" is not an https URL`},
+		"a path":                             {"{resource: /orders}", `resource: "/orders" is not an https URL`},
+		"a fragment":                         {"{resource: 'https://api.example#x'}", `is not an https URL without fragment`},
+		"a dot segment":                      {"{resource: 'https://api.example/a/../b'}", `the path has a dot segment`},
+		"another authorization server":       {"{resource: 'https://api.example', authorization_servers: ['https://other.example']}", `authorization_servers: "https://other.example" is none of the issuers`},
+		"tokens in the query":                {"{resource: 'https://api.example', bearer_methods_supported: [header, query]}", `bearer_methods_supported: "query" is refused on purpose`},
+		"a scope that is none":               {"{resource: 'https://api.example', scopes_supported: ['a b']}", `"a b" is not a scope`},
+		"documentation on plain HTTP":        {"{resource: 'https://api.example', resource_documentation: 'http://docs.example'}", `is not an https URL`},
+		"what the guard knows better":        {"{resource: 'https://api.example', dpop_bound_access_tokens_required: true}", `dpop_bound_access_tokens_required: is refused on purpose`},
+		"another thing that it knows":        {"{resource: 'https://api.example', tls_client_certificate_bound_access_tokens: true}", `tls_client_certificate_bound_access_tokens: is refused on purpose`},
+		"algorithms of proofs":               {"{resource: 'https://api.example', dpop_signing_alg_values_supported: [ES256]}", `dpop_signing_alg_values_supported: is refused on purpose`},
+		"signed metadata":                    {"{resource: 'https://api.example', signed_metadata: x}", `signed_metadata: is not supported`},
+		"a key that nobody knows":            {"{resource: 'https://api.example', enabled: true}", `enabled: is not supported`},
+		"a value that is no description":     {"true", `protected_resource_metadata: a boolean where a mapping is expected`},
+		"a list of scopes that is a boolean": {"{resource: 'https://api.example', scopes_supported: true}", `scopes_supported: a boolean where a string in the list is expected`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			found := mistakes(t, good+"      "+key+": "+tc.lines+"\n")

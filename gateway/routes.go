@@ -4,105 +4,33 @@ import (
 	"cmp"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/keybound-go/middleware/gateway/kongfile"
 )
 
-// route says which requests go to a service.
-type route struct {
-	*mapping
-	name         string
-	service      *service
-	paths        []string // normal prefixes, the longest first
-	hosts        []string // in lower case; one may begin or end with an asterisk
-	methods      []string
-	protocols    []string
-	stripPath    bool
-	preserveHost bool
-	plugins      plugins
-}
-
-func (c *configuration) readRoute(m *mapping, of *service) *route {
-	r := &route{
-		mapping:      m,
-		name:         m.text("name", ""),
-		service:      of,
-		hosts:        m.texts("hosts"),
-		methods:      m.texts("methods"),
-		protocols:    m.texts("protocols", "http", "https"),
-		stripPath:    m.flag("strip_path", true),
-		preserveHost: m.flag("preserve_host", false),
-	}
-	r.readPaths()
-	for i, host := range r.hosts {
-		r.hosts[i] = strings.ToLower(host)
-	}
-	for _, p := range r.protocols {
-		if p != "http" && p != "https" {
-			m.wrong("protocols", "%q is not supported; it can be http, https", p)
-		}
-	}
-	m.oneOf("path_handling", "v0", "v0")
-	m.ignore("id", "tags")
-	if !m.has("paths") && !m.has("hosts") && !m.has("methods") {
-		m.add(m.at, "%s: needs paths, hosts or methods", m.where)
-	}
-	for _, p := range m.list("plugins") {
-		c.attach(&r.plugins, c.readPlugin(p))
-	}
-	m.done(nil)
-	return r
-}
-
-func (r *route) readPaths() {
-	for _, path := range r.texts("paths") {
-		normal, err := normalPath(path)
-		switch {
-		case strings.HasPrefix(path, "~"):
-			r.wrong("paths", "%q: regular expressions are not supported", path)
-		case err != nil:
-			r.wrong("paths", "%q: %v", path, err)
-		default:
-			r.paths = append(r.paths, normal)
-		}
-	}
-	slices.SortStableFunc(r.paths, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-}
-
-// readLooseRoute reads a route that stands outside of its service.
-func (c *configuration) readLooseRoute(m *mapping) {
-	name := readReference(m, "service")
-	s := c.serviceNamed(name)
-	if s == nil {
-		m.wrong("service", "there is no service %q", name)
-		s = &service{}
-	}
-	s.routes = append(s.routes, c.readRoute(m, s))
-}
-
-// String names a route for people.
-func (r *route) String() string { return cmp.Or(r.name, r.where) }
-
 // router finds the route of a request. It never changes.
-type router struct{ routes []*route }
+type router struct{ routes []*kongfile.Route }
 
 // newRouter puts the routes into the order in which Kong tries them: those that
 // look at more things first, then those with an exact host; the longest path is
 // found among equals.
-func newRouter(services []*service) *router {
+func newRouter(services []*kongfile.Service) *router {
 	rt := &router{}
 	for _, s := range services {
-		rt.routes = append(rt.routes, s.routes...)
+		rt.routes = append(rt.routes, s.Routes...)
 	}
-	slices.SortStableFunc(rt.routes, func(a, b *route) int {
-		return cmp.Or(cmp.Compare(b.precision(), a.precision()), cmp.Compare(b.exactHosts(), a.exactHosts()))
+	slices.SortStableFunc(rt.routes, func(a, b *kongfile.Route) int {
+		return cmp.Or(cmp.Compare(precision(b), precision(a)), cmp.Compare(exactHosts(b), exactHosts(a)))
 	})
 	return rt
 }
 
 // precision is how many things a route looks at.
-func (r *route) precision() (n int) {
-	for _, list := range [][]string{r.paths, r.hosts, r.methods} {
+func precision(r *kongfile.Route) (n int) {
+	for _, list := range [][]string{r.Paths, r.Hosts, r.Methods} {
 		if len(list) > 0 {
 			n++
 		}
@@ -110,8 +38,8 @@ func (r *route) precision() (n int) {
 	return n
 }
 
-func (r *route) exactHosts() int {
-	if len(r.hosts) == 0 || slices.ContainsFunc(r.hosts, func(h string) bool { return strings.Contains(h, "*") }) {
+func exactHosts(r *kongfile.Route) int {
+	if len(r.Hosts) == 0 || slices.ContainsFunc(r.Hosts, func(h string) bool { return strings.Contains(h, "*") }) {
 		return 0
 	}
 	return 1
@@ -119,12 +47,12 @@ func (r *route) exactHosts() int {
 
 // find returns the route for a request with a normal path, and the prefix that
 // matched it; nil if there is none.
-func (rt *router) find(r *http.Request, path string) (best *route, prefix string) {
+func (rt *router) find(r *http.Request, path string) (best *kongfile.Route, prefix string) {
 	for _, candidate := range rt.routes {
-		if best != nil && (candidate.precision() < best.precision() || candidate.exactHosts() < best.exactHosts()) {
+		if best != nil && (precision(candidate) < precision(best) || exactHosts(candidate) < exactHosts(best)) {
 			break
 		}
-		found, ok := candidate.matches(r, path)
+		found, ok := matches(candidate, r, path)
 		if ok && (best == nil || len(found) > len(prefix)) {
 			best, prefix = candidate, found
 		}
@@ -132,18 +60,72 @@ func (rt *router) find(r *http.Request, path string) (best *route, prefix string
 	return best, prefix
 }
 
+// isAmbiguous reports whether a service could take a path for that of another route
+// than the one that was found: some decode an escaped slash, once or twice, take a
+// backslash for one, merge empty segments or drop what follows a semicolon. Whatever
+// that route demands, this request has not been asked for.
+func (rt *router) isAmbiguous(r *http.Request, path string, found *kongfile.Route) bool {
+	for _, reading := range readings(path) {
+		if kongfile.HasDotSegment(reading) {
+			return true
+		}
+		if other, _ := rt.find(r, reading); other != nil && other != found {
+			return true
+		}
+	}
+	return false
+}
+
+// readings are what forgiving services make of a normal path.
+func readings(path string) (all []string) {
+	if !strings.ContainsAny(path, `%\;`) {
+		return nil
+	}
+	slashes := strings.NewReplacer("%2F", "/", "%5C", "/", `\`, "/")
+	once := merged(slashes.Replace(path))
+	all = append(all, once, merged(withoutParameters(strings.ReplaceAll(once, "%3B", ";"))))
+	decoded := path
+	for range 3 { // as often as anything behind could
+		next, err := url.PathUnescape(decoded)
+		if err != nil || next == decoded {
+			break
+		}
+		decoded = next
+		plain := merged(slashes.Replace(decoded))
+		all = append(all, plain, merged(withoutParameters(plain)))
+	}
+	return all
+}
+
+// merged replaces runs of slashes by one.
+func merged(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
+}
+
+// withoutParameters cuts each segment at its first semicolon.
+func withoutParameters(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i], _, _ = strings.Cut(segment, ";")
+	}
+	return strings.Join(segments, "/")
+}
+
 // matches reports whether a request belongs to the route, and by which prefix.
-func (r *route) matches(req *http.Request, path string) (prefix string, ok bool) {
-	if len(r.methods) > 0 && !slices.Contains(r.methods, req.Method) {
+func matches(r *kongfile.Route, req *http.Request, path string) (prefix string, ok bool) {
+	if len(r.Methods) > 0 && !slices.Contains(r.Methods, req.Method) {
 		return "", false
 	}
-	if len(r.hosts) > 0 && !slices.ContainsFunc(r.hosts, func(h string) bool { return matchesHost(h, req.Host) }) {
+	if len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, func(h string) bool { return matchesHost(h, req.Host) }) {
 		return "", false
 	}
-	if len(r.paths) == 0 {
+	if len(r.Paths) == 0 {
 		return "", true
 	}
-	for _, prefix := range r.paths {
+	for _, prefix := range r.Paths {
 		if strings.HasPrefix(path, prefix) {
 			return prefix, true
 		}
@@ -155,7 +137,7 @@ func matchesHost(pattern, host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil && !strings.Contains(pattern, ":") {
 		host = name
 	}
-	host = strings.ToLower(host)
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	switch {
 	case strings.HasPrefix(pattern, "*"):
 		return strings.HasSuffix(host, pattern[1:])
@@ -166,9 +148,9 @@ func matchesHost(pattern, host string) bool {
 }
 
 // target is the path that the service is asked for.
-func (r *route) target(path, prefix string) string {
-	if r.stripPath {
+func targetOf(r *kongfile.Route, path, prefix string) string {
+	if r.StripPath {
 		path = path[len(prefix):]
 	}
-	return joinPath(r.service.url.EscapedPath(), path)
+	return kongfile.JoinPath(r.Service.URL.EscapedPath(), path)
 }

@@ -10,9 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/mtlspop"
 )
 
@@ -28,7 +28,7 @@ type server struct {
 // start reads everything and opens the listeners. Its errors are the user's.
 func (s *settings) start(log *slog.Logger) error {
 	s.deployment.log = log
-	config, err := readConfiguration(s.config, os.LookupEnv)
+	config, err := readFile(s.config)
 	tlsConfig, tlsErr := s.tlsConfig()
 	if err := errors.Join(err, tlsErr); err != nil {
 		return err
@@ -49,19 +49,18 @@ func (s *settings) start(log *slog.Logger) error {
 			return fmt.Errorf("gateway: -admin: %w", err)
 		}
 	}
-	if sv.tls != nil && config.asksForCertificates() {
+	if sv.tls != nil && asksForCertificates(config) {
 		sv.tls = mtlspop.RequestClientCert(sv.tls)
 	}
-	config.addWarnings(sv.tls != nil)
-	for _, w := range config.warnings {
-		log.Warn(w.text, "at", fmt.Sprintf("%s:%d", s.config, w.line))
+	for _, w := range append(config.Warnings, warningsOf(config, sv.tls != nil)...) {
+		log.Warn(w.Text, "at", w.Place.String())
 	}
 	s.server = sv
 	return nil
 }
 
 // newGateway adds to the deployment what the command line leaves out.
-func (s *settings) newGateway(config *configuration, sv *server) (*gateway, error) {
+func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, error) {
 	d := &s.deployment
 	if len(d.origins) == 0 {
 		origin, err := originOf(sv.scheme, sv.listener)
@@ -78,7 +77,7 @@ func (s *settings) newGateway(config *configuration, sv *server) (*gateway, erro
 	if err != nil {
 		return nil, err
 	}
-	d.replay = cache
+	d.replay = newSharedMemory(cache, config)
 	return newGateway(config, d)
 }
 
@@ -86,8 +85,8 @@ func (s *settings) newGateway(config *configuration, sv *server) (*gateway, erro
 func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	sv := s.server
 	defer sv.gateway.close()
-	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelDebug)
-	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: errorLog, TLSConfig: sv.tls}
+	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelWarn)
+	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, ErrorLog: errorLog, TLSConfig: sv.tls}
 	failed := make(chan error, 2)
 	go func() {
 		if sv.tls == nil {
@@ -98,7 +97,7 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	}()
 	servers := []*http.Server{public}
 	if sv.adminListener != nil {
-		admin := &http.Server{Handler: sv.gateway.admin(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+		admin := &http.Server{Handler: sv.gateway.admin(), ReadTimeout: readWithin, WriteTimeout: readWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
 		go func() { failed <- admin.Serve(sv.adminListener) }()
 		servers = append(servers, admin)
 		fmt.Fprintf(stdout, "gateway: admin on http://%s\n", sv.adminListener.Addr())
@@ -120,12 +119,21 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	return err
 }
 
-// asksForCertificates reports whether a route has a handshake modifier. TLS comes
-// before any route is known, so that one is enough for all.
-func (c *configuration) asksForCertificates() bool {
-	for _, s := range c.services {
-		for _, r := range s.routes {
-			if c.handshakeOf(r) != nil {
+// readFile reads Kong's file. The mistakes in it are noted in the result.
+func readFile(name string) (*kongfile.File, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: -config: %w", err)
+	}
+	return kongfile.Read(os.LookupEnv, kongfile.Source{Name: name, Text: text}), nil
+}
+
+// asksForCertificates reports whether a route has a plugin that asks for client
+// certificates. TLS comes before any route is known, so that one is enough for all.
+func asksForCertificates(f *kongfile.File) bool {
+	for _, s := range f.Services {
+		for _, r := range s.Routes {
+			if isAsked(f, r) {
 				return true
 			}
 		}
@@ -133,41 +141,22 @@ func (c *configuration) asksForCertificates() bool {
 	return false
 }
 
-// addWarnings adds what a user should know of a file that starts.
-func (c *configuration) addWarnings(encrypted bool) {
-	for _, p := range c.attached {
-		if p.openID == nil || !p.enabled {
-			continue
-		}
-		o := p.openID
-		if !o.has("auth_methods") {
-			c.warn(o.at, "auth_methods is missing: bearer alone is accepted; set it")
-		}
-		if len(o.audiences) == 0 && !o.has("audience_required") {
-			c.warn(o.at, "audience_required is missing: the audience is not checked, so that a token for any other service of this issuer is accepted; set it")
-		}
-		for _, issuer := range o.issuers {
-			if isPlainLoopback(issuer) {
-				c.warn(o.line("issuer"), "the issuer is on plain HTTP, which is for development: whoever can answer on that port makes the tokens")
-			}
-		}
-		if o.auth == "private_key_jwt" && o.jwk == nil {
-			c.warn(o.line("client_auth"), "client_jwk is missing: the key is a new one with each start; set it, or let the issuer fetch /openid-connect/jwks from -admin")
-		}
-	}
-	for _, s := range c.services {
-		for _, r := range s.routes {
-			c.warnOf(r, encrypted)
-		}
-	}
+func isAsked(f *kongfile.File, r *kongfile.Route) bool {
+	return f.HandshakeOf(r) != nil || f.ClientCertificateOf(r) != nil
 }
 
-func (c *configuration) warnOf(r *route, encrypted bool) {
-	p := c.openIDOf(r)
-	switch {
-	case p == nil:
-		c.warn(r.at, "route "+r.String()+" has no openid-connect plugin: everybody may pass")
-	case p.openID.mtls != "off" && p.openID.header == nil && (!encrypted || c.handshakeOf(r) == nil):
-		c.warn(r.at, "route "+r.String()+" checks client certificates that nobody asks for; add the plugin tls-handshake-modifier, and serve TLS")
+// warningsOf are what an operator should know of the routes.
+func warningsOf(f *kongfile.File, encrypted bool) (warnings []kongfile.Warning) {
+	for _, s := range f.Services {
+		for _, r := range s.Routes {
+			p := f.OpenIDOf(r)
+			switch {
+			case p == nil:
+				warnings = append(warnings, kongfile.Warning{Place: r.Place(), Text: "route " + r.String() + " has no openid-connect plugin: every request may pass"})
+			case p.OpenID.Certificate.Mode != "off" && p.OpenID.Certificate.Header == nil && (!encrypted || !isAsked(f, r)):
+				warnings = append(warnings, kongfile.Warning{Place: r.Place(), Text: "route " + r.String() + " checks client certificates that nothing asks for; add the plugin tls-handshake-modifier, and serve TLS"})
+			}
+		}
 	}
+	return warnings
 }

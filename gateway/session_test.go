@@ -111,12 +111,12 @@ func TestMistakesInSessions(t *testing.T) {
 		want []string
 	}{
 		"no secret":               {strings.Replace(good, "[bearer]", "[bearer, session]", 1), []string{`:12: plugins[0].config.auth_methods: session needs a session_secret`}},
-		"a short secret":          {strings.Replace(withSession(""), secret, secret[1:], 1), []string{`:13: plugins[0].config.session_secret: has 31 octets: 32 or more are needed`}},
+		"a short secret":          {strings.Replace(withSession(""), secret, secret[1:], 1), []string{`:13: plugins[0].config.session_secret: has 31 bytes: 32 or more are needed`}},
 		"an empty secret":         {strings.Replace(withSession(""), secret, "''", 1), []string{`:13: plugins[0].config.session_secret: is empty`}},
 		"alone":                   {strings.Replace(withSession(""), "[bearer, session]", "[session]", 1), []string{`session needs bearer or introspection beside it`}},
 		"beside Basic":            {strings.Replace(withSession("      client_id: [c]\n"), "[bearer, session]", "[client_credentials, session]", 1), []string{`session needs bearer or introspection beside it`}},
-		"a store":                 {withSession("      session_storage: redis\n      session_redis_host: x\n"), []string{`:15: plugins[0].config.session_storage: "redis" is not supported: a session is in its cookie`, `:16: plugins[0].config.session_redis_host: is not supported: a session is in its cookie`}},
-		"another store":           {withSession("      session_memcached_host: x\n"), []string{`session_memcached_host: is not supported: a session is in its cookie`}},
+		"a store":                 {withSession("      session_storage: redis\n      session_redis_host: x\n"), []string{`:15: plugins[0].config.session_storage: "redis" is not supported: a session is in its cookie`, `:16: plugins[0].config.session_redis_host: is not supported: a session is its cookie alone`}},
+		"another store":           {withSession("      session_memcached_host: x\n"), []string{`session_memcached_host: is not supported: a session is its cookie alone`}},
 		"a rolling time-out":      {withSession("      session_rolling_timeout: 60\n"), []string{`session_rolling_timeout: is not supported: the cookie is written anew`}},
 		"scripts may read it":     {withSession("      session_cookie_http_only: false\n"), []string{`session_cookie_http_only: false is refused on purpose`}},
 		"plain HTTP":              {withSession("      session_cookie_secure: false\n"), []string{`session_cookie_secure: false is refused on purpose`}},

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/peers"
 )
 
 // settings are what the command line says.
@@ -58,6 +60,9 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	})
 	list("trusted-proxy", "`CIDR` of the terminators in front", func(v string) error {
 		prefix, err := netip.ParsePrefix(v)
+		if err == nil && peers.Problem(prefix) != "" {
+			err = errors.New(peers.Problem(prefix))
+		}
 		s.deployment.trusted = append(s.deployment.trusted, prefix)
 		return err
 	})

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 // parts are what has been made for one plugin and must be fetched for, reported on
@@ -39,28 +40,57 @@ func (ps *parts) close() {
 // tokenMaker makes the token verifier of one plugin.
 type tokenMaker struct {
 	*parts
-	plugin *openIDConnect
+	plugin *kongfile.OpenIDConnect
 	client *http.Client
-	auth   oidc.ClientAuth
+	auth   clientauth.Method
+	made   map[string]*oidc.Issuer // by identifier
+}
+
+// from returns an issuer: the same one for all that is made of the plugin, so that
+// its metadata and its keys are fetched once.
+func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
+	if i := tm.made[issuer]; i != nil {
+		return i, nil
+	}
+	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
+	if kongfile.IsPlainLoopback(issuer) {
+		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
+	}
+	if tm.plugin.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(tm.plugin.Cooldown))
+	}
+	i, err := oidc.NewIssuer(issuer, opts...)
+	if err != nil {
+		return nil, err
+	}
+	if tm.made == nil {
+		tm.made = make(map[string]*oidc.Issuer)
+	}
+	tm.made[issuer] = i
+	tm.closers = append(tm.closers, i.Close)
+	return i, nil
 }
 
 // make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
 // of both, told apart by their form. Either way it is the same issuer's word.
 func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
-	var introspector *oidc.Introspector
-	if p.introspection || p.introspect.jwts {
+	var introspector *introspect.Introspector
+	if p.Introspection || p.Introspect.JWTs {
 		var err error
 		if introspector, err = tm.introspector(); err != nil {
 			return nil, err
 		}
 		tm.add(introspector)
-		if p.introspection && !p.bearer {
+		if p.Introspection && !p.Bearer {
 			return &audienceForbidden{introspector}, nil
 		}
 	}
 	most := 0
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		most = max(most, len(profiles(issuer)))
 	}
 	var alternatives firstOf
@@ -84,80 +114,73 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	}
 	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
 	// the issuer makes of them.
-	if p.introspection || introspector != nil && !p.bearer {
-		v = &byForm{jwt: v, opaque: introspector}
+	if p.Introspection || introspector != nil && !p.Bearer {
+		either, err := introspect.OrElse(v, introspector)
+		if err != nil {
+			return nil, err
+		}
+		v = either
 	}
 	return &audienceForbidden{v}, nil
 }
 
-// common are the options of everything that talks to an issuer.
-func (tm *tokenMaker) common(issuer string) []oidc.Option {
-	opts := []oidc.Option{oidc.WithHTTPClient(tm.client)}
-	if isPlainLoopback(issuer) {
-		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
-	}
-	if issuer == tm.plugin.issuer && tm.plugin.metadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.metadataURL))
-	}
-	return opts
-}
-
-// isPlainLoopback reports whether a URL is one that the library would refuse
-// without an option that exists for development.
-func isPlainLoopback(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
-}
-
-// checks are the options of everything that verifies tokens, and the first audience
+// checks are the options of verifiers of JWTs, and the first audience
 // of this service, "" if nobody has said what the audience should be.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
-	if p.leeway >= 0 {
-		opts = append(opts, oidc.WithSkew(p.leeway))
+	if p.Leeway >= 0 {
+		opts = append(opts, oidc.WithSkew(p.Leeway))
 	}
-	if p.cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(p.cooldown))
-	}
-	if len(p.audiences) == 0 {
+	if len(p.Audiences) == 0 {
 		return "", append(opts, oidc.DangerouslyAcceptAnyAudience())
 	}
-	if len(p.audiences) > 1 {
-		opts = append(opts, oidc.WithAudiences(p.audiences[1:]...))
+	if len(p.Audiences) > 1 {
+		opts = append(opts, oidc.WithAudiences(p.Audiences[1:]...))
 	}
-	return p.audiences[0], opts
+	return p.Audiences[0], opts
 }
 
 // introspector makes what asks the issuer.
-func (tm *tokenMaker) introspector() (*oidc.Introspector, error) {
+func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
 	p := tm.plugin
-	audience, opts := tm.checks()
-	if audience == "" {
-		opts = append(opts, oidc.DangerouslyAllowMissingAudience())
+	from, err := tm.from(p.Issuer)
+	if err != nil {
+		return nil, err
 	}
-	opts = append(append(opts, tm.common(p.issuer)...), p.introspect.options()...)
-	return oidc.NewIntrospector(p.issuer, audience, tm.auth, opts...)
+	audience, opts := "", introspectOptions(&p.Introspect)
+	if p.Leeway >= 0 {
+		opts = append(opts, introspect.WithSkew(p.Leeway))
+	}
+	if len(p.Audiences) == 0 {
+		opts = append(opts, introspect.DangerouslyAcceptAnyAudience(), introspect.DangerouslyAllowMissingAudience())
+	} else {
+		audience = p.Audiences[0]
+	}
+	if len(p.Audiences) > 1 {
+		opts = append(opts, introspect.WithAudiences(p.Audiences[1:]...))
+	}
+	return introspect.New(from, audience, tm.auth, opts...)
 }
 
-// options are the settings of an introspector.
-func (i *introspect) options() (opts []oidc.Option) {
-	if i.endpoint != "" {
-		opts = append(opts, oidc.WithIntrospectionEndpoint(i.endpoint))
+// introspectOptions are the settings of an introspector.
+func introspectOptions(i *kongfile.Introspect) (opts []introspect.Option) {
+	if i.Endpoint != "" {
+		opts = append(opts, introspect.WithEndpoint(i.Endpoint))
 	}
-	if i.signedAnswers {
-		opts = append(opts, oidc.WithSignedAnswers())
+	if i.SignedAnswers {
+		opts = append(opts, introspect.RequireSigned())
 	}
-	if !i.remember {
-		return append(opts, oidc.WithAnswerLifetime(0), oidc.WithRefusalLifetime(0))
+	if !i.Remember {
+		return append(opts, introspect.WithAnswerLifetime(0), introspect.WithRefusalLifetime(0))
 	}
-	if i.lifetime >= 0 {
-		opts = append(opts, oidc.WithAnswerLifetime(i.lifetime))
+	if i.Lifetime >= 0 {
+		opts = append(opts, introspect.WithAnswerLifetime(i.Lifetime))
 	}
-	if i.refusal >= 0 {
-		opts = append(opts, oidc.WithRefusalLifetime(i.refusal))
+	if i.Refusal >= 0 {
+		opts = append(opts, introspect.WithRefusalLifetime(i.Refusal))
 	}
-	if i.stale > 0 {
-		opts = append(opts, oidc.WithStaleAnswers(i.stale))
+	if i.Stale > 0 {
+		opts = append(opts, introspect.WithStaleAnswers(i.Stale))
 	}
 	return opts
 }
@@ -166,18 +189,22 @@ var errAuth0 = errors.New("audience_required is missing: nothing but the audienc
 	"set it, or start with -profile RFC9068 if they are of the RFC 9068 dialect")
 
 // jwts makes the verifier of JWTs by one profile of each issuer.
-func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
+func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(issuer string) oidc.Profile) (middleware.TokenVerifier, error) {
 	p := tm.plugin
 	audience, checks := tm.checks()
 	var verifiers []*oidc.Verifier
 	var problems []error
-	for _, issuer := range p.issuers {
+	for _, issuer := range p.Issuers {
 		if audience == "" && profile(issuer) == oidc.Auth0 {
 			problems = append(problems, errAuth0)
 			continue
 		}
-		opts := append(append(tm.common(issuer), oidc.WithProfile(profile(issuer))), checks...)
-		v, err := oidc.New(issuer, audience, opts...)
+		from, err := tm.from(issuer)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		v, err := from.Verifier(audience, append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
 	}
@@ -188,12 +215,12 @@ func (tm *tokenMaker) jwts(introspector *oidc.Introspector, profile func(issuer 
 		tm.add(v)
 	}
 	switch {
-	case p.introspect.jwts:
-		return oidc.VerifyThenIntrospect(verifiers[0], introspector)
+	case p.Introspect.JWTs:
+		return introspect.Then(verifiers[0], introspector)
 	case len(verifiers) == 1:
 		return verifiers[0], nil
 	}
-	return oidc.ByIssuer(verifiers...)
+	return oidc.AnyOf(verifiers...)
 }
 
 // audienceForbidden answers 403 to a token for another audience, as Kong does,
@@ -206,16 +233,6 @@ func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.
 		return nil, middleware.ErrClaim
 	}
 	return token, err
-}
-
-// byForm verifies JWTs itself and asks about all other tokens.
-type byForm struct{ jwt, opaque middleware.TokenVerifier }
-
-func (v *byForm) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
-	if strings.Count(raw, ".") == 2 {
-		return v.jwt.VerifyToken(ctx, raw)
-	}
-	return v.opaque.VerifyToken(ctx, raw)
 }
 
 // firstOf accepts what one of several profiles of the same issuer accepts. The

@@ -59,10 +59,10 @@ func TestChains(t *testing.T) {
 		{"self-signed", self, []mtlspop.Option{roots}, mtlspop.ErrUntrusted},
 		{"self-signed and pinned", self, []mtlspop.Option{mtlspop.WithRoots(pinned)}, nil},
 		{"an intermediate as the only anchor", leafOnly, []mtlspop.Option{mtlspop.WithRoots(lower.Pool())}, mtlspop.ErrUntrusted},
-		{"a partial chain", leafOnly, []mtlspop.Option{mtlspop.WithRoots(lower.Pool()), mtlspop.WithPartialChains()}, nil},
+		{"a partial chain", leafOnly, []mtlspop.Option{mtlspop.WithRoots(lower.Pool()), mtlspop.AllowPartialChains()}, nil},
 		{"the root beside an intermediate as anchor", alice, []mtlspop.Option{mtlspop.WithRoots(both)}, nil},
 		{"a leaf as anchor", leafOnly, []mtlspop.Option{mtlspop.WithRoots(pinned)}, mtlspop.ErrUntrusted},
-		{"a leaf as anchor of a partial chain", leafOnly, []mtlspop.Option{mtlspop.WithRoots(pinned), mtlspop.WithPartialChains()}, nil},
+		{"a leaf as anchor of a partial chain", leafOnly, []mtlspop.Option{mtlspop.WithRoots(pinned), mtlspop.AllowPartialChains()}, nil},
 		{"expired", root.Expired("alice"), []mtlspop.Option{roots}, mtlspop.ErrExpired},
 		{"not yet valid", root.NotYetValid("alice"), []mtlspop.Option{roots}, mtlspop.ErrExpired},
 		{"below an expired intermediate",
@@ -268,7 +268,7 @@ func TestRevocation(t *testing.T) {
 			require.Equal(t, "request", ctx.Value(ctxKey{}))
 			asked = append(asked, chain)
 			return answer
-		})))
+		}), nil))
 	verify := func(c *mtlspoptest.Client, x5t string) (mtlspop.Evidence, error) {
 		r := requestOver(c)
 		return v.Verify(r.WithContext(context.WithValue(r.Context(), ctxKey{}, "request")), x5t)

@@ -2,28 +2,21 @@ package mtlspop
 
 import (
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/peers"
 )
 
-// config gathers what the options say, and what is wrong with it.
+// config gathers what the options say.
 type config struct {
-	header   string // canonical
-	format   Format
-	prefixes []netip.Prefix
-	trusted  *peers.Set // prefixes and unix, checked
-	chains   []chainField
+	*options.Set
 
-	unix       bool
-	proxyPins  []string
-	proxyRoots *x509.CertPool
-	pins       []thumbprint // proxyPins, decoded
+	dialects []*dialect
+	common   []dialectOption // given to New, for the only dialect
 
 	roots         func() *x509.CertPool
 	intermediates []*x509.Certificate
@@ -31,164 +24,219 @@ type config struct {
 
 	revocation RevocationChecker
 	validity   bool
-
-	given    map[string]bool
-	mistakes []error
 }
 
 // configure applies opts and reports every mistake in them.
 func configure(opts []Option) (*config, error) {
-	c := &config{given: make(map[string]bool)}
-	for i, opt := range opts {
-		if opt == nil {
-			c.mistake("option %d is nil", i)
-			continue
-		}
-		opt.apply(c)
+	c := &config{Set: options.For("mtlspop")}
+	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
+	c.applyCommon()
+	for _, d := range c.dialects {
+		d.check()
+		c.Join(d.Err())
 	}
-	c.checkForwarding()
-	c.checkProxy()
+	c.checkOverlaps()
+	c.checkThumbprints()
 	c.checkRoots()
-	return c, errors.Join(c.mistakes...)
-}
-
-func (c *config) mistake(format string, args ...any) {
-	c.mistakes = append(c.mistakes, fmt.Errorf("mtlspop: "+format, args...))
-}
-
-// seen notes that an option was given.
-func (c *config) seen(option string) {
-	c.given[option] = true
-}
-
-// once notes that an option was given that stands for one setting.
-func (c *config) once(option string) {
-	if c.given[option] {
-		c.mistake("%s is given twice", option)
-	}
-	c.seen(option)
+	return c, c.Err()
 }
 
 // exclude reports options that say the same thing in different ways.
-func (c *config) exclude(option, other string) {
-	if c.given[option] && c.given[other] {
-		c.mistake("%s and %s exclude each other", option, other)
+func exclude(s *options.Set, option, other string) {
+	if s.Given(option) && s.Given(other) {
+		s.Problem("%s and %s exclude each other", option, other)
 	}
 }
 
-// needs reports an option that means nothing without another.
-func (c *config) needs(option string, others ...string) {
-	if !c.given[option] || slices.ContainsFunc(others, func(o string) bool { return c.given[o] }) {
-		return
-	}
-	c.mistake("%s means nothing without %s", option, others[0])
-}
-
-// pool returns pool, after a look at whether anything is in it.
-func (c *config) pool(option string, pool *x509.CertPool) *x509.CertPool {
-	if pool == nil {
-		c.mistake("%s: the pool is nil", option)
-	} else if pool.Equal(x509.NewCertPool()) {
-		c.mistake("%s: the pool is empty, and would refuse everybody", option)
+// usable returns pool, after a look at whether anything is in it.
+func usable(s *options.Set, option string, pool *x509.CertPool) *x509.CertPool {
+	if options.Value(s, option, pool) && pool.Equal(x509.NewCertPool()) {
+		s.Problem("%s: the pool is empty, and would refuse every certificate", option)
 	}
 	return pool
 }
 
-// checkForwarding checks everything about the forwarded fields.
-func (c *config) checkForwarding() {
-	const forwarded = "WithForwardedCertificate"
-	for _, option := range []string{"WithForwardedChain", "TrustUnixSocket", "WithProxyThumbprints", "WithProxyRoots"} {
-		c.needs(option, forwarded)
+// applyCommon gives the only dialect the options that were given to New.
+func (c *config) applyCommon() {
+	for _, option := range c.common {
+		switch len(c.dialects) {
+		case 0:
+			c.Problem("%s means nothing without WithForwardedCertificate", option.name)
+		case 1:
+			option.set(c.dialects[0])
+		default:
+			c.Problem("%s: there are several dialects: give it to the one that it is for, in WithDialect", option.name)
+		}
 	}
-	if !c.given[forwarded] {
+}
+
+// checkOverlaps refuses dialects that could both be meant by one peer.
+func (c *config) checkOverlaps() {
+	for i, d := range c.dialects {
+		for _, other := range c.dialects[:i] {
+			if overlap := d.trusted.Overlap(other.trusted); overlap != "" {
+				c.Problem("%s is given twice for the same peers: %s, in the dialects of %s and %s",
+					d.option, overlap, other.header, d.header)
+			}
+		}
+	}
+}
+
+// checkThumbprints refuses settings for which a thumbprint is not enough.
+func (c *config) checkThumbprints() {
+	for _, d := range c.dialects {
+		if !d.format.isThumbprint() {
+			continue
+		}
+		for _, option := range []string{"WithRoots", "WithRootsFunc", "WithRevocation", "RequireValidity"} {
+			if c.Given(option) {
+				c.Problem("%s needs a certificate, and the format %v forwards none", option, d.format)
+			}
+		}
+	}
+}
+
+// checkRoots checks everything about chains.
+func (c *config) checkRoots() {
+	exclude(c.Set, "WithRoots", "WithRootsFunc")
+	if c.Given("WithRoots") || c.Given("WithRootsFunc") {
 		return
 	}
-	if problem := c.format.problem(); problem != "" {
-		c.mistake("%s: %v: %s", forwarded, c.format, problem)
+	if len(c.intermediates) > 0 {
+		c.Problem("WithIntermediates means nothing without WithRoots")
 	}
-	if len(c.prefixes) == 0 && !c.unix {
-		c.mistake("%s: no trusted prefix: there is no way to trust all peers", forwarded)
+	for _, option := range []string{"AllowPartialChains", "WithRevocation"} {
+		if c.Given(option) {
+			c.Problem("%s means nothing without WithRoots", option)
+		}
 	}
-	c.trusted = peers.New(c.prefixes, c.unix, func(problem string) {
-		c.mistake("%s: trusted prefix %s", forwarded, problem)
+}
+
+// anchors returns nil if any issuer will do.
+func (c *config) anchors() *anchors {
+	if c.roots == nil {
+		return nil
+	}
+	return &anchors{roots: c.roots, intermediates: c.intermediates, partial: c.partial}
+}
+
+// dialect gathers what the options say about one kind of terminator.
+type dialect struct {
+	*options.Set
+	option string // that began it
+
+	header   string // canonical
+	format   Format
+	prefixes []netip.Prefix
+	unix     bool
+	chains   []chainField
+
+	proxyPins  []thumbprint
+	proxyRoots *x509.CertPool
+
+	trusted *peers.Set // prefixes and unix, checked
+}
+
+func newDialect(option, header string, f Format) *dialect {
+	return &dialect{Set: options.For("mtlspop"), option: option, header: http.CanonicalHeaderKey(header), format: f}
+}
+
+// check checks everything about the dialect that does not depend on others.
+func (d *dialect) check() {
+	if problem := d.format.problem(); problem != "" {
+		d.Problem("%s: %v: %s", d.option, d.format, problem)
+	}
+	if len(d.prefixes) == 0 && !d.unix {
+		d.Problem("%s: no trusted prefix for %s: there is no way to trust all peers", d.option, d.header)
+	}
+	d.trusted = peers.New(d.prefixes, d.unix, func(problem string) {
+		d.Problem("%s: trusted prefix %s", d.option, problem)
 	})
-	c.addStandardChain()
-	c.checkNames()
-	c.checkThumbprintFormat()
+	d.addStandardChain()
+	d.checkNames()
+	exclude(d.Set, "WithProxyThumbprints", "WithProxyRoots")
+	if d.format.isThumbprint() && len(d.chains) > 0 {
+		d.Problem("WithForwardedChain needs a certificate, and the format %v forwards none", d.format)
+	}
 }
 
 // addStandardChain adds the companion that RFC 9440, section 2.3, gives to
 // Client-Cert.
-func (c *config) addStandardChain() {
+func (d *dialect) addStandardChain() {
 	const chain = "Client-Cert-Chain"
-	named := slices.ContainsFunc(c.chains, func(f chainField) bool { return f.name == chain })
-	if c.header == "Client-Cert" && c.format == RFC9440 && !named {
-		c.chains = append(c.chains, chainField{chain, RFC9440})
+	named := slices.ContainsFunc(d.chains, func(f chainField) bool { return f.name == chain })
+	if d.header == "Client-Cert" && d.format == RFC9440 && !named {
+		d.chains = append(d.chains, chainField{chain, RFC9440})
 	}
 }
 
 // checkNames checks the names of the fields, and the formats of chains.
-func (c *config) checkNames() {
-	c.checkName("WithForwardedCertificate", c.header)
-	names := map[string]bool{c.header: true}
-	for _, chain := range c.chains {
-		c.checkName("WithForwardedChain", chain.name)
+func (d *dialect) checkNames() {
+	d.checkName(d.option, d.header)
+	names := map[string]bool{d.header: true}
+	for _, chain := range d.chains {
+		d.checkName("WithForwardedChain", chain.name)
 		if names[chain.name] {
-			c.mistake("WithForwardedChain: the field %q is named twice", chain.name)
+			d.Problem("WithForwardedChain: the field %q is named twice", chain.name)
 		}
 		names[chain.name] = true
 		if !chain.format.isChain() {
-			c.mistake("WithForwardedChain: %v is not a format of chains", chain.format)
+			d.Problem("WithForwardedChain: %v is not a format of chains", chain.format)
 		}
 	}
 }
 
 // checkName refuses what cannot be a field that a terminator writes a
 // certificate into, and that is taken away from other peers' requests.
-func (c *config) checkName(option, canonical string) {
+func (d *dialect) checkName(option, canonical string) {
 	switch canonical {
-	case headers.Authorization, headers.DPoP, "Host", "Connection", "Cookie", "Content-Length", "Transfer-Encoding":
-		c.mistake("%s: the field %q has another use", option, canonical)
+	case headers.Authorization, headers.DPoP, "Host", "Connection", "Cookie", "Content-Length", "Transfer-Encoding", "Upgrade":
+		d.Problem("%s: the field %q has another use", option, canonical)
 	default:
 		if !isToken(canonical) {
-			c.mistake("%s: %q is not the name of a header field", option, canonical)
+			d.Problem("%s: %q is not the name of a header field", option, canonical)
 		}
 	}
 }
 
-// checkThumbprintFormat refuses settings for which a thumbprint is not enough.
-func (c *config) checkThumbprintFormat() {
-	if !c.format.isThumbprint() {
-		return
+// pin reads the thumbprints of proxies.
+func (d *dialect) pin(x5t []string) {
+	if len(x5t) == 0 {
+		d.Problem("WithProxyThumbprints: no thumbprint")
 	}
-	for _, option := range []string{"WithForwardedChain", "WithRoots", "WithRootsFunc", "WithRevocation", "RequireValidity"} {
-		if c.given[option] {
-			c.mistake("%s needs a certificate, and the format %v forwards none", option, c.format)
-		}
-	}
-}
-
-// checkProxy checks what is asked of the terminator's own certificate.
-func (c *config) checkProxy() {
-	c.exclude("WithProxyThumbprints", "WithProxyRoots")
-	if c.given["WithProxyThumbprints"] && len(c.proxyPins) == 0 {
-		c.mistake("WithProxyThumbprints: no thumbprint")
-	}
-	for _, x5t := range c.proxyPins {
-		pin, ok := parseThumbprint(x5t)
+	for _, text := range x5t {
+		pin, ok := parseThumbprint(text)
 		if !ok || pin == thumbprintOfNothing {
-			c.mistake("WithProxyThumbprints: %q is not a thumbprint, as Thumbprint returns it", x5t)
+			d.Problem("WithProxyThumbprints: %q is not a thumbprint, as Thumbprint returns it", text)
+			continue
 		}
-		c.pins = append(c.pins, pin)
+		d.proxyPins = append(d.proxyPins, pin)
 	}
 }
 
-// checkRoots checks everything about chains.
-func (c *config) checkRoots() {
-	c.exclude("WithRoots", "WithRootsFunc")
-	for _, option := range []string{"WithIntermediates", "WithPartialChains", "WithRevocation"} {
-		c.needs(option, "WithRoots", "WithRootsFunc")
+// forwarding is the dialect as a Verifier uses it.
+func (d *dialect) forwarding() *forwarding {
+	f := &forwarding{
+		names:  []string{d.header},
+		format: d.format,
+		chains: d.chains,
+		from:   terminators{peers: d.trusted, proxy: d.proxy()},
 	}
+	for _, chain := range d.chains {
+		f.names = append(f.names, chain.name)
+	}
+	return f
+}
+
+// proxy returns nil if a trusted address is enough.
+func (d *dialect) proxy() *proxyCertificate {
+	switch {
+	case d.proxyRoots != nil:
+		return &proxyCertificate{roots: &anchors{roots: func() *x509.CertPool { return d.proxyRoots }, partial: true}}
+	case len(d.proxyPins) > 0:
+		return &proxyCertificate{pinned: d.proxyPins}
+	}
+	return nil
 }
 
 // isToken reports whether s is a token (RFC 9110, section 5.6.2), as the
@@ -202,41 +250,4 @@ func containsDelimiter(s string) bool {
 	return slices.ContainsFunc([]byte(s), func(c byte) bool {
 		return c <= ' ' || c >= 0x7f || slices.Contains([]byte(`"(),/:;<=>?@[\]{}`), c)
 	})
-}
-
-// forwarding returns nil if only r.TLS counts.
-func (c *config) forwarding() *forwarding {
-	if !c.given["WithForwardedCertificate"] {
-		return nil
-	}
-	f := &forwarding{
-		names:  []string{c.header},
-		format: c.format,
-		chains: c.chains,
-		from:   terminators{peers: c.trusted, proxy: c.proxy()},
-	}
-	for _, chain := range c.chains {
-		f.names = append(f.names, chain.name)
-	}
-	return f
-}
-
-// proxy returns nil if a trusted address is enough.
-func (c *config) proxy() *proxyCertificate {
-	switch {
-	case c.given["WithProxyRoots"]:
-		pool := c.proxyRoots
-		return &proxyCertificate{roots: &anchors{roots: func() *x509.CertPool { return pool }, partial: true}}
-	case c.given["WithProxyThumbprints"]:
-		return &proxyCertificate{pinned: c.pins}
-	}
-	return nil
-}
-
-// anchors returns nil if any issuer will do.
-func (c *config) anchors() *anchors {
-	if c.roots == nil {
-		return nil
-	}
-	return &anchors{roots: c.roots, intermediates: c.intermediates, partial: c.partial}
 }

@@ -78,7 +78,7 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 	ErrExpired: {"invalid_token", "the client certificate is expired or not yet valid",
 		"mtlspop.RequireValidity and mtlspop.WithRoots refuse certificates outside their validity"},
 	ErrUntrusted: {"invalid_token", "the client certificate is not from a trusted authority",
-		"see mtlspop.WithRoots, WithIntermediates, WithForwardedChain and WithPartialChains"},
+		"see mtlspop.WithRoots, WithIntermediates, WithForwardedChain and AllowPartialChains"},
 	ErrRevoked: {"invalid_token", "the client certificate is revoked", ""},
 	ErrUnparsable: {"invalid_token", "the client certificate is of a kind that is not supported",
 		"the certificate matches the token, and Go cannot parse it (a curve, serial number or name that crypto/x509 refuses): " +

@@ -99,6 +99,9 @@ func chainPEM(c *mtlspoptest.Client) string {
 func TestFormatsRefuse(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root").Intermediate("Intermediate")
 	alice := ofLength(t, ca, 1)
+	for !strings.Contains(mtlspoptest.HAProxy(alice), "+") {
+		alice = ofLength(t, ca, 1)
+	}
 	mallory := ca.Issue("mallory")
 	b64 := mtlspoptest.HAProxy(alice)
 	trailing := base64.StdEncoding.EncodeToString(append(alice.Certificate.Raw[:len(alice.Certificate.Raw):len(alice.Certificate.Raw)], 0))

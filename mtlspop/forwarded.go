@@ -15,7 +15,8 @@ const (
 	maxChain      = 10       // certificates of the chain, without the leaf
 )
 
-// forwarding reads the certificate that a trusted peer has put into a field.
+// forwarding reads the certificate that a trusted peer has put into a field. It is one
+// dialect.
 type forwarding struct {
 	names  []string // canonical: the certificate's, then those of chains
 	format Format
@@ -35,20 +36,6 @@ type presented struct {
 	sum    thumbprint
 	leaf   []byte   // DER; nil if the format forwards a thumbprint only
 	others [][]byte // what came behind the leaf in its own field: each one or more certificates in DER
-}
-
-// present reports whether a request has any of the fields, for whatever that
-// is worth: it is asked about peers that are not trusted.
-func (f *forwarding) present(h http.Header) bool {
-	if f == nil {
-		return false
-	}
-	for _, name := range f.names {
-		if len(h[name]) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // read returns what the certificate's field says. If it says that there is

@@ -3,6 +3,7 @@ package mtlspop_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	header := func(name string) mtlspop.Option {
 		return mtlspop.WithForwardedCertificate(name, mtlspop.PEM, trusted)
 	}
-	checker := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }))
+	checker := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }), nil)
 	good := []mtlspop.Option{forwarded(trusted), mtlspop.WithRoots(ca.Pool())}
 
 	for _, c := range []struct {
@@ -37,11 +38,11 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"everything", []mtlspop.Option{
 			forwarded(trusted, prefix("fc00::/7"), prefix("10.0.0.0/8"), prefix("192.0.2.1/32")), mtlspop.TrustUnixSocket(),
 			mtlspop.WithForwardedChain("X-More", mtlspop.PEM), mtlspop.WithForwardedChain("X-Still-More", mtlspop.DERChain),
-			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.WithPartialChains(),
+			mtlspop.WithProxyThumbprints(anyThumbprint), mtlspop.WithRoots(ca.Pool()), mtlspop.AllowPartialChains(),
 			mtlspop.WithIntermediates(ca.Certificate), mtlspop.WithIntermediates(ca.Certificate), checker, mtlspop.RequireValidity(),
 		}, ""},
 		{"the standard chain named by hand", append(good, mtlspop.WithForwardedChain("client-cert-chain", mtlspop.RFC9440)), ""},
-		{"a nil option", []mtlspop.Option{nil}, "option 0 is nil"},
+		{"a nil option", []mtlspop.Option{nil}, "option 1 is nil"},
 		{"no peer", []mtlspop.Option{forwarded()}, "no way to trust all peers"},
 		{"a unix socket is a peer", []mtlspop.Option{forwarded(), mtlspop.TrustUnixSocket()}, ""},
 		{"everybody", []mtlspop.Option{forwarded(prefix("0.0.0.0/0"))}, "no way to trust all addresses"},
@@ -72,16 +73,30 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		{"proxies known in two ways", append(good, mtlspop.WithProxyRoots(ca.Pool()), mtlspop.WithProxyThumbprints(anyThumbprint)), "exclude each other"},
 		{"no thumbprint of a proxy", append(good, mtlspop.WithProxyThumbprints()), "no thumbprint"},
 		{"a bad thumbprint of a proxy", append(good, mtlspop.WithProxyThumbprints("ae:03")), `"ae:03" is not a thumbprint`},
-		{"no roots of proxies", append(good, mtlspop.WithProxyRoots(nil)), "the pool is nil"},
-		{"no roots", []mtlspop.Option{mtlspop.WithRoots(nil)}, "the pool is nil"},
+		{"no roots of proxies", append(good, mtlspop.WithProxyRoots(nil)), ": nil"},
+		{"no roots", []mtlspop.Option{mtlspop.WithRoots(nil)}, ": nil"},
 		{"an empty pool", []mtlspop.Option{mtlspop.WithRoots(x509.NewCertPool())}, "the pool is empty"},
-		{"a nil function", []mtlspop.Option{mtlspop.WithRootsFunc(nil)}, "the function is nil"},
+		{"a nil function", []mtlspop.Option{mtlspop.WithRootsFunc(nil)}, "WithRootsFunc: nil"},
 		{"roots known in two ways", append(good, mtlspop.WithRootsFunc(ca.Pool)), "exclude each other"},
 		{"intermediates to nowhere", []mtlspop.Option{mtlspop.WithIntermediates(ca.Certificate)}, "means nothing without WithRoots"},
 		{"a nil intermediate", append(good, mtlspop.WithIntermediates(nil)), "a nil one"},
 		{"no intermediate", append(good, mtlspop.WithIntermediates()), "no certificate"},
-		{"partial chains to nowhere", []mtlspop.Option{mtlspop.WithPartialChains()}, "means nothing without WithRoots"},
-		{"revocation by nobody", append(good, mtlspop.WithRevocation(nil)), "the checker is nil"},
+		{"partial chains to nowhere", []mtlspop.Option{mtlspop.AllowPartialChains()}, "means nothing without WithRoots"},
+		{"D4 a nil checker", append(good, mtlspop.WithRevocation(nil, nil)), "WithRevocation: nil"},
+		{"D4 a nil pointer to a checker", append(good, mtlspop.WithRevocation((*nilChecker)(nil), nil)), "WithRevocation: nil"},
+		{"D4 a nil function", append(good, mtlspop.WithRevocation(checkerFunc(nil), nil)), "WithRevocation: nil"},
+		{"a checker that could not be made", append(good, mtlspop.WithRevocation(checkerFunc(nil), errors.New("no roots"))), "WithRevocation: no roots"},
+		{"a nil option of a dialect", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers(trusted), nil)}, "option 2 is nil"},
+		{"a dialect without peers", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM)}, "no trusted prefix for A"},
+		{"no prefix of a dialect", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers())}, "WithTrustedPeers: no prefix"},
+		{"an option for one of several dialects", []mtlspop.Option{forwarded(trusted), mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.WithTrustedPeers(prefix("192.0.2.0/24"))),
+			mtlspop.WithProxyRoots(ca.Pool())}, "WithProxyRoots: there are several dialects"},
+		{"dialects of the same peers", []mtlspop.Option{forwarded(trusted), mtlspop.WithForwardedCertificate("A", mtlspop.PEM, prefix("10.0.0.0/8"))},
+			"10.0.0.0/8 and 10.1.2.0/24 overlap, in the dialects of Client-Cert and A"},
+		{"dialects of the same sockets", []mtlspop.Option{mtlspop.WithDialect("A", mtlspop.PEM, mtlspop.TrustUnixSocket()),
+			mtlspop.WithDialect("B", mtlspop.PEM, mtlspop.TrustUnixSocket())}, "both trust unix sockets"},
+		{"roots for one dialect with thumbprints", []mtlspop.Option{forwarded(trusted), mtlspop.WithRoots(ca.Pool()),
+			mtlspop.WithForwardedCertificate("A", mtlspop.ThumbprintHex, prefix("192.0.2.0/24"))}, "WithRoots needs a certificate"},
 		{"revocation without a chain", []mtlspop.Option{checker}, "means nothing without WithRoots"},
 		{"roots for a thumbprint", []mtlspop.Option{format(mtlspop.ThumbprintHex), mtlspop.WithRoots(ca.Pool())}, "WithRoots needs a certificate"},
 		{"validity of a thumbprint", []mtlspop.Option{format(mtlspop.XFCCThumbprint(1)), mtlspop.RequireValidity()}, "RequireValidity needs a certificate"},
@@ -102,10 +117,15 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		})
 	}
 	t.Run("all of them at once", func(t *testing.T) {
-		_, err := mtlspop.New(nil, header(""), checker, mtlspop.WithRoots(nil), mtlspop.WithRoots(nil))
-		require.Len(t, strings.Split(err.Error(), "\n"), 5, err)
+		_, err := mtlspop.New(nil, header(""), mtlspop.WithRoots(nil), mtlspop.WithRoots(nil))
+		require.Len(t, strings.Split(err.Error(), "\n"), 4, err)
 	})
 }
+
+// nilChecker is a pointer that no method can use.
+type nilChecker struct{ answer error }
+
+func (c *nilChecker) Check(context.Context, []*x509.Certificate) error { return c.answer }
 
 func TestOptionsGivenTwice(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")
@@ -116,12 +136,16 @@ func TestOptionsGivenTwice(t *testing.T) {
 		"WithProxyRoots":           mtlspop.WithProxyRoots(ca.Pool()),
 		"WithRoots":                mtlspop.WithRoots(ca.Pool()),
 		"WithRootsFunc":            mtlspop.WithRootsFunc(ca.Pool),
-		"WithPartialChains":        mtlspop.WithPartialChains(),
+		"AllowPartialChains":       mtlspop.AllowPartialChains(),
 		"RequireValidity":          mtlspop.RequireValidity(),
-		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(nil)),
+		"WithRevocation":           mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }), nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := mtlspop.New(option, option)
+			opts := []mtlspop.Option{option, option}
+			if _, ok := option.(mtlspop.DialectOption); ok {
+				opts = append(opts, mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted))
+			}
+			_, err := mtlspop.New(opts...)
 			require.ErrorContains(t, err, name+" is given twice")
 		})
 	}

@@ -53,7 +53,7 @@ func everyForm(c *mtlspoptest.Client) map[mtlspop.Format]string {
 func TestTheDigestDecidesAboutCertificatesThatGoCannotParse(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")
 	alice := ca.Issue("alice")
-	good := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }))
+	good := mtlspop.WithRevocation(checkerFunc(func(context.Context, []*x509.Certificate) error { return nil }), nil)
 	for name, c := range unparsable(t) {
 		for format, value := range everyForm(c) {
 			forwarded := mtlspop.WithForwardedCertificate("X-Client-Cert", format, trusted)

@@ -19,7 +19,8 @@ import (
 // zero Verifier refuses every request.
 type Verifier struct {
 	made       bool              // by New
-	forwarded  *forwarding       // nil: only the TLS connection counts
+	dialects   []*forwarding     // none: only the TLS connection counts
+	names      []string          // of the fields of all dialects
 	roots      *anchors          // nil: any issuer
 	revocation RevocationChecker // nil: not checked; never without roots
 	validity   bool              // refuse certificates outside their validity
@@ -32,13 +33,22 @@ func New(opts ...Option) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Verifier{
+	v := &Verifier{
 		made:       true,
-		forwarded:  c.forwarding(),
 		roots:      c.anchors(),
 		revocation: c.revocation,
 		validity:   c.validity,
-	}, nil
+	}
+	for _, d := range c.dialects {
+		f := d.forwarding()
+		v.dialects = append(v.dialects, f)
+		for _, name := range f.names {
+			if !slices.Contains(v.names, name) {
+				v.names = append(v.names, name)
+			}
+		}
+	}
+	return v, nil
 }
 
 // A Request is what a Verifier looks at, in a form that does not depend on the
@@ -124,8 +134,8 @@ func (v *Verifier) VerifyRequest(ctx context.Context, q Request, x5t string) (Ev
 	}
 	var e Evidence
 	var err error
-	if v.trusts(q) {
-		e, err = v.verifyForwarded(ctx, q, want)
+	if f := v.dialectOf(q); f != nil {
+		e, err = v.verifyForwarded(ctx, f, q, want)
 	} else {
 		e, err = v.verifyTLS(ctx, q, want)
 	}
@@ -141,7 +151,7 @@ var errZeroVerifier = errors.New("mtlspop: the zero Verifier refuses every reque
 // verifyTLS checks the certificate of the connection that q came over.
 func (v *Verifier) verifyTLS(ctx context.Context, q Request, want thumbprint) (Evidence, error) {
 	if q.TLS == nil || len(q.TLS.PeerCertificates) == 0 {
-		if v.forwarded.present(q.Header) {
+		if v.claimed(q.Header) {
 			return Evidence{}, ErrPeerNotTrusted
 		}
 		return Evidence{}, ErrNoCertificate
@@ -157,9 +167,8 @@ func (v *Verifier) verifyTLS(ctx context.Context, q Request, want thumbprint) (E
 // verifyForwarded checks the certificate that the terminator in front says it
 // has seen.
 //
-// Precondition: v trusts the peer of q.
-func (v *Verifier) verifyForwarded(ctx context.Context, q Request, want thumbprint) (Evidence, error) {
-	f := v.forwarded
+// Precondition: f is the dialect of the peer of q.
+func (v *Verifier) verifyForwarded(ctx context.Context, f *forwarding, q Request, want thumbprint) (Evidence, error) {
 	p, err := f.read(q.Header)
 	if err != nil {
 		return Evidence{}, err
@@ -205,8 +214,9 @@ func (v *Verifier) examine(ctx context.Context, leaf *x509.Certificate, sum thum
 }
 
 // ForwardedHeaders returns the canonical names of the fields that v reads
-// forwarded certificates from: the field of the certificate first, then those
-// of its chain. It is nil if only r.TLS counts. The slice is the caller's.
+// forwarded certificates from: for each dialect the field of the certificate, then
+// those of its chain. It is nil if only the TLS connection counts. The slice is the
+// caller's.
 //
 // Only a trusted peer may send these fields. Remove them from all other requests
 // before a handler sees them, together with any other spelling that the handler, or a
@@ -216,32 +226,49 @@ func (v *Verifier) examine(ctx context.Context, leaf *x509.Certificate, sum thum
 // A response that depends on them is not for shared caches, unless they are
 // in its Vary field (RFC 9440, section 2.4).
 func (v *Verifier) ForwardedHeaders() []string {
-	if v == nil || v.forwarded == nil {
+	if v == nil {
 		return nil
 	}
-	return slices.Clone(v.forwarded.names)
+	return slices.Clone(v.names)
 }
 
-// TrustsPeer reports whether the immediate peer of r may send the forwarded
-// fields. It is false without [WithForwardedCertificate].
+// TrustsPeer reports whether the immediate peer of r may send forwarded fields. It is
+// false without [WithForwardedCertificate] and [WithDialect].
 //
 // The peer is judged by the network of the connection, r.RemoteAddr and r.TLS, never
 // by a header. Therefore the Guard must stand outside of any middleware that writes a
 // header's content into RemoteAddr ("real IP", "proxy headers"): inside of one, clients
 // choose their own RemoteAddr.
-func (v *Verifier) TrustsPeer(r *http.Request) bool { return v.trusts(RequestOf(r)) }
+func (v *Verifier) TrustsPeer(r *http.Request) bool { return v.dialectOf(RequestOf(r)) != nil }
 
 // TrustedHeaders returns those of [Verifier.ForwardedHeaders] that the immediate peer
-// of q may send, and is nil if that peer is not trusted. Whatever else of them is in q
-// came from a client. The slice is shared: do not modify it.
+// of q may send: the fields of its own dialect, and nil if that peer is not trusted.
+// Whatever else of them is in q came from a client. The slice is shared: do not modify
+// it.
 func (v *Verifier) TrustedHeaders(q Request) []string {
-	if !v.trusts(q) {
-		return nil
+	if f := v.dialectOf(q); f != nil {
+		return f.names
 	}
-	return v.forwarded.names
+	return nil
 }
 
-func (v *Verifier) trusts(q Request) bool {
-	return v != nil && v.forwarded != nil &&
-		v.forwarded.from.trust(peers.Peer{RemoteAddr: q.RemoteAddr, LocalAddr: q.LocalAddr}, q.TLS)
+// dialectOf returns the dialect of the immediate peer of q, or nil if that peer is not
+// trusted.
+func (v *Verifier) dialectOf(q Request) *forwarding {
+	if v == nil {
+		return nil
+	}
+	peer := peers.Peer{RemoteAddr: q.RemoteAddr, LocalAddr: q.LocalAddr}
+	for _, f := range v.dialects {
+		if f.from.trust(peer, q.TLS) {
+			return f
+		}
+	}
+	return nil
+}
+
+// claimed reports whether a request has any forwarded field, for whatever that is
+// worth: it is asked about peers that are not trusted.
+func (v *Verifier) claimed(h http.Header) bool {
+	return slices.ContainsFunc(v.names, func(name string) bool { return len(h[name]) > 0 })
 }

@@ -44,7 +44,7 @@ func benchmarkVerify(b *testing.B, opts ...oidc.Option) {
 
 func BenchmarkVerifyToken(b *testing.B) {
 	b.Run("seen before", func(b *testing.B) { benchmarkVerify(b) })
-	b.Run("never seen", func(b *testing.B) { benchmarkVerify(b, oidc.WithTokenCache(0)) })
+	b.Run("never seen", func(b *testing.B) { benchmarkVerify(b, oidc.WithCacheSize(0)) })
 }
 
 func BenchmarkRefusal(b *testing.B) {
@@ -91,7 +91,7 @@ func BenchmarkByIssuer(b *testing.B) {
 			last = oidctest.NewIssuer(b, oidctest.InMemory(fmt.Sprintf("https://issuer-%d.example", i)))
 			vs = append(vs, newVerifier(b, last))
 		}
-		s := newIssuers(b, vs...)
+		s := newVerifiers(b, vs...)
 		raw := newToken(last)
 		_, err := verifyToken(b, s, raw)
 		require.NoError(b, err)
@@ -121,7 +121,7 @@ func BenchmarkCachedTokens(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			issuer := newIssuer(b)
-			v := newVerifier(b, issuer, oidc.WithTokenCache(2*n))
+			v := newVerifier(b, issuer, oidc.WithCacheSize(2*n))
 			tokens := make([]string, n)
 			for i := range tokens {
 				tokens[i] = issuer.Token(oidctest.Scope("orders:read"), oidctest.BoundToKey(thumb('a')))

@@ -4,9 +4,8 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"sync/atomic"
-	"time"
 
-	"github.com/maypok86/otter/v2"
+	"github.com/keybound-go/middleware/internal/recall"
 )
 
 // cache holds tokens that were verified, and nothing about those that were not:
@@ -15,7 +14,7 @@ import (
 //
 // A nil cache is empty and stays so.
 type cache struct {
-	entries *otter.Cache[[sha256.Size]byte, *entry]
+	entries recall.Memory[*entry]
 	keys    KeySource
 	current func() uint64 // nil if the key source counts no generations
 }
@@ -23,7 +22,6 @@ type cache struct {
 // entry is one verified token. All but generation is immutable.
 type entry struct {
 	token Token
-	begin time.Time
 	key   crypto.PublicKey // what signed it
 	// Invariant: at some time since the key source was in this generation, it contained key.
 	generation atomic.Uint64
@@ -36,11 +34,8 @@ func newCache(size int, keys KeySource) *cache {
 		return nil
 	}
 	c := &cache{
-		keys: keys,
-		entries: otter.Must(&otter.Options[[sha256.Size]byte, *entry]{
-			MaximumSize: size,
-			Executor:    func(task func()) { task() },
-		}),
+		keys:    keys,
+		entries: recall.NewMemory[*entry](size),
 	}
 	if g, ok := keys.(generations); ok {
 		c.current = g.Generation
@@ -62,7 +57,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 	if c == nil {
 		return nil, false
 	}
-	e, ok := c.entries.GetIfPresent(id)
+	e, ok := c.entries.Get(id)
 	if !ok {
 		return nil, false
 	}
@@ -71,7 +66,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 		return e, true
 	}
 	if !c.keys.Contains(e.key) {
-		c.entries.Invalidate(id)
+		c.entries.Delete(id)
 		return nil, false
 	}
 	e.generation.Store(generation)
@@ -84,11 +79,11 @@ func (c *cache) add(id [sha256.Size]byte, e *entry) {
 	}
 }
 
-func (c *cache) remove(id [sha256.Size]byte) { c.entries.Invalidate(id) }
+func (c *cache) remove(id [sha256.Size]byte) { c.entries.Delete(id) }
 
 func (c *cache) len() int {
 	if c == nil {
 		return 0
 	}
-	return c.entries.EstimatedSize()
+	return c.entries.Len()
 }

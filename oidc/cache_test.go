@@ -77,7 +77,7 @@ func TestASecondLookCostsNoSignature(t *testing.T) {
 func TestWithoutCacheEveryLookCosts(t *testing.T) {
 	issuer := newIssuer(t)
 	keys := &static{key: issuer.PublicKey()}
-	v := newStaticVerifier(t, issuer, keys, oidc.WithTokenCache(0))
+	v := newStaticVerifier(t, issuer, keys, oidc.WithCacheSize(0))
 	raw := issuer.Token()
 	for range 3 {
 		_, err := verifyToken(t, v, raw)
@@ -213,7 +213,7 @@ func TestRefusedTokensTakeNoRoom(t *testing.T) {
 
 func TestAFloodOfTokensIsBounded(t *testing.T) {
 	issuer := newIssuer(t)
-	v := newVerifier(t, issuer, oidc.WithTokenCache(100))
+	v := newVerifier(t, issuer, oidc.WithCacheSize(100))
 	for range 1000 {
 		_, err := verifyToken(t, v, issuer.Token())
 		require.NoError(t, err)
@@ -280,7 +280,7 @@ func TestKeySourcesOfOthers(t *testing.T) {
 		"JWKS-04 too many":    {many, oidc.ErrNoKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := verifyToken(t, newStaticVerifier(t, issuer, list(tc.keys)), raw)
+			_, err := verifyToken(t, newStaticVerifier(t, issuer, append(list{}, tc.keys...)), raw)
 			requireKind(t, tc.want, err)
 		})
 	}

@@ -197,7 +197,7 @@ func TestAnIssuerThatIsDownAtStartIsFoundLater(t *testing.T) {
 func TestDISC03AndJWKS06WhatWasGoodStaysInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		issuer := newIssuer(t)
-		v := newVerifier(t, issuer, oidc.WithTokenCache(0))
+		v := newVerifier(t, issuer, oidc.WithCacheSize(0))
 		defer v.Close()
 		lasting := oidctest.ExpiresIn(1000 * time.Hour)
 		_, err := verifyToken(t, v, issuer.Token())

@@ -7,10 +7,11 @@
 //	defer v.Close()
 //	token, err := v.VerifyToken(ctx, raw)
 //
-// [New] makes a [Verifier] of JWT access tokens (RFC 9068), [NewIntrospector]
-// asks the issuer about tokens that say nothing by themselves (RFC 7662, RFC
-// 9701), and [ByIssuer] combines Verifiers. Each is a token verifier of package
-// middleware.
+// [New] makes a [Verifier] of JWT access tokens (RFC 9068), and [AnyOf] combines
+// those of several issuers. Package introspect asks the issuer about tokens that
+// say nothing by themselves (RFC 7662, RFC 9701). Each is a token verifier of
+// package middleware. A service that uses one issuer in several ways makes an
+// [Issuer], which they share.
 //
 // # The issuer
 //
@@ -18,7 +19,7 @@
 // fetched when the first token needs them and kept fresh in the background until
 // Close. The issuer may be down when the service starts. While it is down, what
 // is known stays in use for a day; when nothing is known, the error is one of
-// ours and the answer 503, since nobody can say whether the token is good.
+// ours and the answer 503: whether the token is good is not known.
 //
 // Both forms of the metadata URL are tried, OpenID Connect's first, and the
 // other if there is nothing at that. RFC 9068, section 4 has issuers keep the two
@@ -43,7 +44,7 @@
 // withdraws the key that signed it, it is not accepted any more. The cache is
 // bounded, holds hashes and claims but no tokens, and nothing about tokens that
 // were refused. Withdrawn tokens it does not notice: a JWT is good until it
-// expires, unless an [Introspector] asks.
+// expires, unless package introspect asks the issuer.
 //
 // # What it does not check
 //

@@ -73,9 +73,9 @@ const invalidToken = "invalid_token"
 // error_description, and nothing of the token.
 var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrTooLarge:  {"The access token is too large", "oidc.WithMaxTokenSize sets the limit"},
-	ErrMalformed: {"The access token is not a well-formed JWT", "if the issuer's tokens are opaque, use oidc.NewIntrospector"},
+	ErrMalformed: {"The access token is not a well-formed JWT", "if the issuer's tokens are opaque, use introspect.New"},
 	ErrEncrypted: {"Encrypted access tokens are not supported",
-		"let the issuer sign without encrypting, or use oidc.NewIntrospector"},
+		"let the issuer sign without encrypting, or use introspect.New"},
 	ErrCritical: {"The access token has a critical header parameter that is not understood", ""},
 	ErrType:     {"The token is not an access token", ""},
 	ErrTypeJWT: {"The token is not marked as an access token",

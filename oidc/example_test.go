@@ -9,17 +9,17 @@ import (
 )
 
 func ExampleNew() {
-	v, err := oidc.New("http://issuer.example", "", oidc.WithTokenCache(-1))
+	v, err := oidc.New("http://issuer.example", "", oidc.WithCacheSize(-1))
 	fmt.Println(v == nil)
 	fmt.Println(err)
 	// Output:
 	// true
-	// oidc: WithTokenCache: -1 is not between 0 and 10000000
+	// oidc: WithCacheSize: -1 is not between 0 and 10000000
 	// oidc: the issuer: http://issuer.example: https is required
 	// oidc: an audience is empty
 }
 
-func ExampleByIssuer() {
+func ExampleAnyOf() {
 	eu, err := oidc.New("https://eu.issuer.example", "https://api.example")
 	if err != nil {
 		panic(err)
@@ -28,7 +28,7 @@ func ExampleByIssuer() {
 	if err != nil {
 		panic(err)
 	}
-	both, err := oidc.ByIssuer(eu, us)
+	both, err := oidc.AnyOf(eu, us)
 	if err != nil {
 		panic(err)
 	}

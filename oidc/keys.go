@@ -3,8 +3,6 @@ package oidc
 import (
 	"context"
 	"crypto"
-	"reflect"
-	"time"
 
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -33,9 +31,6 @@ type KeySource interface {
 // maxKeys limits how many signatures one token may cost.
 const maxKeys = 16
 
-// failureCooldown is the default of package jwks, which WithCooldown leaves alone.
-const failureCooldown = 5 * time.Second
-
 // generations is the optional part of KeySource.
 type generations interface{ Generation() uint64 }
 
@@ -43,23 +38,3 @@ var (
 	_ KeySource   = (*jwks.Source)(nil)
 	_ generations = (*jwks.Source)(nil)
 )
-
-// keyOptions are the settings of a key source that a Verifier makes for itself.
-func keyOptions(c *config) (opts []jwks.Option) {
-	if c.provider.client != nil {
-		opts = append(opts, jwks.WithHTTPClient(c.provider.client))
-	}
-	if c.provider.cooldown > 0 {
-		opts = append(opts, jwks.WithCooldown(c.provider.cooldown, failureCooldown))
-	}
-	if c.provider.loopbackHTTP {
-		opts = append(opts, jwks.DangerouslyAllowLoopbackHTTP())
-	}
-	return opts
-}
-
-// isNilPointer finds what a comparison with nil does not: a nil *jwks.Source in a KeySource.
-func isNilPointer(k KeySource) bool {
-	v := reflect.ValueOf(k)
-	return v.Kind() == reflect.Pointer && v.IsNil()
-}

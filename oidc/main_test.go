@@ -28,9 +28,7 @@ func newVerifier(t testing.TB, issuer *oidctest.Issuer, opts ...oidc.Option) *oi
 }
 
 // verifyToken is VerifyToken with a time limit.
-func verifyToken(t testing.TB, v interface {
-	VerifyToken(context.Context, string) (*oidc.Token, error)
-}, raw string) (*oidc.Token, error) {
+func verifyToken(t testing.TB, v tokenVerifier, raw string) (*oidc.Token, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -46,3 +44,7 @@ func code(err error) string {
 }
 
 func claimCnf(cnf any) oidctest.Change { return oidctest.Claim("cnf", cnf) }
+
+type tokenVerifier interface {
+	VerifyToken(context.Context, string) (*oidc.Token, error)
+}

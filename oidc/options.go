@@ -1,293 +1,182 @@
 package oidc
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/issuer"
+	"github.com/keybound-go/middleware/internal/options"
 )
 
-// Limits and defaults.
+// Limits of the cooldown.
 const (
-	defaultSkew         = 30 * time.Second
-	maxSkew             = 5 * time.Minute // RFC 9068, section 4: "usually no more than a few minutes"
-	defaultMaxTokenSize = 16 << 10
-	minMaxTokenSize     = 256
-	maxMaxTokenSize     = 1 << 20 // net/http's own limit for a whole header
-	defaultTokenCache   = 10_000
-	maxTokenCache       = 10_000_000
-	minCooldown         = time.Second
-	maxCooldown         = time.Hour // the longest time between two background refreshes
+	minCooldown = time.Second
+	maxCooldown = time.Hour // the longest time between two background refreshes
 )
 
-// Option is a setting of [New], [NewIntrospector] or [NewClientCredentials].
-// One that does not apply to the function that it is given to is a mistake, and
-// so is one given twice, unless it is a list.
+// Option is a setting of [New] or [Issuer.Verifier]. One given twice is a mistake,
+// unless it is a list.
 type Option interface{ apply(*config) }
 
-// user is a set of the functions that take options.
-type user uint8
-
-const (
-	forVerifier user = 1 << iota
-	forIntrospector
-	forClientCredentials
-
-	forAll = forVerifier | forIntrospector | forClientCredentials
-)
-
-func (u user) String() string {
-	switch u {
-	case forVerifier:
-		return "New"
-	case forIntrospector:
-		return "NewIntrospector"
-	case forClientCredentials:
-		return "NewClientCredentials"
-	}
-	return "unknown"
+// IssuerOption is a setting of [NewIssuer], and of [New], which makes its Issuer
+// itself.
+type IssuerOption interface {
+	Option
+	applyIssuer(*issuerConfig)
 }
 
-// option is the only implementation of Option.
-type option struct {
-	name  string
-	list  bool // may be given more than once
-	users user // of which functions it is an option
-	set   func(*config) error
+type option func(*config)
+
+func (o option) apply(c *config) { o(c) }
+
+type issuerOption struct {
+	name string
+	set  func(*issuerConfig)
 }
 
-func (o option) apply(c *config) {
-	if o.users&c.user == 0 {
-		c.problem("%s does not apply to %s", o.name, c.user)
+func (o issuerOption) applyIssuer(c *issuerConfig) { o.set(c) }
+
+func (o issuerOption) apply(c *config) {
+	if c.issuer == nil {
+		c.Problem("%s is a setting of the Issuer: give it to NewIssuer", o.name)
 		return
 	}
-	if c.given[o.name] && !o.list {
-		c.problem("%s is given twice", o.name)
-		return
-	}
-	c.given[o.name] = true
-	if err := o.set(c); err != nil {
-		c.problem("%s: %w", o.name, err)
-	}
+	o.set(c.issuer)
 }
 
-// config is what the options of one call add up to, and every mistake in them.
-type config struct {
-	user     user
-	given    map[string]bool
-	problems []error
-
-	issuer      string
-	audiences   []string
-	anyAudience bool
-	provider    providerConfig
-
-	profile    Profile
-	algorithms []string
-	skew       time.Duration
-	maxSize    int
-	cacheSize  int
-	keys       KeySource
-	ignoredCnf []string
+// issuerConfig is what the options of one Issuer add up to, and every mistake in them.
+type issuerConfig struct {
+	*options.Set
+	issuer.Config
 }
 
-// newConfig applies opts to the defaults. Its caller adds the problems that
-// only it can see, and returns c.err().
-func newConfig(u user, issuer string, opts []Option) *config {
-	c := &config{
-		user:       u,
-		given:      make(map[string]bool),
-		issuer:     issuer,
-		algorithms: defaultAlgorithms(),
-		skew:       defaultSkew,
-		maxSize:    defaultMaxTokenSize,
-		cacheSize:  defaultTokenCache,
-	}
-	for _, o := range opts {
-		if o == nil {
-			c.problem("an option is nil")
-			continue
-		}
-		o.apply(c)
-	}
-	if err := checkIssuer(issuer, c.provider.loopbackHTTP); err != nil {
-		c.problem("the issuer: %w", err)
-	}
-	return c
+func newIssuerConfig(s *options.Set, url string) *issuerConfig {
+	return &issuerConfig{s, issuer.Config{URL: url}}
 }
 
-func (c *config) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("oidc: "+format, args...))
-}
-
-// err is every problem, one per line, or nil.
-func (c *config) err() error { return errors.Join(c.problems...) }
-
-// setAudience adds the audience that a constructor was given, or finds that none
-// had to be.
-func (c *config) setAudience(audience string) {
+// setURL sets to. What is wrong with the URL shows when the Issuer is made.
+func (c *issuerConfig) setURL(option string, to *string, url string) {
 	switch {
-	case !c.anyAudience:
-		c.addAudiences(audience)
-	case audience != "" || len(c.audiences) > 0:
-		c.problem("DangerouslyAcceptAnyAudience and an audience exclude each other")
+	case !c.Once(option):
+	case url == "":
+		c.Problem("%s: the URL is empty", option)
+	default:
+		*to = url
 	}
 }
 
-// addAudiences checks and adds audiences.
-func (c *config) addAudiences(audiences ...string) {
-	for _, a := range audiences {
-		switch {
-		case a == "":
-			c.problem("an audience is empty")
-		case slices.Contains(c.audiences, a):
-			c.problem("the audience %q is given twice", a)
-		default:
-			c.audiences = append(c.audiences, a)
-		}
+// check reports what only all options together show.
+func (c *issuerConfig) check() {
+	if err := issuer.Check(c.URL, c.LoopbackHTTP); err != nil {
+		c.Problem("the issuer: %w", err)
+	}
+	if c.Given("WithKeys") && (c.Given("WithJWKSURI") || c.Given("WithCooldown")) {
+		c.Problem("with WithKeys no keys are fetched, so WithJWKSURI and WithCooldown have no meaning")
 	}
 }
 
-// defaultAlgorithms are all the signatures that access tokens are known to be
-// signed with. FAPI 2.0 leaves out RS256 to RS512; see WithAlgorithms.
-func defaultAlgorithms() []string {
-	return []string{
-		"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519",
+// config is what the options of one Verifier add up to, and every mistake in them.
+type config struct {
+	*options.Set
+	issuer *issuerConfig // nil: the Issuer exists
+
+	issuer.Checks
+	profile   Profile
+	cacheSize int
+}
+
+// newConfig applies opts to the defaults.
+func newConfig(i *issuerConfig, opts []Option) *config {
+	c := &config{issuer: i, Checks: issuer.DefaultChecks(), cacheSize: issuer.DefaultCacheSize}
+	if i == nil {
+		c.Set = options.For("oidc")
+	} else {
+		c.Set = i.Set
 	}
+	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
+	return c
 }
 
 // WithProfile sets how the issuer spells its access tokens. The default is [RFC9068].
 func WithProfile(p Profile) Option {
-	return option{name: "WithProfile", users: forVerifier | forIntrospector, set: func(c *config) error {
+	return option(func(c *config) {
+		if !c.Once("WithProfile") {
+			return
+		}
 		if !p.valid() {
-			return errors.New("not a profile of this package")
+			c.Problem("WithProfile: not a profile of this package")
+			return
 		}
 		c.profile = p
-		return nil
-	}}
+	})
 }
 
 // WithAudiences adds identifiers of this service: a token is accepted if its aud
 // contains any of them or the one given to New. It may be given more than once.
 func WithAudiences(more ...string) Option {
-	return option{name: "WithAudiences", list: true, users: forVerifier | forIntrospector, set: func(c *config) error {
-		if len(more) == 0 {
-			return errors.New("no audience given")
-		}
-		c.addAudiences(more...)
-		return nil
-	}}
+	return option(func(c *config) { c.AddAudiences(c.Set, more) })
 }
 
 // WithAlgorithms sets which signatures are accepted (RFC 8725, section 3.1). The
 // default is ES256, ES384, ES512, PS256, PS384, PS512, RS256, RS384, RS512,
 // EdDSA and Ed25519. There is no way to accept none or a MAC.
 func WithAlgorithms(algs ...string) Option {
-	return option{name: "WithAlgorithms", users: forVerifier | forIntrospector, set: func(c *config) error {
-		if len(algs) == 0 {
-			return errors.New("no algorithm given")
-		}
-		for i, alg := range algs {
-			if !slices.Contains(jose.Algorithms(), alg) {
-				return fmt.Errorf("%q is not supported; one of %s", alg, strings.Join(jose.Algorithms(), " "))
-			}
-			if slices.Contains(algs[:i], alg) {
-				return fmt.Errorf("%s is given twice", alg)
-			}
-		}
-		c.algorithms = slices.Clone(algs)
-		return nil
-	}}
+	return option(func(c *config) { c.SetAlgorithms(c.Set, algs) })
 }
 
 // WithSkew sets by how much the issuer's clock may differ from ours, for exp,
 // nbf and iat. The default is 30 seconds, the most is 5 minutes (RFC 9068,
 // section 4); 0 is allowed.
 func WithSkew(d time.Duration) Option {
-	return option{name: "WithSkew", users: forVerifier | forIntrospector, set: func(c *config) error {
-		if d < 0 || d > maxSkew {
-			return fmt.Errorf("%v is not between 0 and %v", d, maxSkew)
-		}
-		c.skew = d
-		return nil
-	}}
+	return option(func(c *config) { c.SetSkew(c.Set, d) })
 }
 
 // WithMaxTokenSize sets how many bytes a token may have; a longer one is
 // [ErrTooLarge]. The default is 16 KiB.
 func WithMaxTokenSize(bytes int) Option {
-	return option{name: "WithMaxTokenSize", users: forVerifier | forIntrospector, set: func(c *config) error {
-		if bytes < minMaxTokenSize || bytes > maxMaxTokenSize {
-			return fmt.Errorf("%d is not between %d and %d", bytes, minMaxTokenSize, maxMaxTokenSize)
-		}
-		c.maxSize = bytes
-		return nil
-	}}
+	return option(func(c *config) { c.SetMaxSize(c.Set, bytes) })
 }
 
-// WithTokenCache sets how many verified tokens are kept, so that the next
+// WithCacheSize sets how many verified tokens are kept, so that the next
 // request with the same token costs no signature. The default is 10,000; 0
 // switches the cache off. An entry takes about 1 KiB plus the claim set.
-func WithTokenCache(entries int) Option {
-	return option{name: "WithTokenCache", users: forVerifier, set: func(c *config) error {
-		if entries < 0 || entries > maxTokenCache {
-			return fmt.Errorf("%d is not between 0 and %d", entries, maxTokenCache)
-		}
-		c.cacheSize = entries
-		return nil
-	}}
+func WithCacheSize(entries int) Option {
+	return option(func(c *config) { issuer.SetCacheSize(c.Set, &c.cacheSize, entries, 0) })
 }
 
 // WithKeys sets where the issuer's keys come from, for an issuer without a
 // discovery document; nothing is fetched from the issuer then. It takes what
 // [github.com/keybound-go/middleware/jwks.New] returns directly, an error
 // included. The caller closes the source.
-func WithKeys(k KeySource, err error) Option {
-	return option{name: "WithKeys", users: forVerifier, set: func(c *config) error {
-		if err != nil {
-			return err
+func WithKeys(k KeySource, err error) IssuerOption {
+	return issuerOption{"WithKeys", func(c *issuerConfig) {
+		if options.Part(c.Set, "WithKeys", k, err) {
+			c.Keys = k
 		}
-		if k == nil || isNilPointer(k) {
-			return errors.New("the key source is nil")
-		}
-		c.keys = k
-		return nil
 	}}
 }
 
 // WithMetadataURL sets the URL of the discovery document, for an issuer that
 // publishes it elsewhere than RFC 8414 and OpenID Connect Discovery say. The
 // issuer that the document names must still be the configured one.
-func WithMetadataURL(url string) Option {
-	return option{name: "WithMetadataURL", users: forAll, set: func(c *config) error {
-		c.provider.metadataURL = url
-		return nil
-	}}
+func WithMetadataURL(url string) IssuerOption {
+	return issuerOption{"WithMetadataURL", func(c *issuerConfig) { c.setURL("WithMetadataURL", &c.MetadataURL, url) }}
 }
 
 // WithJWKSURI sets the URL of the issuer's key set, so that no discovery document is needed for it.
-func WithJWKSURI(url string) Option {
-	return option{name: "WithJWKSURI", users: forVerifier | forIntrospector, set: func(c *config) error {
-		c.provider.jwksURI = url
-		return nil
-	}}
+func WithJWKSURI(url string) IssuerOption {
+	return issuerOption{"WithJWKSURI", func(c *issuerConfig) { c.setURL("WithJWKSURI", &c.JWKSURI, url) }}
 }
 
 // WithHTTPClient sets the client for everything that is fetched from the issuer,
 // for a proxy, a private CA, or a client certificate. A copy of it is used, which
 // follows redirects within one origin only. There are limits on time and size
 // whatever the client says.
-func WithHTTPClient(client *http.Client) Option {
-	return option{name: "WithHTTPClient", users: forAll, set: func(c *config) error {
-		if client == nil {
-			return errors.New("the client is nil")
+func WithHTTPClient(client *http.Client) IssuerOption {
+	return issuerOption{"WithHTTPClient", func(c *issuerConfig) {
+		if options.Value(c.Set, "WithHTTPClient", client) {
+			c.Client = client
 		}
-		c.provider.client = client
-		return nil
 	}}
 }
 
@@ -297,23 +186,18 @@ func WithHTTPClient(client *http.Client) Option {
 // which tokens under a key that was just rotated in may be refused (with 401, since they cannot be
 // told from made-up ones; see package jwks) if the issuer did not publish it before. The wait
 // after a failure remains 5 seconds at first and 30 at most.
-func WithCooldown(d time.Duration) Option {
-	return option{name: "WithCooldown", users: forVerifier | forIntrospector, set: func(c *config) error {
-		if d < minCooldown || d > maxCooldown {
-			return fmt.Errorf("%v is not between %v and %v", d, minCooldown, maxCooldown)
-		}
-		c.provider.cooldown = d
-		return nil
+func WithCooldown(d time.Duration) IssuerOption {
+	return issuerOption{"WithCooldown", func(c *issuerConfig) {
+		issuer.SetDuration(c.Set, "WithCooldown", &c.Cooldown, d, minCooldown, maxCooldown)
 	}}
 }
 
 // DangerouslyAllowLoopbackHTTP accepts http URLs of the issuer whose host is a
 // loopback address or localhost. For development only: whoever can answer on
 // that port makes the tokens.
-func DangerouslyAllowLoopbackHTTP() Option {
-	return option{name: "DangerouslyAllowLoopbackHTTP", users: forAll, set: func(c *config) error {
-		c.provider.loopbackHTTP = true
-		return nil
+func DangerouslyAllowLoopbackHTTP() IssuerOption {
+	return issuerOption{"DangerouslyAllowLoopbackHTTP", func(c *issuerConfig) {
+		c.LoopbackHTTP = c.Once("DangerouslyAllowLoopbackHTTP") || c.LoopbackHTTP
 	}}
 }
 
@@ -321,21 +205,13 @@ func DangerouslyAllowLoopbackHTTP() Option {
 // made for any other service is accepted here, and whoever runs one of those can
 // use here what it is sent (RFC 9700, section 2.3). The audience that the
 // constructor is given must then be "". Every other check remains: a token
-// without any aud is refused all the same (RFC 9068, section 2.2; for introspection
-// see [DangerouslyAllowMissingAudience]), and so are ID tokens, which takes more
+// without any aud is refused all the same (RFC 9068, section 2.2), and so are ID tokens, which takes more
 // evidence than usual since their audience does not give them away any more:
-//   - [New] refuses the option with the profile [Auth0], by which nothing but aud tells the two
-//     apart. By [EntraID], a token without scp is refused if its client is in its aud.
-//   - [NewIntrospector] accepts answers that show by token_type or scope, or by the claim typ or
-//     token_use, that they are about an access token. Without aud, scope is not enough.
-//
-// With [WithSignedAnswers], the answers themselves are still for this service's
-// client id alone (RFC 9701, section 5).
+// New refuses the option with the profile [Auth0], by which nothing but aud tells
+// the two apart. By [EntraID], a token without scp is refused if its client is in
+// its aud.
 func DangerouslyAcceptAnyAudience() Option {
-	return option{name: "DangerouslyAcceptAnyAudience", users: forVerifier | forIntrospector, set: func(c *config) error {
-		c.anyAudience = true
-		return nil
-	}}
+	return option(func(c *config) { c.AnyAudience = c.Once("DangerouslyAcceptAnyAudience") || c.AnyAudience })
 }
 
 // DangerouslyIgnoreConfirmation names cnf members that are known not to bind
@@ -343,16 +219,5 @@ func DangerouslyAcceptAnyAudience() Option {
 // unbound: whoever holds it can use it. Without this option a cnf that names no
 // known method is refused. It may be given more than once.
 func DangerouslyIgnoreConfirmation(members ...string) Option {
-	return option{name: "DangerouslyIgnoreConfirmation", list: true, users: forVerifier | forIntrospector, set: func(c *config) error {
-		if len(members) == 0 {
-			return errors.New("no member given")
-		}
-		for _, m := range members {
-			if m == "" || m == memberJKT || m == memberX5T {
-				return fmt.Errorf("%q cannot be ignored", m)
-			}
-		}
-		c.ignoredCnf = append(c.ignoredCnf, members...)
-		return nil
-	}}
+	return option(func(c *config) { c.IgnoreConfirmation(c.Set, members) })
 }

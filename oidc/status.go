@@ -1,12 +1,12 @@
 package oidc
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/issuer"
+	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/jwks"
 )
 
@@ -48,23 +48,71 @@ type KeysStatus struct {
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
 }
 
-// Reporter is what [StatusHandler] asks: a [Verifier], [Issuers], an
-// [Introspector], and what combines them ([Introspected], [Forms]).
-type Reporter interface{ statuses() []Status }
+// Reporter is what [StatusHandler] asks: an [Issuer], a [Verifier], [Verifiers], and
+// the parts of oidc/introspect.
+type Reporter interface {
+	// Statuses returns the state of each issuer at this moment. It touches no network.
+	Statuses() []Status
+}
+
+// Status returns the state at this moment. It touches no network.
+func (i *Issuer) Status() Status {
+	if i.insides() == nil {
+		return Status{}
+	}
+	st := Status{Issuer: i.URL()}
+	if m, fetched, ok := i.inside.PeekMetadata(); ok {
+		st.Metadata = metadataStatus(m, fetched)
+	}
+	if source, ok := i.inside.Keys.(interface{ Status() jwks.Status }); ok {
+		st.Keys = keysStatus(source.Status())
+	}
+	return st
+}
+
+// Statuses is Status, as a [Reporter].
+func (i *Issuer) Statuses() []Status { return []Status{i.Status()} }
 
 // Status returns the state at this moment. It touches no network.
 func (v *Verifier) Status() Status {
 	if v == nil {
 		return Status{}
 	}
-	st := Status{Issuer: v.issuer, CachedTokens: v.cache.len()}
-	if v.provider != nil {
-		st.Metadata = v.provider.status()
-	}
-	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
-		st.Keys = keysStatus(source.Status())
-	}
+	st := v.issuer.Status()
+	st.CachedTokens = v.cache.len()
 	return st
+}
+
+// Statuses is Status, as a [Reporter].
+func (v *Verifier) Statuses() []Status { return []Status{v.Status()} }
+
+// Statuses returns the state of each issuer at this moment. It touches no network.
+func (s *Verifiers) Statuses() (all []Status) {
+	if s == nil {
+		return nil
+	}
+	for _, v := range s.verifiers {
+		all = append(all, v.Status())
+	}
+	return all
+}
+
+func metadataStatus(m *issuer.Metadata, st remote.Status) *MetadataStatus {
+	status := &MetadataStatus{
+		URL:         st.URL,
+		FetchedAt:   st.FetchedAt,
+		Stale:       st.Stale,
+		LastAttempt: st.LastAttempt,
+		LastError:   st.LastError,
+		NextAttempt: st.NextAttempt,
+		NextRefresh: st.NextRefresh,
+	}
+	if m != nil {
+		status.JWKSURI = m.JWKSURI
+		status.TokenEndpoint = m.TokenEndpoint
+		status.IntrospectionEndpoint = m.IntrospectionEndpoint
+	}
+	return status
 }
 
 func keysStatus(st jwks.Status) *KeysStatus {
@@ -82,105 +130,9 @@ func keysStatus(st jwks.Status) *KeysStatus {
 	}
 }
 
-func (v *Verifier) statuses() []Status { return []Status{v.Status()} }
-
-func (s *Issuers) statuses() (all []Status) {
-	if s == nil {
-		return nil
-	}
-	for _, v := range s.verifiers {
-		all = append(all, v.Status())
-	}
-	return all
-}
-
-// Status returns the state at this moment. It touches no network.
-func (i *Introspector) Status() Status {
-	if i == nil || i.endpoint == nil {
-		return Status{}
-	}
-	st := Status{Issuer: i.issuer, CachedTokens: i.active.size()}
-	if i.provider != nil {
-		st.Metadata = i.provider.status()
-	}
-	if i.signed != nil {
-		st.Keys = keysStatus(i.signed.source.Status())
-	}
-	return st
-}
-
-func (i *Introspector) statuses() []Status { return []Status{i.Status()} }
-
-func (x *Introspected) statuses() []Status {
-	if x == nil {
-		return nil
-	}
-	return append(x.verifier.statuses(), x.introspector.statuses()...)
-}
-
-func (f *Forms) statuses() (all []Status) {
-	if f == nil {
-		return nil
-	}
-	if jwts, ok := f.jwts.(Reporter); ok {
-		all = jwts.statuses()
-	}
-	return append(all, f.opaque.statuses()...)
-}
-
-func (p *provider) status() *MetadataStatus {
-	st := p.doc.Status()
-	status := &MetadataStatus{
-		URL:         st.URL,
-		FetchedAt:   st.FetchedAt,
-		Stale:       st.Stale,
-		LastAttempt: st.LastAttempt,
-		LastError:   st.LastError,
-		NextAttempt: st.NextAttempt,
-		NextRefresh: st.NextRefresh,
-	}
-	if s := p.doc.Peek(); s != nil {
-		status.JWKSURI = s.Value.JWKSURI
-		status.TokenEndpoint = s.Value.TokenEndpoint
-		status.IntrospectionEndpoint = s.Value.IntrospectionEndpoint
-	}
-	return status
-}
-
-// Prefetch fetches what the first token would need, and returns at once if it is
-// at hand: for the start of a service and for its readiness probe. An error
-// says what is missing; the Verifier works all the same as soon as the issuer
-// does.
-func (v *Verifier) Prefetch(ctx context.Context) error {
-	if v == nil || v.keys == nil {
-		return errNoVerifier
-	}
-	if source, ok := v.keys.(interface{ Prefetch(context.Context) error }); ok {
-		return source.Prefetch(ctx)
-	}
-	return nil
-}
-
-// Close ends the background refreshes that the first token started. A key source
-// from [WithKeys] is not closed. The Verifier may be used afterwards, but what
-// it knows grows old. It may be called more than once.
-func (v *Verifier) Close() error {
-	if v == nil {
-		return nil
-	}
-	var problems []error
-	if v.source != nil {
-		problems = append(problems, v.source.Close())
-	}
-	if v.provider != nil {
-		problems = append(problems, v.provider.doc.Close())
-	}
-	return errors.Join(problems...)
-}
-
 // StatusHandler answers GET with the state of each issuer, as a JSON list of
 // [Status]. It is for operators: it is mounted nowhere by itself, and what it
-// tells (endpoints, the issuer's troubles) is nobody else's business.
+// tells (endpoints, the issuer's troubles) is not for clients.
 func StatusHandler(of ...Reporter) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -190,7 +142,7 @@ func StatusHandler(of ...Reporter) http.Handler {
 		}
 		all := []Status{}
 		for _, reporter := range of {
-			all = append(all, reporter.statuses()...)
+			all = append(all, reporter.Statuses()...)
 		}
 		h := w.Header()
 		h.Set("Content-Type", "application/json")

@@ -19,7 +19,7 @@ func TestStatusHandlerShowsEachIssuer(t *testing.T) {
 	defer source.Close()
 	vb, err := oidc.New(b.URL, oidctest.Audience, oidc.WithKeys(source, nil))
 	require.NoError(t, err)
-	s := newIssuers(t, newVerifier(t, a), vb)
+	s := newVerifiers(t, newVerifier(t, a), vb)
 	handler := oidc.StatusHandler(s, newStaticVerifier(t, a, &static{}))
 
 	get := func(method string) *httptest.ResponseRecorder {
@@ -65,7 +65,7 @@ func TestStatusHandlerShowsEachIssuer(t *testing.T) {
 func TestStatusOfNothing(t *testing.T) {
 	require.Equal(t, oidc.Status{}, (*oidc.Verifier)(nil).Status())
 	w := httptest.NewRecorder()
-	oidc.StatusHandler((*oidc.Issuers)(nil)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	oidc.StatusHandler((*oidc.Verifiers)(nil)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	require.JSONEq(t, "[]", w.Body.String())
 }
 

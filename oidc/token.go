@@ -29,6 +29,7 @@ type Token struct {
 	Audience     []string
 	Scopes       []string
 	IssuedAt     time.Time // zero if the token does not say
+	NotBefore    time.Time // zero if the token does not say
 	Expiry       time.Time // zero if the token does not say, which only an introspected token may
 	Confirmation Confirmation
 
@@ -55,6 +56,23 @@ func (c Confirmation) Bound() bool { return c != Confirmation{} }
 // a client choose its own id can give it the sub of a user (RFC 9068, section
 // 5): a service that looks up users by Subject asks this first.
 func (t *Token) SubjectIsClient() bool { return t.Subject != "" && t.Subject == t.ClientID }
+
+// CheckTimes compares the times of the token with now; one that the token does not
+// state is not compared. A token is good before exp, not at it (RFC 7519, section
+// 4.1.4), and from nbf on (section 4.1.5). skew is by how much the issuer's clock
+// may differ from ours. The error is [ErrExpired], [ErrNotYetValid] or
+// [ErrIssuedInFuture].
+func (t *Token) CheckTimes(now time.Time, skew time.Duration) error {
+	switch {
+	case !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(skew)):
+		return ErrExpired
+	case !t.NotBefore.IsZero() && now.Before(t.NotBefore.Add(-skew)):
+		return ErrNotYetValid
+	case !t.IssuedAt.IsZero() && now.Before(t.IssuedAt.Add(-skew)):
+		return ErrIssuedInFuture
+	}
+	return nil
+}
 
 // Hash returns the SHA-256 of the token as the client sent it, which is what the
 // ath of a DPoP proof is made of (RFC 9449, section 4.2). ok is false for a Token
@@ -186,12 +204,13 @@ type claims struct {
 	Roles    json.RawMessage // roles
 
 	// What tells an access token from other tokens.
-	Typ      json.RawMessage // typ
-	TokenUse json.RawMessage // token_use
-	Nonce    json.RawMessage // nonce
-	AtHash   json.RawMessage // at_hash
-	CHash    json.RawMessage // c_hash
-	SHash    json.RawMessage // s_hash
+	Typ       json.RawMessage // typ
+	TokenUse  json.RawMessage // token_use
+	TokenType json.RawMessage // token_type, of an introspection answer
+	Nonce     json.RawMessage // nonce
+	AtHash    json.RawMessage // at_hash
+	CHash     json.RawMessage // c_hash
+	SHash     json.RawMessage // s_hash
 }
 
 // read takes the claims from a claim set.
@@ -252,6 +271,8 @@ func (c *claims) rawField(name []byte) *json.RawMessage {
 		return &c.Typ
 	case "token_use":
 		return &c.TokenUse
+	case "token_type":
+		return &c.TokenType
 	case "nonce":
 		return &c.Nonce
 	case "at_hash":
@@ -290,6 +311,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 		Audience:     slices.Clip(c.Audience),
 		Scopes:       slices.Clip(scopes),
 		IssuedAt:     c.IssuedAt.Time(),
+		NotBefore:    c.Begin.Time(),
 		Expiry:       c.Expiry.Time(),
 		Confirmation: cnf,
 		claims:       &claimSet{raw: bytes.Clone(raw)},

@@ -9,33 +9,28 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/jwks"
 )
 
-// Verifier verifies the JWT access tokens of one issuer for one service. Make
-// one with [New]. Its methods may be called concurrently. The zero Verifier, and
-// a nil one, accepts nothing.
+// Verifier verifies the JWT access tokens of one issuer for one service. Make one
+// with [New] or [Issuer.Verifier]. Its methods may be called concurrently. The zero
+// Verifier, and a nil one, accepts nothing.
 type Verifier struct {
-	issuer     string
-	audiences  []string
-	profile    *profile
-	algorithms []string
-	skew       time.Duration
-	maxSize    int
-	ignoredCnf []string
-
-	anyAudience bool // audiences is empty then
-
-	keys     KeySource
-	source   *jwks.Source // keys, if this Verifier made it
-	provider *provider    // nil if no discovery document is needed
-	cache    *cache       // nil if switched off
+	issuer  *Issuer
+	own     bool // the Issuer was made by New, and is closed with the Verifier
+	keys    KeySource
+	checks  issuer.Checks
+	profile *profile
+	cache   *cache // nil if switched off
 }
 
 var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 
-// New returns a Verifier of the tokens that issuer makes for audience.
+// New returns a Verifier of the tokens that issuer makes for audience, with an
+// [Issuer] of its own.
 //
 // issuer is the issuer identifier (RFC 8414, section 2), exactly as the tokens
 // and the discovery document have it, a slash at the end included. audience is
@@ -47,58 +42,46 @@ var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 // [Verifier.Prefetch]), so that a service starts, and recovers, while the issuer
 // is down.
 func New(issuer, audience string, opts ...Option) (*Verifier, error) {
-	c := newConfig(forVerifier, issuer, opts)
-	c.setAudience(audience)
-	v := &Verifier{
-		issuer:     issuer,
-		audiences:  c.audiences,
-		profile:    c.profile.rules(),
-		algorithms: c.algorithms,
-		skew:       c.skew,
-		maxSize:    c.maxSize,
-		ignoredCnf: c.ignoredCnf,
-
-		anyAudience: c.anyAudience,
+	ic := newIssuerConfig(options.For("oidc"), issuer)
+	c := newConfig(ic, opts)
+	if c.Given("WithKeys") && (c.Given("WithMetadataURL") || c.Given("WithHTTPClient")) {
+		c.Problem("with WithKeys nothing is fetched, so WithMetadataURL and WithHTTPClient have no meaning")
 	}
-	if c.anyAudience && v.profile.forAnyAudience == nil {
-		c.problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
+	if c.Given("WithJWKSURI") && c.Given("WithMetadataURL") {
+		c.Problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL has no meaning")
 	}
-	if c.given["WithKeys"] && (c.given["WithJWKSURI"] || c.given["WithMetadataURL"] || c.given["WithHTTPClient"] || c.given["WithCooldown"]) {
-		c.problem("with WithKeys nothing is fetched, so WithJWKSURI, WithMetadataURL, WithHTTPClient and WithCooldown have no meaning")
-	}
-	if c.given["WithJWKSURI"] && c.given["WithMetadataURL"] {
-		c.problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL has no meaning")
-	}
-	if c.err() == nil {
-		if err := v.findKeys(c); err != nil {
-			c.problems = append(c.problems, err)
-		}
-	}
-	if err := c.err(); err != nil {
+	i, _ := ic.makeIssuer() // c has its problems too
+	v, err := c.verifier(i, audience)
+	if err != nil {
 		return nil, err
 	}
+	v.own = true
+	return v, nil
+}
+
+// verifier makes the Verifier, or reports every problem of c.
+func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
+	c.SetFirstAudience(c.Set, audience)
+	v := &Verifier{issuer: i, checks: c.Checks, profile: c.profile.rules()}
+	if c.AnyAudience && v.profile.forAnyAudience == nil {
+		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
+	}
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	v.keys = i.inside.Keys.(KeySource)
 	v.cache = newCache(c.cacheSize, v.keys)
 	return v, nil
 }
 
-// findKeys sets v.keys, and what it takes to get them.
-func (v *Verifier) findKeys(c *config) (err error) {
-	switch {
-	case c.keys != nil:
-		v.keys = c.keys
+// Issuer returns the Issuer whose tokens the Verifier accepts: the one that it
+// borrows, or its own, which is closed with the Verifier. It is nil for a Verifier
+// that was not made by New or Issuer.Verifier.
+func (v *Verifier) Issuer() *Issuer {
+	if v == nil {
 		return nil
-	case c.provider.jwksURI != "":
-		if v.source, err = jwks.New(c.provider.jwksURI, keyOptions(c)...); err != nil {
-			return fmt.Errorf("oidc: WithJWKSURI: %w", err)
-		}
-	default:
-		if v.provider, err = newProvider(c.issuer, c.provider); err != nil {
-			return err
-		}
-		v.source, err = jwks.NewLocated(v.provider.jwksURI, keyOptions(c)...)
 	}
-	v.keys = v.source
-	return err
+	return v.issuer
 }
 
 // VerifyToken verifies a JWT access token and returns what it says.
@@ -114,14 +97,14 @@ func (v *Verifier) VerifyToken(ctx context.Context, raw string) (*Token, error) 
 	if v == nil || v.keys == nil {
 		return nil, errNoVerifier
 	}
-	if len(raw) > v.maxSize {
+	if len(raw) > v.checks.MaxSize {
 		return nil, ErrTooLarge
 	}
 	id := hashOf(raw)
 	if t, err, hit := v.cached(id); hit {
 		return t, err
 	}
-	m, err := parse(raw, v.maxSize)
+	m, err := parse(raw, v.checks.MaxSize)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +125,7 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 	if !ok {
 		return nil, nil, false
 	}
-	if err := checkTimes(e.token.Expiry, e.begin, e.token.IssuedAt, time.Now(), v.skew); err != nil {
+	if err := e.token.CheckTimes(time.Now(), v.checks.Skew); err != nil {
 		v.cache.remove(id)
 		return nil, err, true
 	}
@@ -152,7 +135,7 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 
 // verify is VerifyToken after the parsing.
 func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
-	t, c, err := v.checkClaims(m, time.Now())
+	t, err := v.checkClaims(m, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +146,7 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 		return nil, err
 	}
 	t.hash = id
-	e := &entry{token: *t, begin: c.Begin.Time(), key: key}
+	e := &entry{token: *t, key: key}
 	e.generation.Store(generation)
 	v.cache.add(id, e)
 	return t, nil
@@ -172,34 +155,34 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 // checkClaims is everything that takes no key. It comes first because it is
 // cheap, and because a token of another issuer must not make us ask ours for
 // its key.
-func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, *claims, error) {
+func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
 	typed, err := v.profile.checkType(m.Header.Type)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if !slices.Contains(v.algorithms, m.Header.Algorithm) {
-		return nil, nil, ErrAlgorithm
+	if !slices.Contains(v.checks.Algorithms, m.Header.Algorithm) {
+		return nil, ErrAlgorithm
 	}
-	t, c, err := newToken(m.Payload, v.profile, v.ignoredCnf)
+	t, c, err := newToken(m.Payload, v.profile, v.checks.IgnoredConfirmation)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if t.Issuer != v.issuer {
-		return nil, nil, ErrIssuer
+	if t.Issuer != v.issuer.inside.URL {
+		return nil, ErrIssuer
 	}
 	if err := v.profile.access(t, c, typed); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := v.checkAudience(t, c); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := v.profile.checkPresent(t); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := checkTimes(t.Expiry, c.Begin.Time(), t.IssuedAt, now, v.skew); err != nil {
-		return nil, nil, err
+	if err := t.CheckTimes(now, v.checks.Skew); err != nil {
+		return nil, err
 	}
-	return t, c, nil
+	return t, nil
 }
 
 // checkAudience is RFC 9068, section 4, and what takes its place if the audience
@@ -207,9 +190,9 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, *claims,
 func (v *Verifier) checkAudience(t *Token, c *claims) error {
 	stated := v.profile.audience(t)
 	switch {
-	case v.anyAudience && namesAny(stated):
+	case v.checks.AnyAudience && namesAny(stated):
 		return v.profile.forAnyAudience(t, c)
-	case !v.anyAudience && intersects(stated, v.audiences):
+	case !v.checks.AnyAudience && intersects(stated, v.checks.Audiences):
 		return nil
 	}
 	return ErrAudience
@@ -222,7 +205,7 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 	case errors.Is(err, jwks.ErrNoKey):
 		return nil, ErrNoKey
 	case err != nil:
-		return nil, fmt.Errorf("oidc: keys of %s: %w", v.issuer, err)
+		return nil, fmt.Errorf("oidc: keys of %s: %w", v.issuer.URL(), err)
 	case len(keys) == 0 || len(keys) > maxKeys:
 		return nil, ErrNoKey
 	}
@@ -251,21 +234,6 @@ func (p *profile) checkPresent(t *Token) error {
 	return nil
 }
 
-// checkTimes compares the times of a token with now; a zero time is not
-// compared. A token is good before exp, not at it (RFC 7519, section 4.1.4),
-// and from nbf on (section 4.1.5).
-func checkTimes(expiry, begin, issuedAt, now time.Time, skew time.Duration) error {
-	switch {
-	case !expiry.IsZero() && !now.Before(expiry.Add(skew)):
-		return ErrExpired
-	case !begin.IsZero() && now.Before(begin.Add(-skew)):
-		return ErrNotYetValid
-	case !issuedAt.IsZero() && now.Before(issuedAt.Add(-skew)):
-		return ErrIssuedInFuture
-	}
-	return nil
-}
-
 // namesAny reports whether a token's audiences are more than nothing at all.
 func namesAny(audiences []string) bool {
 	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
@@ -273,4 +241,26 @@ func namesAny(audiences []string) bool {
 
 func intersects(a, b []string) bool {
 	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// Prefetch fetches what the first token would need, and returns at once if it is
+// at hand: for the start of a service and for its readiness probe. An error
+// says what is missing; the Verifier works all the same as soon as the issuer
+// does.
+func (v *Verifier) Prefetch(ctx context.Context) error {
+	if v == nil || v.keys == nil {
+		return errNoVerifier
+	}
+	return v.issuer.Prefetch(ctx)
+}
+
+// Close ends the background refreshes that the first token started, unless the
+// Verifier borrows its [Issuer]: that one is closed by its owner. A key source from
+// [WithKeys] is not closed. The Verifier may be used afterwards, but what it knows
+// grows old. It may be called more than once.
+func (v *Verifier) Close() error {
+	if v == nil || !v.own {
+		return nil
+	}
+	return v.issuer.Close()
 }

@@ -7,7 +7,7 @@
 //		ContextTimeoutEnabled: true, // or a dead server holds every request for seconds
 //	})
 //	guard, err := middleware.New(
-//		middleware.WithTokens(oidc.NewIntrospector(issuer, audience, auth, oidc.WithSharedCache(tokens))),
+//		middleware.WithTokens(introspect.New(issuer, audience, auth, introspect.WithStore(tokens, nil))),
 //		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs, nil))),
 //	)
 //

@@ -10,6 +10,8 @@ import (
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/redisstore"
 )
 
@@ -23,14 +25,16 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	tokens, err := redisstore.NewTokenCache(client, []byte(os.Getenv("TOKEN_CACHE_KEY")),
-		redisstore.WithErrorReport(func(err error) { log.Print(err) }))
+	issuer, err := oidc.NewIssuer("https://issuer.example")
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer issuer.Close()
 	guard, err := middleware.New(
-		middleware.WithTokens(oidc.NewIntrospector("https://issuer.example", "https://api.example",
-			oidc.ClientSecretBasic("orders", os.Getenv("CLIENT_SECRET")), oidc.WithSharedCache(tokens))),
+		middleware.WithTokens(introspect.New(issuer, "https://api.example",
+			clientauth.SecretBasic("orders", os.Getenv("CLIENT_SECRET")),
+			introspect.WithStore(redisstore.NewTokenCache(client, []byte(os.Getenv("TOKEN_CACHE_KEY")),
+				redisstore.WithErrorReport(func(err error) { log.Print(err) }))))),
 		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs, nil))),
 	)
 	if err != nil {

@@ -137,7 +137,7 @@ func WithPreviousKeys(keys ...[]byte) TokenOption {
 }
 
 // WithErrorReport sets a function that is told of every error of a [TokenCache],
-// and of every entry that does not open: [ErrForeignEntry]. An [oidc.Introspector]
+// and of every entry that does not open: [ErrForeignEntry]. An [introspect.Introspector]
 // does without the cache then and says nothing. report is called on the goroutine of
 // the call, by several at the same time, and must not block.
 func WithErrorReport(report func(error)) TokenOption {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 const (
@@ -18,14 +18,14 @@ const (
 	defaultTokenTimeout = 100 * time.Millisecond // the issuer can be asked instead
 )
 
-var _ oidc.TokenCache = (*TokenCache)(nil)
+var _ introspect.Store = (*TokenCache)(nil)
 
 // ErrForeignEntry is reported for an entry that does not open: it was sealed with a
 // key that this process does not have, or somebody has changed it, or put it where it
 // does not belong. It is a miss.
 var ErrForeignEntry = errors.New("redisstore: token cache: an entry was sealed with another key or tampered with")
 
-// TokenCache is an [oidc.TokenCache] that all the replicas of a service share. What
+// TokenCache is an [introspect.Store] that all the replicas of a service share. What
 // it stores is encrypted: who can read the store learns how many tokens there are and
 // how long their claims are, and who can write to it can make entries vanish, not
 // make a token good. Make one with [NewTokenCache]; the zero TokenCache returns
@@ -62,7 +62,7 @@ func NewTokenCache(client redis.UniversalClient, key []byte, opts ...TokenOption
 	return &TokenCache{client: client, prefix: c.prefix, timeout: c.timeout, report: c.report, keys: keys}, nil
 }
 
-// Get is [oidc.TokenCache.Get]. An entry that does not open, or is older than its
+// Get is [introspect.Store.Get]. An entry that does not open, or is older than its
 // ttl, is not found.
 func (c *TokenCache) Get(ctx context.Context, key [32]byte) (value []byte, found bool, err error) {
 	if c.client == nil {
@@ -89,7 +89,7 @@ func (c *TokenCache) Get(ctx context.Context, key [32]byte) (value []byte, found
 	return nil, false, nil
 }
 
-// Set is [oidc.TokenCache.Set].
+// Set is [introspect.Store.Set].
 func (c *TokenCache) Set(ctx context.Context, key [32]byte, value []byte, ttl time.Duration) error {
 	if c.client == nil {
 		return errNotNew

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 	"github.com/keybound-go/middleware/redisstore"
 )
@@ -239,15 +241,16 @@ func TestIntrospectorsShareOneMemory(t *testing.T) {
 	issuer := oidctest.NewIssuer(t)
 	client := s.client()
 	var r reports
-	replica := func(cache oidc.TokenCache) *oidc.Introspector {
-		i, err := oidc.NewIntrospector(issuer.URL, oidctest.Audience, oidc.ClientSecretBasic("client", "secret"),
-			oidc.WithHTTPClient(issuer.Client()), oidc.WithSharedCache(cache))
+	replica := func(cache introspect.Store) *introspect.Introspector {
+		from, err := oidc.NewIssuer(issuer.URL, oidc.WithHTTPClient(issuer.Client()))
+		require.NoError(t, err)
+		i, err := introspect.New(from, oidctest.Audience, clientauth.SecretBasic("client", "secret"), introspect.WithStore(cache, nil))
 		require.NoError(t, err)
 		return i
 	}
 	asked := func() int { return issuer.Fetches(oidctest.Introspection) }
 	token := issuer.OpaqueToken(oidctest.BoundToKey(strings.Repeat("A", 43)))
-	verify := func(i *oidc.Introspector) {
+	verify := func(i *introspect.Introspector) {
 		t.Helper()
 		got, err := i.VerifyToken(t.Context(), token)
 		require.NoError(t, err)

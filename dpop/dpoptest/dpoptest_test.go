@@ -177,19 +177,31 @@ func TestStore(t *testing.T) {
 func TestBadStoresFail(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
+	// They spend most of their time waiting, so all of them run at once.
+	type result struct {
+		out []byte
+		err error
+	}
+	results := map[string]chan result{}
 	for name := range badStores {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.Command(exe, "-test.run=^TestStore$")
-			cmd.Env = append(os.Environ(), "DPOPTEST_STORE="+name)
+		cmd, done := exec.Command(exe, "-test.run=^TestStore$"), make(chan result, 1)
+		cmd.Env = append(os.Environ(), "DPOPTEST_STORE="+name)
+		results[name] = done
+		go func() {
 			out, err := cmd.CombinedOutput()
+			done <- result{out, err}
+		}()
+	}
+	for name, done := range results {
+		t.Run(name, func(t *testing.T) {
+			r := <-done
 			if name == "good" {
-				require.NoError(t, err, "%s", out)
+				require.NoError(t, r.err, "%s", r.out)
 				return
 			}
-			require.Error(t, err, "%s", out)
-			require.Contains(t, string(out), "--- FAIL: TestStore/")
-			require.NotContains(t, string(out), "panic")
+			require.Error(t, r.err, "%s", r.out)
+			require.Contains(t, string(r.out), "--- FAIL: TestStore/")
+			require.NotContains(t, string(r.out), "panic")
 		})
 	}
 }

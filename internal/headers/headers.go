@@ -64,3 +64,12 @@ var other = func() (table [256]byte) {
 	}
 	return table
 }()
+
+// IsVisible reports whether s is not empty and all VSCHAR but the space: what an
+// access token may consist of (RFC 6749, appendix A.12, without the space).
+func IsVisible(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// IsScope reports whether s is one scope-token (RFC 6749, section 3.3).
+func IsScope(s string) bool { return IsVisible(s) && !strings.ContainsAny(s, `"\`) }

@@ -24,6 +24,9 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/exchange"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 // What the service is called by issuers: for tokens that it verifies itself, and for those that it has to ask about.
@@ -35,7 +38,7 @@ const (
 // service is one service behind several guards, each under a path of its own.
 type service struct {
 	*httptest.Server
-	keys *oidc.ClientKeys // with which it authenticates itself to the issuer
+	keys *clientauth.Keys // with which it authenticates itself to the issuer
 
 	gateway      atomic.Pointer[url.URL] // the admin address of the gateway that runs, if one does
 	gatewayAsked atomic.Int32            // how often somebody has fetched its keys
@@ -65,7 +68,7 @@ const (
 func newService(t *testing.T, f *files) *service {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	keys, err := oidc.NewClientKeys(oidc.ClientKey{Signer: key})
+	keys, err := clientauth.NewKeys(clientauth.Key{Signer: key})
 	require.NoError(t, err)
 	s := &service{keys: keys}
 	s.Server = httptest.NewUnstartedServer(nil)
@@ -78,20 +81,21 @@ func newService(t *testing.T, f *files) *service {
 // guard starts the service, with guards that accept the issuer's tokens.
 func (s *service) guard(t *testing.T, w *world) {
 	i := w.issuer
-	trust := oidc.WithHTTPClient(w.files.client(nil))
-	jwts, err := oidc.New(i.url, audience, append(i.profile, trust)...)
+	from, err := oidc.NewIssuer(i.url, w.trust())
 	require.NoError(t, err)
-	ask := func(opts ...oidc.Option) *oidc.Introspector {
+	jwts, err := from.Verifier(audience, i.profile...)
+	require.NoError(t, err)
+	ask := func(opts ...introspect.Option) *introspect.Introspector {
 		// A second is short enough for the tests to see what happens when the issuer has to be asked again.
-		opts = append(opts, trust, oidc.WithAnswerLifetime(time.Second), oidc.WithAudiences(audience))
-		answers, err := oidc.NewIntrospector(i.url, opaqueAudience, oidc.PrivateKeyJWT("api", s.keys), opts...)
+		opts = append(opts, introspect.WithAnswerLifetime(time.Second), introspect.WithAudiences(audience))
+		answers, err := introspect.New(from, opaqueAudience, clientauth.PrivateKeyJWT("api", s.keys), opts...)
 		require.NoError(t, err)
 		t.Cleanup(func() { answers.Close() })
 		return answers
 	}
-	callers, err := oidc.NewClientCredentials(i.url, trust, oidc.WithScopes("orders"), oidc.WithTokenParameter("resource", audience))
+	callers, err := exchange.New(from, exchange.WithScopes("orders"), exchange.WithParameter("resource", audience))
 	require.NoError(t, err)
-	t.Cleanup(func() { jwts.Close(); callers.Close() })
+	t.Cleanup(func() { callers.Close(); from.Close() })
 
 	nonceKey := make([]byte, 32)
 	_, _ = rand.Read(nonceKey)
@@ -107,7 +111,7 @@ func (s *service) guard(t *testing.T, w *world) {
 	for path, opts := range map[string][]middleware.Option{
 		verified: {middleware.WithTokens(jwts, nil), proofs, certificates},
 		asked:    {middleware.WithTokens(ask(), nil), proofs, certificates},
-		signed:   {middleware.WithTokens(ask(oidc.WithSignedAnswers()), nil), proofs, certificates},
+		signed:   {middleware.WithTokens(ask(introspect.RequireSigned()), nil), proofs, certificates},
 		nonces: {middleware.WithTokens(jwts, nil), certificates, middleware.ExposeHeaders(),
 			middleware.WithDPoP(dpop.New(s.URL, dpop.WithNonces(dpop.NewNonces(nonceKey))))},
 		hidden: {middleware.WithTokens(jwts, nil),
@@ -115,7 +119,7 @@ func (s *service) guard(t *testing.T, w *world) {
 		behind: {middleware.WithTokens(jwts, nil), middleware.WithMTLS(mtlspop.New(
 			mtlspop.WithForwardedCertificate(certificateField, mtlspop.PEM, netip.MustParsePrefix("127.0.0.0/8"))))},
 		unbound: {middleware.WithTokens(jwts, nil), proofs, certificates, middleware.AllowUnbound()},
-		basic:   {middleware.WithTokens(jwts, nil), middleware.WithClientCredentials(callers, nil), middleware.AllowUnbound()},
+		basic:   {middleware.WithTokens(jwts, nil), middleware.WithExchange(callers, nil), middleware.AllowUnbound()},
 	} {
 		guard, err := middleware.New(append(opts, middleware.WithObserver(s.observe))...)
 		require.NoError(t, err)

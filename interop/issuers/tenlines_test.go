@@ -14,6 +14,9 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/exchange"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 // What follows are services of ten lines, guarded as Kong's configurations say.
@@ -23,7 +26,7 @@ func (w *world) dpopService(t *testing.T, origin string) (*middleware.Guard, err
 		middleware.WithTokens(w.jwts(t)),
 		middleware.WithDPoP(dpop.New(origin)),
 		middleware.WithRules(middleware.DPoPBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -35,7 +38,7 @@ func (w *world) bearerService(t *testing.T, _ string) (*middleware.Guard, error)
 			middleware.AnyOf(middleware.Scopes("orders:read", "orders:write"), middleware.Scopes("admin")),
 			middleware.Claim([]string{"realm_access", "roles"}, "clerk"),
 		),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -47,7 +50,7 @@ func (w *world) headerService(t *testing.T, _ string) (*middleware.Guard, error)
 			mtlspop.WithRoots(w.files.ca.Pool()),
 		)),
 		middleware.WithRules(middleware.CertificateBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -56,17 +59,17 @@ func (w *world) handshakeService(t *testing.T, _ string) (*middleware.Guard, err
 		middleware.WithTokens(w.jwts(t)),
 		middleware.WithMTLS(mtlspop.New()),
 		middleware.WithRules(middleware.CertificateBound()),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
 func (w *world) credentialsService(t *testing.T, _ string) (*middleware.Guard, error) {
 	return middleware.New(
 		middleware.WithTokens(w.answers(t)),
-		middleware.WithClientCredentials(oidc.NewClientCredentials(w.issuer.url, w.trust(),
-			oidc.WithScopes("orders:read"), oidc.WithTokenParameter("resource", w.issuer.opaque))),
+		middleware.WithExchange(exchange.New(w.from(t),
+			exchange.WithScopes("orders:read"), exchange.WithParameter("resource", w.issuer.opaque))),
 		middleware.AllowUnbound(),
-		middleware.WithBearerForwarding(),
+		middleware.ForwardBearer(),
 	)
 }
 
@@ -80,15 +83,19 @@ func (w *world) jwts(t *testing.T) (*oidc.Verifier, error) {
 }
 
 // answers asks the issuer about tokens.
-func (w *world) answers(t *testing.T) (*oidc.Introspector, error) {
-	i, err := oidc.NewIntrospector(w.issuer.url, w.issuer.opaque, oidc.PrivateKeyJWT("api", w.service.keys), w.trust())
-	if err == nil {
-		t.Cleanup(func() { i.Close() })
-	}
-	return i, err
+func (w *world) answers(t *testing.T) (*introspect.Introspector, error) {
+	return introspect.New(w.from(t), w.issuer.opaque, clientauth.PrivateKeyJWT("api", w.service.keys))
 }
 
-func (w *world) trust() oidc.Option { return oidc.WithHTTPClient(w.files.client(nil)) }
+// from is the issuer, closed with the test.
+func (w *world) from(t *testing.T) *oidc.Issuer {
+	i, err := oidc.NewIssuer(w.issuer.url, w.trust())
+	require.NoError(t, err)
+	t.Cleanup(func() { i.Close() })
+	return i
+}
+
+func (w *world) trust() oidc.IssuerOption { return oidc.WithHTTPClient(w.files.client(nil)) }
 
 // startTenLines serves one of them.
 func (w *world) startTenLines(t *testing.T, f *flow) *place {

@@ -15,9 +15,10 @@ type configuration struct {
 	name    string
 	server  server
 	file    string
-	line    string // that sets the field; in the file unless it stands instead of the file's own
-	instead string // of the file's line
-	also    string // a further line behind it, for chains
+	line    string   // that sets the field; in the file unless it stands instead of the file's own
+	instead string   // of the file's line
+	also    string   // a further line behind it, for chains
+	edits   []string // pairs: what stands in the file, and what stands there instead
 	header  string
 	format  mtlspop.Format
 
@@ -102,6 +103,10 @@ func (c configuration) text(t *testing.T, replacements ...string) string {
 	}
 	require.Equal(t, 1, strings.Count(text, c.line), "%s has its line once", c.file)
 	text = strings.Replace(text, c.line, c.line+"\n"+c.also, 1)
+	for i := 0; i < len(c.edits); i += 2 {
+		require.Equal(t, 1, strings.Count(text, c.edits[i]), "%s has %q once", c.file, c.edits[i])
+		text = strings.Replace(text, c.edits[i], c.edits[i+1], 1)
+	}
 	for i := 0; i < len(replacements); i += 2 {
 		require.Contains(t, text, replacements[i])
 	}
@@ -127,6 +132,11 @@ func TestTheDocumentationQuotesLinesThatAreTested(t *testing.T) {
 		whole, err := os.ReadFile(file)
 		require.NoError(t, err)
 		lines := trimmedLines(string(whole))
+		for _, u := range upgradings() {
+			if !u.open && named(t, u.of).file == file {
+				lines = append(lines, trimmedLines(strings.Join(u.edits, "\n"))...)
+			}
+		}
 		quoted := quotes(t, language)
 		require.NotEmpty(t, quoted, language)
 		for _, line := range quoted {

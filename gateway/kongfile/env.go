@@ -1,0 +1,93 @@
+package kongfile
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// environment replaces ${{ env "NAME" }} as decK does, with one difference: the
+// value goes into the parsed document, not into its text, so that it can neither
+// add keys nor move lines. It also resolves Kong's references to the environment,
+// {vault://env/name}.
+type environment struct {
+	lookup func(string) (string, bool)
+	marks  *strings.Replacer // of marks by values
+	mark   string            // what stands in the text for a variable, up to its number
+	names  []string          // by number
+}
+
+var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+"([A-Za-z_][A-Za-z0-9_]*)"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
+
+// newEnvironment returns text with a mark in the place of each reference. With
+// indent, the mark gets its spaces, so that it is within a block of text; the lines
+// of the value need none, since they are put in when the block has been read.
+func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environment, []byte) {
+	e := &environment{lookup: lookup, mark: "env" + rand.Text() + "n"}
+	var pairs []string
+	marked := reference.ReplaceAllFunc(text, func(ref []byte) []byte {
+		mark := e.mark + strconv.Itoa(len(e.names)) + "e"
+		found := reference.FindSubmatch(ref)
+		name := string(found[1])
+		value, _ := lookup(name)
+		e.names = append(e.names, name)
+		pairs = append(pairs, mark, value)
+		spaces, _ := strconv.Atoi(string(found[2])) // 0 without indent
+		return []byte(strings.Repeat(" ", spaces) + mark)
+	})
+	e.marks = strings.NewReplacer(pairs...)
+	return e, marked
+}
+
+// expand puts the values into one scalar.
+func (e *environment) expand(scalar string) (value string, from bool, err error) {
+	if strings.Contains(scalar, "{vault://") {
+		value, err = e.vault(strings.TrimSpace(scalar))
+		return value, true, err
+	}
+	if !strings.Contains(scalar, e.mark) {
+		return scalar, false, nil
+	}
+	for i, name := range e.names {
+		if !strings.Contains(scalar, e.mark+strconv.Itoa(i)+"e") {
+			continue
+		}
+		if _, ok := e.lookup(name); !ok {
+			return "", true, fmt.Errorf("the environment variable %s is not set", name)
+		}
+	}
+	return e.marks.Replace(scalar), true, nil
+}
+
+var vaultReference = regexp.MustCompile(`^\{vault://([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)(?:/([^/}?#]+))?\}$`)
+
+// vault resolves a reference as Kong's env vault does: the name in upper case, its
+// hyphens as underscores, and with a second element, that member of a JSON object.
+func (e *environment) vault(ref string) (string, error) {
+	found := vaultReference.FindStringSubmatch(ref)
+	switch {
+	case found == nil:
+		return "", fmt.Errorf("%q is not a reference that is supported; it can be {vault://env/NAME}", ref)
+	case found[1] != "env":
+		return "", fmt.Errorf("the vault %q is not supported: let what starts the gateway read it, and refer to the environment, by {vault://env/NAME} or ${{ env \"NAME\" }}", found[1])
+	}
+	name := strings.ToUpper(strings.ReplaceAll(found[2], "-", "_"))
+	value, ok := e.lookup(name)
+	if !ok {
+		return "", fmt.Errorf("the environment variable %s is not set", name)
+	}
+	if found[3] == "" {
+		return value, nil
+	}
+	var members map[string]string
+	if json.Unmarshal([]byte(value), &members) != nil {
+		return "", fmt.Errorf("the environment variable %s is not a JSON object of strings, which the reference takes it for", name)
+	}
+	if value, ok = members[found[3]]; !ok {
+		return "", fmt.Errorf("the environment variable %s has no member %q", name, found[3])
+	}
+	return value, nil
+}

@@ -1,0 +1,359 @@
+// Command mutate runs the tests against mutants of the decision path and fails if one that is
+// not listed survives.
+//
+//	go run ./internal/mutate/cmd                      every mutant
+//	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
+//	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/mutate"
+)
+
+// target is a package, its files on the decision path, and the tests that ought to notice.
+type target struct {
+	name  string
+	dir   string
+	files []string // nil: all
+	tests []string // packages, the one that notices most first
+	not   []string // files that decide nothing
+}
+
+// targets is the decision path.
+var targets = []target{
+	{name: "root", dir: ".", tests: []string{"./internal/producttest", "."}, not: []string{"options.go", "metadata.go", "doc.go"}},
+	{name: "dpop", dir: "dpop", tests: []string{"./dpop", "./internal/producttest"}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
+	{name: "mtlspop", dir: "mtlspop", tests: []string{"./mtlspop", "./internal/producttest"}, not: []string{"options.go", "config.go", "doc.go"}},
+	{name: "peers", dir: "internal/peers", tests: []string{"./internal/peers", "./mtlspop", "."}},
+}
+
+// perMutant is how long the tests may take before a mutant counts as noticed: it hangs.
+const perMutant = 90 * time.Second
+
+// elsewhere are tests that look at the source and not at what the compiled code does, or at
+// how many allocations it makes.
+const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve"
+
+func main() {
+	changed := flag.String("changed", "", "only mutants on lines that differ from this commit")
+	only := flag.String("only", "", "only this target")
+	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
+	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
+	verbose := flag.Bool("v", false, "name each mutant")
+	flag.Parse()
+	if err := run(*changed, *only, *limit, *listed, *verbose); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(changed, only string, limit time.Duration, listed string, verbose bool) error {
+	reasons, err := readSurvivors(listed)
+	if err != nil {
+		return err
+	}
+	lines, err := changedLines(changed)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	work, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	var problems []error
+	for _, t := range targets {
+		if only == "" || only == t.name {
+			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), lines, reasons, verbose))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// readSurvivors reads lines of "key # reason".
+func readSurvivors(name string) (map[string]string, error) {
+	source, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	reasons := make(map[string]string)
+	for i, line := range strings.Split(string(source), "\n") {
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, reason, ok := strings.Cut(line, " # ")
+		if !ok || strings.TrimSpace(reason) == "" {
+			return nil, fmt.Errorf("%s:%d: no reason", name, i+1)
+		}
+		reasons[strings.TrimSpace(key)] = reason
+	}
+	return reasons, nil
+}
+
+var hunk = regexp.MustCompile(`^@@ -\S+ \+(\d+)(?:,(\d+))? @@`)
+
+// changedLines returns which lines of which files differ from a commit, or nil for all.
+func changedLines(commit string) (map[string]map[int]bool, error) {
+	if commit == "" {
+		return nil, nil
+	}
+	out, err := exec.Command("git", "diff", "-U0", commit, "--", "*.go").Output()
+	if err != nil {
+		return nil, fmt.Errorf("git diff %s: %w", commit, err)
+	}
+	lines, file := make(map[string]map[int]bool), ""
+	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
+		if name, ok := strings.CutPrefix(s.Text(), "+++ b/"); ok {
+			file = name
+			lines[file] = make(map[int]bool)
+		} else if m := hunk.FindStringSubmatch(s.Text()); m != nil {
+			from, _ := strconv.Atoi(m[1])
+			count := 1
+			if m[2] != "" {
+				count, _ = strconv.Atoi(m[2])
+			}
+			for l := range count {
+				lines[file][from+l] = true
+			}
+		}
+	}
+	return lines, nil
+}
+
+func (t target) run(ctx context.Context, work string, lines map[string]map[int]bool, reasons map[string]string, verbose bool) error {
+	mutants, overlay, err := t.mutants(work)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	if lines != nil {
+		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !lines[m.File][m.Line] })
+	}
+	if len(mutants) == 0 {
+		fmt.Printf("%s: no mutants\n", t.name)
+		return nil
+	}
+	tests, err := t.compile(ctx, work, overlay)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	results := t.test(ctx, tests, mutants, verbose)
+	return t.report(results, mutants, reasons)
+}
+
+// mutants puts every mutant of the target into copies of its files below work.
+func (t target) mutants(work string) ([]mutate.Mutant, string, error) {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, "", err
+	}
+	fset := token.NewFileSet()
+	files, info, err := t.load(fset)
+	if err != nil {
+		return nil, "", err
+	}
+	replace := make(map[string]string)
+	place := func(name string, source []byte) error {
+		mutated := filepath.Join(work, filepath.Base(name))
+		absolute, err := filepath.Abs(name)
+		if err != nil {
+			return err
+		}
+		replace[absolute] = mutated
+		return os.WriteFile(mutated, source, 0o644)
+	}
+	var all []mutate.Mutant
+	for _, f := range files {
+		if slices.Contains(t.not, filepath.Base(f.Name)) || t.files != nil && !slices.Contains(t.files, filepath.Base(f.Name)) {
+			continue
+		}
+		mutants, source := mutate.Insert(fset, info, f, len(all)+1)
+		all = append(all, mutants...)
+		if err := place(f.Name, source); err != nil {
+			return nil, "", err
+		}
+	}
+	runtime := "package " + files[0].Syntax.Name.Name + "\n" + mutate.Runtime
+	if err := place(filepath.Join(t.dir, "mutant_runtime.go"), []byte(runtime)); err != nil {
+		return nil, "", err
+	}
+	overlay := filepath.Join(work, "overlay.json")
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return nil, "", err
+	}
+	return all, overlay, os.WriteFile(overlay, text, 0o644)
+}
+
+// load parses and type-checks the target.
+func (t target) load(fset *token.FileSet) ([]mutate.File, *types.Info, error) {
+	out, err := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Dir,GoFiles,Export,DepOnly", "./"+t.dir).Output()
+	if err != nil {
+		return nil, nil, err
+	}
+	exports := make(map[string]string)
+	var own struct {
+		ImportPath, Dir, Export string
+		GoFiles                 []string
+		DepOnly                 bool
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		p := own
+		p.DepOnly, p.GoFiles = false, nil
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		exports[p.ImportPath] = p.Export
+		if !p.DepOnly {
+			own = p
+		}
+	}
+	var files []mutate.File
+	var syntax []*ast.File
+	for _, name := range own.GoFiles {
+		name = filepath.Join(t.dir, name)
+		source, err := os.ReadFile(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		file, err := parser.ParseFile(fset, name, source, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, nil, err
+		}
+		files, syntax = append(files, mutate.File{Name: name, Source: source, Syntax: file}), append(syntax, file)
+	}
+	info := &types.Info{Types: make(map[ast.Expr]types.TypeAndValue), Defs: make(map[*ast.Ident]types.Object)}
+	config := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })}
+	_, err = config.Check(own.ImportPath, fset, syntax, info)
+	return files, info, err
+}
+
+// compiled is a test binary and where it runs.
+type compiled struct{ binary, dir string }
+
+// compile builds the tests with the mutants in, and sees that they pass while all are off.
+func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, error) {
+	var tests []compiled
+	for i, pkg := range t.tests {
+		binary := filepath.Join(work, fmt.Sprintf("test%d", i))
+		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, pkg).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
+		}
+		c := compiled{binary, pkg}
+		if out, ok := c.run(ctx, 0); !ok {
+			return nil, fmt.Errorf("%s fails without a mutant:\n%s", pkg, out)
+		}
+		tests = append(tests, c)
+	}
+	return tests, nil
+}
+
+// run runs the tests with one mutant on and reports whether they pass.
+func (c compiled) run(ctx context.Context, id int) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, perMutant)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.binary, "-test.short", "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+perMutant.String())
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "GOMAXPROCS=2")
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+type result uint8
+
+const (
+	notRun result = iota
+	noticed
+	survived
+)
+
+func (t target) test(ctx context.Context, tests []compiled, mutants []mutate.Mutant, verbose bool) []result {
+	results := make([]result, len(mutants))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range max(1, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := range next {
+				results[i] = survived
+				for _, c := range tests {
+					if _, ok := c.run(ctx, mutants[i].ID); !ok {
+						results[i] = noticed
+						break
+					}
+				}
+				if ctx.Err() != nil {
+					results[i] = notRun // the end of the time ended the test too
+				}
+				if verbose {
+					fmt.Printf("%v %s:%d %s\n", [...]string{"?", "noticed", "SURVIVED"}[results[i]], mutants[i].File, mutants[i].Line, mutants[i].Key())
+				}
+			}
+		})
+	}
+	for i := range mutants {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return results
+}
+
+func (t target) report(results []result, mutants []mutate.Mutant, reasons map[string]string) error {
+	var count [3]int
+	var unlisted []string
+	excused := 0
+	for i, r := range results {
+		count[r]++
+		if r != survived {
+			continue
+		}
+		m := mutants[i]
+		if reasons[m.File+": "+m.Key()] != "" {
+			excused++
+		} else {
+			unlisted = append(unlisted, fmt.Sprintf("%s:%d\n%s: %s", m.File, m.Line, m.File, m.Key()))
+		}
+	}
+	fmt.Printf("%s: %d mutants, %d noticed, %d survive with a listed reason, %d without, %d not run for want of time\n",
+		t.name, len(mutants), count[noticed], excused, len(unlisted), count[notRun])
+	if len(unlisted) > 0 {
+		slices.Sort(unlisted)
+		return fmt.Errorf("%s: no test notices:\n%s", t.name, strings.Join(unlisted, "\n"))
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package producttest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"github.com/keybound-go/middleware/internal/oracle"
+)
+
+// A combo is one value for each factor: a configuration, a request, the state of the world,
+// and the way in.
+type combo [numFactors]uint8
+
+// The factors. What a value means stands in the constants of package oracle; two values are
+// no and yes.
+const (
+	// The configuration.
+	fParts = iota // neither, DPoP, mTLS, both
+	fNonces
+	fUnbound
+	fSession
+	fStray
+	fIgnoreQuery
+	fTLS
+	fPass
+	fPreset
+	fHide
+	fRule
+	// The request.
+	fScheme
+	fCookie
+	fQuery
+	fToken
+	fBinding
+	fProof
+	fNonce
+	fCert
+	fPlain
+	fEarly
+	fMisdirect
+	fPreflight
+	// The world.
+	fOutage
+	fNest
+	fDoor
+	numFactors
+)
+
+// The values of the factors that package oracle does not name.
+const (
+	neither, onlyDPoP, onlyMTLS, bothParts = 0, 1, 2, 3
+	noPreset, presetFAPI2, presetMCP       = 0, 1, 2
+	noNest, sameParts, otherParts          = 0, 1, 2
+	doorWrap, doorCheck                    = 0, 1
+)
+
+var factors = [numFactors]struct {
+	name   string
+	values int
+}{
+	fParts: {"parts", 4}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
+	fIgnoreQuery: {"ignore query", 2}, fTLS: {"require TLS", 2}, fPass: {"pass preflights", 2}, fPreset: {"preset", 3},
+	fHide: {"hide", int(oracle.HideCount)}, fRule: {"rule", int(oracle.RuleCount)},
+	fScheme: {"scheme", int(oracle.SchemeCount)}, fCookie: {"cookie", int(oracle.CookieCount)}, fQuery: {"query", 2},
+	fToken: {"token", int(oracle.TokenCount)}, fBinding: {"binding", int(oracle.BindingCount)}, fProof: {"proof", int(oracle.ProofCount)},
+	fNonce: {"nonce", int(oracle.NonceCount)}, fCert: {"certificate", int(oracle.CertCount)}, fPlain: {"plain", 2}, fEarly: {"early", 2},
+	fMisdirect: {"misdirected", 2}, fPreflight: {"preflight", 2},
+	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 2},
+}
+
+// unset stands for any value in a partial combo.
+const unset = 255
+
+// cannotExist says why no such configuration or request can be made, or "". It judges partial
+// combos too: a reason holds whatever the unset values become.
+func cannotExist(c *combo) string {
+	is := func(f, v int) bool { return c[f] == uint8(v) }
+	isNot := func(f, v int) bool { return c[f] != unset && c[f] != uint8(v) }
+	switch {
+	// New refuses these.
+	case is(fParts, neither) && is(fUnbound, 0):
+		return "no token could pass"
+	case is(fPreset, presetFAPI2) && (is(fUnbound, 1) || is(fSession, 1)):
+		return "FAPI2 forbids it"
+	case is(fPreset, presetFAPI2) && is(fParts, neither):
+		return "FAPI2 needs a binding"
+	case is(fRule, int(oracle.KeyWanted)) && (is(fParts, neither) || is(fParts, onlyMTLS)),
+		is(fRule, int(oracle.CertWanted)) && (is(fParts, neither) || is(fParts, onlyDPoP)):
+		return "no token could satisfy the rule"
+	// What a preset sets is not set again.
+	case is(fPreset, presetFAPI2) && is(fTLS, 1), is(fPreset, presetMCP) && is(fUnbound, 0):
+		return "the preset says so"
+	// A proof without DPoP part could not be made for it.
+	case is(fNonces, 1) && (is(fParts, neither) || is(fParts, onlyMTLS)):
+		return "nonces are the DPoP part's"
+	// Requests.
+	case isNot(fCookie, int(oracle.NoCookie)) && isNot(fScheme, int(oracle.NoCredentials)):
+		return "a cookie counts only without an Authorization field"
+	case isNot(fCookie, int(oracle.NoCookie)) && is(fToken, int(oracle.OversizedToken)):
+		return "no session begins with a token that does not fit"
+	case is(fCookie, int(oracle.CrossCookie)) && is(fPreflight, 1):
+		return "a POST is no preflight"
+	case is(fPlain, 1) && (is(fCert, int(oracle.RightTLS)) || is(fCert, int(oracle.WrongTLS)) || is(fCert, int(oracle.ProxyOwn))):
+		return "a certificate of a connection without TLS"
+	// A row that waits for its fix: P2 of the findings, in dpop.MCP.
+	case is(fPreset, presetMCP) && is(fNonces, 1) && (is(fProof, int(oracle.StaleProof)) || is(fProof, int(oracle.FutureProof))):
+		return "P2"
+	// Doors.
+	case is(fDoor, doorCheck) && (isNot(fNest, noNest) || is(fPreflight, 1)):
+		return "nesting and preflights are Wrap's"
+	}
+	return ""
+}
+
+// describe translates a combo into the words of the oracle.
+func (c *combo) describe() (oracle.Config, oracle.Request) {
+	yes := func(f int) bool { return c[f] == 1 }
+	return oracle.Config{
+			DPoP: c[fParts]&onlyDPoP != 0, MTLS: c[fParts]&onlyMTLS != 0,
+			Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
+			RequireTLS: yes(fTLS) || c[fPreset] == presetFAPI2, PassPreflights: yes(fPass), MCP: c[fPreset] == presetMCP,
+			Hide: oracle.Hide(c[fHide]), Rule: oracle.Rule(c[fRule]),
+		}, oracle.Request{
+			Scheme: oracle.Scheme(c[fScheme]), Cookie: oracle.Cookie(c[fCookie]), Query: yes(fQuery), Token: oracle.Token(c[fToken]),
+			Binding: oracle.Binding(c[fBinding]), Proof: oracle.Proof(c[fProof]), Nonce: oracle.Nonce(c[fNonce]), Cert: oracle.Cert(c[fCert]),
+			Plain: yes(fPlain), Early: yes(fEarly), Misdirect: yes(fMisdirect), Preflight: yes(fPreflight), Outage: oracle.Outage(c[fOutage]),
+		}
+}
+
+func (c *combo) String() string {
+	var b strings.Builder
+	for f, v := range c {
+		if v != 0 {
+			fmt.Fprintf(&b, "%s=%d ", factors[f].name, v)
+		}
+	}
+	return b.String()
+}
+
+// bases are requests that pass, each by another way. What is good by all of them but for three
+// values shows that the three do what they must, undisturbed by others.
+func bases() []combo {
+	base := func(values ...int) (c combo) {
+		c[fParts], c[fUnbound] = bothParts, 1
+		for i := 0; i < len(values); i += 2 {
+			c[values[i]] = uint8(values[i+1])
+		}
+		return c
+	}
+	dpop := []int{fScheme, int(oracle.DPoP), fBinding, int(oracle.ToKey), fProof, int(oracle.GoodProof)}
+	with := func(more ...int) []int { return append(dpop[:len(dpop):len(dpop)], more...) }
+	return []combo{
+		base(dpop...),
+		base(with(fNonces, 1)...),
+		base(),
+		base(fBinding, int(oracle.ToCert), fCert, int(oracle.RightTLS)),
+		base(fBinding, int(oracle.ToCert), fCert, int(oracle.RightHeader)),
+		base(with(fBinding, int(oracle.ToBoth), fCert, int(oracle.RightTLS), fUnbound, 0)...),
+		base(with(fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
+		base(with(fPreset, presetFAPI2, fUnbound, 0)...),
+		base(with(fPreset, presetMCP, fNonces, 1)...),
+		base(with(fNest, sameParts, fNonces, 1)...),
+	}
+}
+
+// deviations yields base with each choice of up to n factors changed to each other value.
+func deviations(base combo, n int, yield func(combo) bool) bool {
+	var change func(c combo, from, left int) bool
+	change = func(c combo, from, left int) bool {
+		if cannotExist(&c) == "" && !yield(c) {
+			return false
+		}
+		if left == 0 {
+			return true
+		}
+		for f := from; f < numFactors; f++ {
+			for v := range factors[f].values {
+				if uint8(v) == base[f] {
+					continue
+				}
+				d := c
+				d[f] = uint8(v)
+				if !change(d, f+1, left-1) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	return change(base, 0, n)
+}
+
+// anyhow is a random combo. Values that end a decision early are rare: with evenly spread
+// values hardly any request would get as far as its proof.
+func anyhow(r *rand.Rand, bases []combo) combo {
+	for {
+		c := bases[r.IntN(len(bases))]
+		for changes := 1 + r.IntN(10); changes > 0; changes-- {
+			f := r.IntN(numFactors)
+			c[f] = uint8(r.IntN(factors[f].values))
+		}
+		if cannotExist(&c) == "" {
+			return c
+		}
+	}
+}

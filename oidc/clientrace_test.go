@@ -1,5 +1,0 @@
-//go:build race
-
-package oidc_test
-
-const raceDetector = true

@@ -1,0 +1,92 @@
+package introspect
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// ByForm verifies JWTs in one way and opaque tokens in another. Make one with
+// [OrElse]. Its methods may be called concurrently. The zero ByForm, and a nil
+// one, accepts nothing.
+type ByForm struct {
+	jwts   verifier
+	opaque *Introspector
+}
+
+type verifier interface {
+	VerifyToken(ctx context.Context, raw string) (*oidc.Token, error)
+}
+
+var errNoForms = errors.New("introspect: this ByForm was not made by OrElse")
+
+// OrElse returns a verifier for a service that is sent JWTs and opaque tokens,
+// and whose operator says which part answers for which: jwts (an [oidc.Verifier],
+// [oidc.Verifiers] or [Revocable]) for those in the form of a JWS, opaque for all
+// others. A JWS that jwts does not accept is not shown to opaque: what a token looks
+// like never gets it a second chance. A JWS has three parts of base64url, the first
+// of which starts a JSON object ("eyJ").
+//
+// A preset of package middleware asks for the [ByForm.Policy]. If jwts is a type
+// of the caller's own, it needs a method Policy() oidc.Policy for that; without one
+// the Policy is the zero Policy, which presets refuse.
+func OrElse(jwts interface {
+	VerifyToken(ctx context.Context, raw string) (*oidc.Token, error)
+}, opaque *Introspector) (*ByForm, error) {
+	s := options.For("introspect")
+	if options.IsNil(jwts) {
+		s.Problem("OrElse: no verifier of JWTs")
+	}
+	if opaque == nil || opaque.endpoint == nil {
+		s.Problem("OrElse: the Introspector was not made by New")
+	}
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	return &ByForm{jwts, opaque}, nil
+}
+
+// VerifyToken verifies the token as the part that answers for its form does, with
+// its errors.
+func (f *ByForm) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
+	switch {
+	case f == nil || f.jwts == nil:
+		return nil, errNoForms
+	case strings.HasPrefix(raw, "eyJ") && strings.Count(raw, ".") == 2:
+		return f.jwts.VerifyToken(ctx, raw)
+	default:
+		return f.opaque.VerifyToken(ctx, raw)
+	}
+}
+
+// Policy combines the Policies of the two parts, the laxest value of each.
+func (f *ByForm) Policy() oidc.Policy {
+	if f == nil || f.jwts == nil {
+		return oidc.Policy{}
+	}
+	jwts, ok := f.jwts.(interface{ Policy() oidc.Policy })
+	if !ok {
+		return oidc.Policy{}
+	}
+	p, opaque := jwts.Policy(), f.opaque.Policy()
+	p.Algorithms = slices.Compact(slices.Sorted(slices.Values(append(p.Algorithms, opaque.Algorithms...))))
+	p.Skew = max(p.Skew, opaque.Skew)
+	p.ChecksAudience = p.ChecksAudience && opaque.ChecksAudience
+	p.ChecksRevocation = p.ChecksRevocation && opaque.ChecksRevocation
+	return p
+}
+
+// Statuses returns the state of both parts at this moment. It touches no network.
+func (f *ByForm) Statuses() (all []oidc.Status) {
+	if f == nil || f.jwts == nil {
+		return nil
+	}
+	if jwts, ok := f.jwts.(oidc.Reporter); ok {
+		all = jwts.Statuses()
+	}
+	return append(all, f.opaque.Statuses()...)
+}

@@ -1,0 +1,118 @@
+package introspect
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/issuer"
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+// introspectionJWT is the typ of a signed answer, and its media type without
+// "application/" (RFC 9701, section 5).
+const introspectionJWT = "token-introspection+jwt"
+
+// signedAnswers opens the signed answers of one issuer.
+type signedAnswers struct {
+	issuer     string
+	audiences  []string // what the issuer may call us: the client id, and the identifiers of the service
+	algorithms []string
+	skew       time.Duration
+	keys       issuer.Keys
+}
+
+func newSignedAnswers(i *issuer.Issuer, c *config, clientID string) *signedAnswers {
+	return &signedAnswers{
+		issuer:     i.URL,
+		audiences:  append([]string{clientID}, c.Audiences...),
+		algorithms: c.Algorithms,
+		skew:       c.Skew,
+		keys:       i.Keys,
+	}
+}
+
+// open returns the token_introspection member of a signed answer. Whatever is
+// wrong with the answer says nothing about the token, so no error here is an
+// oidc.TokenError.
+func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Time) ([]byte, error) {
+	if r.MediaType != "application/"+introspectionJWT {
+		return nil, fmt.Errorf("the answer is %q, not the signed one that was asked for (RFC 9701)", r.MediaType)
+	}
+	m, err := jose.Parse(string(r.Body), issuer.MaxAnswerSize, maxDepth)
+	if errors.Is(err, jose.ErrEncrypted) {
+		return nil, errors.New("the answer is encrypted, which is not supported: register the client without introspection_encrypted_response_alg")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !jose.IsType(m.Header.Type, introspectionJWT) {
+		return nil, fmt.Errorf("the answer's typ is %.50q, not %s", m.Header.Type, introspectionJWT)
+	}
+	if !slices.Contains(s.algorithms, m.Header.Algorithm) {
+		return nil, fmt.Errorf("the answer's alg %.50q is not accepted; WithAlgorithms sets the list", m.Header.Algorithm)
+	}
+	claims, err := s.checkClaims(m.Payload, asked)
+	if err != nil {
+		return nil, err
+	}
+	return claims, s.checkSignature(ctx, m)
+}
+
+// checkClaims is RFC 9701, section 5.
+func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, error) {
+	var c struct {
+		Issuer   string           `json:"iss"`
+		Audience audience         `json:"aud"`
+		IssuedAt jose.NumericDate `json:"iat"`
+		Claims   json.RawMessage  `json:"token_introspection"`
+	}
+	if err := jose.Unmarshal(payload, &c, maxDepth); err != nil {
+		return nil, fmt.Errorf("the signed answer is malformed: %w", err)
+	}
+	switch iat := c.IssuedAt.Time(); {
+	case c.Issuer != s.issuer:
+		return nil, errors.New("the signed answer is from another issuer")
+	case !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(s.audiences, a) }):
+		return nil, errors.New("the signed answer is for another audience")
+	case !c.IssuedAt.Present():
+		return nil, errors.New("the signed answer has no iat")
+	// It answers a question that was asked just now: one made before, or not yet, is about something else.
+	case iat.Before(asked.Add(-s.skew).Truncate(time.Second)), iat.After(time.Now().Add(s.skew)):
+		return nil, errors.New("the signed answer was not made for this question: its iat is too old or in the future")
+	case len(c.Claims) == 0 || c.Claims[0] != '{':
+		return nil, errors.New("the signed answer has no token_introspection object")
+	}
+	return c.Claims, nil
+}
+
+func (s *signedAnswers) checkSignature(ctx context.Context, m *jose.Message) error {
+	keys, err := s.keys.Keys(ctx, m.Header.Algorithm, m.Header.KeyID)
+	if err != nil {
+		return fmt.Errorf("the key of the signed answer: %w", err)
+	}
+	if !slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return m.Verify(k) == nil }) {
+		return errors.New("the signature of the answer is not valid")
+	}
+	return nil
+}
+
+// audience is aud for [jose.Unmarshal].
+type audience []string
+
+func (a *audience) UnmarshalJSON(raw []byte) error {
+	if text, ok := jose.Text(raw); ok {
+		*a = audience{text}
+		return nil
+	}
+	list, ok := jose.Texts(raw)
+	if !ok {
+		return errors.New("introspect: aud is neither a string nor a list of strings")
+	}
+	*a = list
+	return nil
+}
