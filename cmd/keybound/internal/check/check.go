@@ -108,6 +108,8 @@ type Config struct {
 	// Window and Ahead are how old, and how far ahead, proofs may be; zero if the
 	// operator does not say. Leeway is the same for exp of tokens.
 	Window, Ahead, Leeway time.Duration
+	// Only chooses rows by their IDs; nil chooses all.
+	Only func(id string) bool
 	// Progress is told of every row before it is tried.
 	Progress func(done, all int, id string)
 
@@ -156,6 +158,9 @@ func Run(ctx context.Context, c *Config) ([]Result, error) {
 		return nil, err
 	}
 	rows := Rows(c.Profile)
+	if c.Only != nil {
+		rows = slices.DeleteFunc(rows, func(r Row) bool { return !c.Only(r.ID) })
+	}
 	results := make([]Result, 0, len(rows))
 	for i, row := range rows {
 		if err := ctx.Err(); err != nil {

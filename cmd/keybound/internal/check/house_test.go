@@ -19,6 +19,8 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
 // All uses of the library by the tests of check are in this file.
@@ -70,9 +72,12 @@ func (l *lab) tokens(t testing.TB, opts ...oidc.Option) *oidc.Verifier {
 	return v
 }
 
-func (l *lab) introspector(t testing.TB) *oidc.Introspector {
+func (l *lab) introspector(t testing.TB) *introspect.Introspector {
 	t.Helper()
-	v, err := oidc.NewIntrospector(l.issuer.URL, audience, oidc.ClientSecretBasic("api", "secret"), oidc.WithHTTPClient(l.issuing.Client()))
+	issuer, err := oidc.NewIssuer(l.issuer.URL, oidc.WithHTTPClient(l.issuing.Client()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = issuer.Close() })
+	v, err := introspect.New(issuer, audience, clientauth.SecretBasic("api", "secret"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = v.Close() })
 	return v
@@ -131,12 +136,12 @@ func ours(t testing.TB) map[string]func() *check.Config {
 		},
 		"fapi2": func() *check.Config {
 			l := newLab(t)
-			l.serve(t, middleware.WithTokens(l.tokens(t, oidc.FAPI2()), nil), middleware.WithDPoP(dpop.New(l.server.URL, dpop.FAPI2())), middleware.WithMTLS(mtlspop.New()), middleware.FAPI2(time.Hour))
+			l.serve(t, middleware.WithTokens(l.tokens(t, oidc.FAPI2()), nil), middleware.WithDPoP(dpop.New(l.server.URL, dpop.FAPI2())), middleware.WithMTLS(mtlspop.New()), middleware.FAPI2(), middleware.WithRules(middleware.LimitTokenLifetime(time.Hour)))
 			return edges(l.config(t, check.FAPI2, "/orders"))
 		},
 		"fapi2 with certificates": func() *check.Config {
 			l := newLab(t)
-			l.serve(t, middleware.WithTokens(l.tokens(t, oidc.FAPI2()), nil), middleware.WithMTLS(mtlspop.New()), middleware.FAPI2(time.Hour))
+			l.serve(t, middleware.WithTokens(l.tokens(t, oidc.FAPI2()), nil), middleware.WithMTLS(mtlspop.New()), middleware.FAPI2(), middleware.WithRules(middleware.LimitTokenLifetime(time.Hour)))
 			c := edges(l.config(t, check.FAPI2, "/orders"))
 			c.MTLS = true
 			return c
@@ -149,10 +154,14 @@ func ours(t testing.TB) map[string]func() *check.Config {
 			t.Cleanup(func() { _ = v.Close() })
 			guard := l.serve(t, middleware.WithTokens(v, nil), middleware.WithDPoP(dpop.New(l.server.URL, dpop.MCP())), middleware.MCP(resource))
 			guarded := l.server.Config.Handler
-			mux := http.NewServeMux()
-			mux.Handle("/", guarded)
-			mux.Handle(guard.MetadataPath(), guard.Metadata())
-			l.server.Config.Handler = mux
+			path, document := guard.Metadata()
+			l.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == path {
+					document.ServeHTTP(w, r)
+					return
+				}
+				guarded.ServeHTTP(w, r)
+			})
 			c := l.config(t, check.MCP, "/mcp")
 			c.Audience = resource.Identifier
 			return c
