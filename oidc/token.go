@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // maxTokenDepth limits how deep the objects and lists of a claim set are nested.
@@ -185,15 +185,15 @@ func TokenFromClaims(claims []byte) (*Token, error) {
 // claims are the members of a claim set that this package acts on, those of all
 // profiles together. The raw ones share memory with what they were read from.
 type claims struct {
-	Issuer   string           // iss
-	Subject  string           // sub
-	ID       string           // jti
-	UTI      json.RawMessage  // uti
-	Audience []string         // aud
-	Expiry   jose.NumericDate // exp
-	Begin    jose.NumericDate // nbf
-	IssuedAt jose.NumericDate // iat
-	Cnf      json.RawMessage  // cnf
+	Issuer   string                 // iss
+	Subject  string                 // sub
+	ID       string                 // jti
+	UTI      json.RawMessage        // uti
+	Audience []string               // aud
+	Expiry   strictjson.NumericDate // exp
+	Begin    strictjson.NumericDate // nbf
+	IssuedAt strictjson.NumericDate // iat
+	Cnf      json.RawMessage        // cnf
 
 	ClientID json.RawMessage // client_id
 	AZP      json.RawMessage // azp
@@ -215,8 +215,8 @@ type claims struct {
 
 // read takes the claims from a claim set.
 func (c *claims) read(raw []byte) (err error) {
-	var o jose.Object
-	for o.Start(raw, maxTokenDepth); o.Next(); {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxTokenDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "iss":
 			o.Text(&c.Issuer)
@@ -240,10 +240,14 @@ func (c *claims) read(raw []byte) (err error) {
 			}
 		}
 	}
-	if o.Err() != nil {
+	switch o.Err() {
+	case nil:
+		return nil
+	case strictjson.ErrTooDeep:
+		return ErrTooDeep
+	default:
 		return ErrClaims
 	}
-	return nil
 }
 
 // rawField returns where a claim is kept whose type depends on the profile.
@@ -321,7 +325,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 // stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
 // Precondition, as for all of these: raw is strict JSON, or nothing.
 func stringOrList(raw []byte) ([]string, error) {
-	if s, ok := jose.Text(raw); ok {
+	if s, ok := strictjson.Text(raw); ok {
 		return []string{s}, nil
 	}
 	return stringList(raw)
@@ -329,7 +333,7 @@ func stringOrList(raw []byte) ([]string, error) {
 
 // stringList is stricter than encoding/json, which decodes null as "" and as no list.
 func stringList(raw []byte) ([]string, error) {
-	list, ok := jose.Texts(raw)
+	list, ok := strictjson.Texts(raw)
 	if !ok {
 		return nil, ErrClaims
 	}
@@ -337,15 +341,15 @@ func stringList(raw []byte) ([]string, error) {
 }
 
 func jsonString(raw []byte) (string, error) {
-	s, ok := jose.Text(raw)
+	s, ok := strictjson.Text(raw)
 	if !ok {
 		return "", ErrClaims
 	}
 	return s, nil
 }
 
-// stated reports whether a claim is there and not null.
-func stated(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
+// stated reports whether a claim is there; one that is null was not read.
+func stated(raw json.RawMessage) bool { return raw != nil }
 
 // optionalString is the string in raw, or "" if it holds none.
 func optionalString(raw json.RawMessage) string {
