@@ -386,15 +386,9 @@ func (c *Config) probe(ctx context.Context) (err error) {
 	if ch, ok := wire.Find(challenges, "DPoP"); ok {
 		c.Algorithms = strings.Fields(ch.Get("algs"))
 	}
-	res, err := p.exchange(p.draft())
+	res, err := c.firstGood(ctx, p)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
-	}
-	if wantsNonce(res) {
-		c.Nonces = true
-		if res, err = p.exchange(p.draft()); err != nil {
-			return fmt.Errorf("check: %w", err)
-		}
 	}
 	if res.Status/100 != 2 {
 		return errors.New("check: the good request is refused, so nothing can be checked: " + answerText(res) +
@@ -417,6 +411,38 @@ func (c *Config) probe(ctx context.Context) (err error) {
 		d.scheme, d.noProof, d.cert = "DPoP", false, &c.certificate
 	})
 	return nil
+}
+
+// patience is how long the server may take to fetch the keys of an issuer that has
+// just started, or of one that it has asked in vain.
+const patience = 20 * time.Second
+
+// firstGood sends the good request until it passes, or for as long as the server may
+// still look for the issuer's keys.
+func (c *Config) firstGood(ctx context.Context, p *play) (*wire.Response, error) {
+	for end := time.Now().Add(patience); ; {
+		res, err := p.exchange(p.draft())
+		if err != nil {
+			return nil, err
+		}
+		if wantsNonce(res) && !c.Nonces {
+			c.Nonces = true
+			continue
+		}
+		if res.Status/100 == 2 || time.Now().After(end) || res.Status != 503 && !refusesToken(res) {
+			return res, nil
+		}
+		select {
+		case <-ctx.Done():
+			return res, nil
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+func refusesToken(res *wire.Response) bool {
+	challenges, _ := wire.Challenges(res.Header)
+	return slices.ContainsFunc(challenges, func(c wire.Challenge) bool { return c.Get("error") == "invalid_token" })
 }
 
 func wantsNonce(res *wire.Response) bool {
