@@ -22,6 +22,7 @@ import (
 type Config struct {
 	URL          string // the issuer identifier
 	MetadataURL  string // "": by the rules of RFC 8414 and OpenID Connect Discovery
+	AlsoNamed    string // what the metadata may call the issuer besides URL; "": nothing
 	JWKSURI      string // "": from the metadata
 	Client       *http.Client
 	LoopbackHTTP bool
@@ -42,6 +43,8 @@ type Issuer struct {
 
 	client   *http.Client // as configured; nil: none
 	loopback bool
+	also     string // see Config.AlsoNamed
+	origin   string // of the metadata
 	metadata *remote.Resource[*Metadata]
 	fixed    bool // the keys take no metadata
 
@@ -66,7 +69,7 @@ const failureCooldown = 5 * time.Second
 //
 // Precondition: c.URL has passed [Check].
 func New(c Config) (*Issuer, error) {
-	i := &Issuer{URL: c.URL, Keys: c.Keys, client: c.Client, loopback: c.LoopbackHTTP}
+	i := &Issuer{URL: c.URL, Keys: c.Keys, client: c.Client, loopback: c.LoopbackHTTP, also: c.AlsoNamed}
 	var problems []error
 	if err := i.makeMetadata(c); err != nil {
 		problems = append(problems, err)
