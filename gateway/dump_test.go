@@ -222,6 +222,8 @@ func TestSplitHorizon(t *testing.T) {
 	p := read("      issuers_allowed: [https://public.example/realms/x]\n")
 	require.Equal(t, "https://public.example/realms/x", p.Issuer, "what tokens say")
 	require.Equal(t, "https://inside.example/realms/x/.well-known/openid-configuration", p.MetadataURL, "where the metadata is")
+	require.Equal(t, "https://inside.example/realms/x", p.MetadataIssuer, "which it may name")
+	require.Empty(t, mistakes(t, strings.Replace(good, "https://issuer.example", "https://inside.example/realms/x", 1)+"      issuers_allowed: [https://public.example/realms/x]\n"))
 	p = read("      issuers_allowed: [https://inside.example/realms/x, https://other.example]\n")
 	require.Empty(t, p.MetadataURL)
 	found := mistakes(t, good+"      issuers_allowed: [https://a.example, https://b.example]\n")
