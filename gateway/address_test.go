@@ -25,6 +25,9 @@ func TestWhomAWrongSecretIsHeldAgainst(t *testing.T) {
 		{"a terminator itself", "10.0.0.1:1", nil, "10.0.0.1"},
 		{"garbage from a terminator", "10.0.0.1:1", []string{"192.0.2.1, unknown"}, "10.0.0.1"},
 		{"a dual-stack listener", "[::ffff:10.0.0.1]:1", []string{"::ffff:192.0.2.1"}, "192.0.2.1"},
+		{"a terminator that writes the port", "10.0.0.1:1", []string{"192.0.2.1:40001"}, "192.0.2.1"},
+		{"a terminator that writes brackets", "10.0.0.1:1", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		{"a terminator that writes both", "10.0.0.1:1", []string{"192.0.2.9, [2001:db8::1]:40001"}, "2001:db8::1"},
 		{"no address", "@", []string{"192.0.2.1"}, "invalid IP"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

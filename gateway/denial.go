@@ -41,6 +41,7 @@ type trip struct {
 	prefix string // of path, by which the route was found
 	remote string
 	method string
+	client *http.ResponseController // of the response
 }
 
 type tripKey struct{}
@@ -61,7 +62,7 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 	}
 	attrs := append(d.request(ctx), "reason", o.Err.Error(), "status", o.Status)
 	for _, optional := range [][2]string{
-		{"hint", o.Hint}, {"scheme", o.Scheme}, {"issuer", o.Issuer}, {"client_id", o.ClientID},
+		{"hint", hintOf(o)}, {"scheme", o.Scheme}, {"issuer", o.Issuer}, {"client_id", o.ClientID},
 		{"htm", o.Proof.HTM}, {"htu", o.Proof.HTU}, {"expected_htu", o.Proof.ExpectedHTU},
 	} {
 		if optional[1] != "" {
@@ -78,7 +79,10 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 		attrs = append(attrs, "untrusted_certificate_header", true)
 	}
 	level := slog.LevelInfo
-	if o.Status >= 500 {
+	switch {
+	case o.Status >= 500 && ctx.Err() != nil:
+		level = slog.LevelDebug // the client went away
+	case o.Status >= 500:
 		level = slog.LevelError
 	}
 	d.log.Log(ctx, level, "denied", attrs...)

@@ -1,33 +1,43 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/exchange"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/session"
 )
 
 // deployment is what the command line says and Kong's file does not.
 type deployment struct {
-	origins       []string // what clients call this gateway, the main one first
-	internalHosts []string
-	trusted       []netip.Prefix // terminators in front
-	profile       *oidc.Profile  // of every issuer; nil to go by its URL
-	issuerRoots   *x509.CertPool // nil: the system's
-	nonceKey      []byte
-	log           *slog.Logger
-	replay        dpop.ReplayCache // of all guards
+	origins        []string // what clients call this gateway, the main one first
+	internalHosts  []string
+	trusted        []netip.Prefix // terminators in front
+	profile        *oidc.Profile  // of every issuer; nil to go by its URL
+	issuerRoots    *x509.CertPool // nil: the system's
+	redisRoots     *x509.CertPool // nil: the system's
+	nonceKey       []byte
+	sharedNonceKey bool // all replicas have it
+	log            *slog.Logger
+	replay         dpop.ReplayCache // of all guards
+	answers        introspect.Store // of introspection; nil: each guard remembers its own
+
+	once  sync.Once
+	peers *peers.Set // of trusted
 }
 
 // guarded is what has been made of one plugin.
@@ -42,12 +52,21 @@ type guarded struct {
 // newGuard makes the guard of one plugin.
 func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*guarded, error) {
 	g := &guarded{parts: &parts{}, upstream: &p.Upstream}
-	auth, keys, err := newClientAuth(p, c.Certificates)
+	auth, keys, err := newClientAuth(p, p.Client.Auth, c.Certificates)
 	if err != nil {
 		return nil, err
 	}
 	g.keys = keys
-	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
+	asking := auth
+	if p.Introspect.Auth != "" {
+		var more *clientKeys
+		if asking, more, err = newClientAuth(p, p.Introspect.Auth, c.Certificates); err != nil {
+			return nil, err
+		}
+		g.keys = cmp.Or(keys, more)
+	}
+	client, published := d.issuerClient(p)
+	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.ForwardBearer(),
@@ -102,6 +121,9 @@ func rulesOf(p *kongfile.OpenIDConnect) (rules []middleware.Rule) {
 	}
 	for _, d := range p.Demands {
 		rules = append(rules, ruleOf(d))
+	}
+	if p.MaxAge > 0 {
+		rules = append(rules, middleware.StepUp(p.MaxAge))
 	}
 	return rules
 }
@@ -172,26 +194,23 @@ func (d *deployment) newMTLS(c *kongfile.File, p *kongfile.OpenIDConnect) (*mtls
 }
 
 func (d *deployment) newRevocation(p *kongfile.Chain) (*revocation.Checker, error) {
-	mode := revocation.BestEffort
-	if p.Revocation == "STRICT" {
-		mode = revocation.Strict
+	var opts []revocation.Option
+	if p.Revocation == "IGNORE_CA_ERROR" {
+		opts = append(opts, revocation.DangerouslyPassUnknown(), revocation.WithObserver(d.observeRevocation))
 	}
-	opts := []revocation.Option{mode, revocation.WithObserver(d.observeRevocation)}
 	if p.CacheTTL > 0 {
-		opts = append(opts, revocation.WithCacheTTL(p.CacheTTL))
+		opts = append(opts, revocation.WithAnswerLifetime(p.CacheTTL))
 	}
 	if p.FetchTimeout > 0 {
 		opts = append(opts, revocation.WithTimeout(p.FetchTimeout))
 	}
 	if len(p.Proxies) > 0 {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		opts = append(opts, revocation.WithProxy(func(r *http.Request) (*url.URL, error) {
 			if address, ok := p.Proxies[r.URL.Scheme]; ok {
 				return &url.URL{Scheme: "http", Host: address}, nil
 			}
 			return nil, nil
-		}
-		opts = append(opts, revocation.WithTransport(transport))
+		}))
 	}
 	return revocation.New(opts...)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/reverseproxy"
 )
 
@@ -55,7 +56,7 @@ func newGateway(c *kongfile.File, d *deployment) (*gateway, error) {
 		return nil, err
 	}
 	for _, s := range c.Services {
-		transport := transportTo(s, c)
+		transport := &patient{transportTo(s, c), s.ReadTimeout}
 		for _, r := range s.Routes {
 			g := byPlugin[c.OpenIDOf(r)] // nil: everybody may pass
 			handler, err := gw.forward(r, g, transport)
@@ -79,6 +80,7 @@ func (gw *gateway) close() {
 }
 
 func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, client := limited(w, r)
 	if r.Method == http.MethodConnect || r.Method == "PRI" {
 		writeMessage(w, http.StatusNotImplemented, "the method is not supported")
 		return
@@ -98,16 +100,33 @@ func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeMessage(w, http.StatusNotFound, "no Route matched with those values")
 		return
 	case !slices.Contains(found.Protocols, gw.protocol(r)):
-		w.Header().Set("Upgrade", "TLS/1.2, HTTP/1.1")
-		w.Header().Set("Connection", "Upgrade")
-		writeMessage(w, http.StatusUpgradeRequired, "Please use HTTPS protocol")
+		gw.sendToHTTPS(w, r, found)
 		return
 	case kongfile.HasDotSegment(targetOf(found, path, prefix)):
 		writeMessage(w, http.StatusBadRequest, kongfile.ErrPathDots.Error())
 		return
+	case gw.router.isAmbiguous(r, path, found):
+		writeMessage(w, http.StatusBadRequest, "the path can be read as that of another route")
+		return
 	}
-	t := &trip{route: found, path: path, prefix: prefix, remote: r.RemoteAddr, method: r.Method}
+	t := &trip{route: found, path: path, prefix: prefix, remote: r.RemoteAddr, method: r.Method, client: client}
 	gw.handlers[found].ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), tripKey{}, t)))
+}
+
+// sendToHTTPS answers a request over plain HTTP on a route of HTTPS.
+func (gw *gateway) sendToHTTPS(w http.ResponseWriter, r *http.Request, of *kongfile.Route) {
+	if of.Redirect != http.StatusUpgradeRequired {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		w.Header().Set("Location", (&url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}).String())
+		writeMessage(w, of.Redirect, "Please use HTTPS protocol")
+		return
+	}
+	w.Header().Set("Upgrade", "TLS/1.2, HTTP/1.1")
+	w.Header().Set("Connection", "Upgrade")
+	writeMessage(w, http.StatusUpgradeRequired, "Please use HTTPS protocol")
 }
 
 // protocol is what the client spoke, as far as a trusted terminator tells.
@@ -119,8 +138,7 @@ func (gw *gateway) protocol(r *http.Request) string {
 }
 
 func (gw *gateway) trusts(r *http.Request) bool {
-	peer, err := parseAddress(r.RemoteAddr)
-	return err == nil && slices.ContainsFunc(gw.deployment.trusted, peer.in)
+	return gw.deployment.terminators().Trusts(peers.Of(r))
 }
 
 // forward makes the handler that asks the service behind.
@@ -225,6 +243,7 @@ func transportTo(s *kongfile.Service, c *kongfile.File) *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		ForceAttemptHTTP2:     true,
 		DisableCompression:    true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 	}
 }
 

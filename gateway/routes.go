@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -59,6 +60,60 @@ func (rt *router) find(r *http.Request, path string) (best *kongfile.Route, pref
 	return best, prefix
 }
 
+// isAmbiguous reports whether a service could take a path for that of another route
+// than the one that was found: some decode an escaped slash, once or twice, take a
+// backslash for one, merge empty segments or drop what follows a semicolon. Whatever
+// that route demands, this request has not been asked for.
+func (rt *router) isAmbiguous(r *http.Request, path string, found *kongfile.Route) bool {
+	for _, reading := range readings(path) {
+		if kongfile.HasDotSegment(reading) {
+			return true
+		}
+		if other, _ := rt.find(r, reading); other != nil && other != found {
+			return true
+		}
+	}
+	return false
+}
+
+// readings are what forgiving services make of a normal path.
+func readings(path string) (all []string) {
+	if !strings.ContainsAny(path, `%\;`) {
+		return nil
+	}
+	slashes := strings.NewReplacer("%2F", "/", "%5C", "/", `\`, "/")
+	once := merged(slashes.Replace(path))
+	all = append(all, once, merged(withoutParameters(strings.ReplaceAll(once, "%3B", ";"))))
+	decoded := path
+	for range 3 { // as often as anything behind could
+		next, err := url.PathUnescape(decoded)
+		if err != nil || next == decoded {
+			break
+		}
+		decoded = next
+		plain := merged(slashes.Replace(decoded))
+		all = append(all, plain, merged(withoutParameters(plain)))
+	}
+	return all
+}
+
+// merged replaces runs of slashes by one.
+func merged(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
+}
+
+// withoutParameters cuts each segment at its first semicolon.
+func withoutParameters(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		segments[i], _, _ = strings.Cut(segment, ";")
+	}
+	return strings.Join(segments, "/")
+}
+
 // matches reports whether a request belongs to the route, and by which prefix.
 func matches(r *kongfile.Route, req *http.Request, path string) (prefix string, ok bool) {
 	if len(r.Methods) > 0 && !slices.Contains(r.Methods, req.Method) {
@@ -82,7 +137,7 @@ func matchesHost(pattern, host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil && !strings.Contains(pattern, ":") {
 		host = name
 	}
-	host = strings.ToLower(host)
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	switch {
 	case strings.HasPrefix(pattern, "*"):
 		return strings.HasSuffix(host, pattern[1:])

@@ -10,9 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
-	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/mtlspop"
 )
@@ -29,7 +27,7 @@ type server struct {
 // start reads everything and opens the listeners. Its errors are the user's.
 func (s *settings) start(log *slog.Logger) error {
 	s.deployment.log = log
-	config, err := readFile(s.config)
+	config, err := s.readFiles()
 	tlsConfig, tlsErr := s.tlsConfig()
 	if err := errors.Join(err, tlsErr); err != nil {
 		return err
@@ -74,11 +72,11 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 		// proof must name the origin all the same.
 		d.internalHosts = append(d.internalHosts, address.String())
 	}
-	cache, err := dpop.NewMemoryCache()
+	stores, err := d.openStores(config)
 	if err != nil {
 		return nil, err
 	}
-	d.replay = cache
+	d.replay, d.answers = newSharedMemory(stores.proofs, config), stores.answers
 	return newGateway(config, d)
 }
 
@@ -86,8 +84,8 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	sv := s.server
 	defer sv.gateway.close()
-	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelDebug)
-	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: errorLog, TLSConfig: sv.tls}
+	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelWarn)
+	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, ErrorLog: errorLog, TLSConfig: sv.tls}
 	failed := make(chan error, 2)
 	go func() {
 		if sv.tls == nil {
@@ -98,7 +96,7 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	}()
 	servers := []*http.Server{public}
 	if sv.adminListener != nil {
-		admin := &http.Server{Handler: sv.gateway.admin(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+		admin := &http.Server{Handler: sv.gateway.admin(), ReadTimeout: readWithin, WriteTimeout: readWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
 		go func() { failed <- admin.Serve(sv.adminListener) }()
 		servers = append(servers, admin)
 		fmt.Fprintf(stdout, "gateway: admin on http://%s\n", sv.adminListener.Addr())
@@ -120,13 +118,13 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	return err
 }
 
-// readFile reads Kong's file. The mistakes in it are noted in the result.
-func readFile(name string) (*kongfile.File, error) {
-	text, err := os.ReadFile(name)
+// readFiles reads Kong's files. The mistakes in them are noted in the result.
+func (s *settings) readFiles() (*kongfile.File, error) {
+	sources, err := kongfile.Sources(s.config, os.Stdin)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: -config: %w", err)
 	}
-	return kongfile.Read(os.LookupEnv, kongfile.Source{Name: name, Text: text}), nil
+	return kongfile.Read(os.LookupEnv, sources...), nil
 }
 
 // asksForCertificates reports whether a route has a plugin that asks for client

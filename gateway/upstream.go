@@ -56,5 +56,6 @@ func claimText(claims map[string]json.RawMessage, path []string) (string, bool) 
 	default:
 		text = string(value)
 	}
-	return text, !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
+	// A header cannot begin or end with a space: " root" would arrive as "root".
+	return text, text == strings.TrimSpace(text) && !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f })
 }

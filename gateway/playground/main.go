@@ -27,11 +27,11 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", filepath.Join(os.TempDir(), "keybound-playground"), "where the files go")
+	dir := flag.String("dir", defaultDir(), "where the files go")
 	origin := flag.String("origin", "https://127.0.0.1:8443", "where the gateway will be")
 	proofs := flag.Int("proofs", 0, "how many proofs for GET of the origin's /status/200 to write")
 	flag.Parse()
-	if err := os.MkdirAll(*dir, 0o700); err != nil {
+	if err := makePrivate(*dir); err != nil {
 		log.Fatal(err)
 	}
 	tb := program{}
@@ -73,6 +73,31 @@ In a third one, call it. Without credentials (401), and with a token and a proof
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, os.Interrupt)
 	<-stopped
+}
+
+// defaultDir is one that no other user of the machine can have made before: a shell
+// runs what is in the file env there.
+func defaultDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		log.Fatal("playground: -dir is missing, and there is no directory for caches: ", err)
+	}
+	return filepath.Join(cache, "keybound-playground")
+}
+
+// makePrivate makes a directory that this user alone can read and write.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("playground: %s is not a directory", dir)
+	}
+	return os.Chmod(dir, 0o700) // which fails if it is another user's
 }
 
 // wallet is what an honest client has. A real one keeps its key to itself.

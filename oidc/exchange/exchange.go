@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
-	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/recall"
+	"github.com/keybound-go/middleware/internal/strictjson"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/clientauth"
 )
@@ -344,10 +344,14 @@ func (x *Exchange) refusal(r *issuer.Reply) error {
 	if r.Status != http.StatusBadRequest && r.Status != http.StatusUnauthorized {
 		return x.endpoint.Outage(r.RetryAfter, fmt.Errorf("status %d", r.Status))
 	}
-	var said struct {
-		Error string `json:"error"`
+	var said struct{ Error string }
+	var o strictjson.Object
+	for o.StartDocument(strictjson.WithoutBOM(r.Body), maxDepth); o.Next(); {
+		if string(o.Name()) == "error" {
+			o.Text(&said.Error)
+		}
 	}
-	err := jose.Unmarshal(r.Body, &said, maxDepth)
+	err := o.Err()
 	switch {
 	case said.Error == "invalid_client", said.Error == "unauthorized_client": // Keycloak says the latter of a wrong secret.
 		return ErrRefused
