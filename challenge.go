@@ -1,17 +1,12 @@
 package middleware
 
 import (
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/oidc"
 )
 
 // challenges are the schemes that a guard offers, and what stands in each of
@@ -119,7 +114,7 @@ func (c *challenges) offers(s scheme) bool { return slices.Contains(c.offered, s
 
 // offersTo reports whether the answer to a refused request has a challenge of
 // that scheme.
-func (c *challenges) offersTo(d decision, s scheme) bool {
+func (c *challenges) offersTo(d *decision, s scheme) bool {
 	e, ok := asClientError(d.err)
 	return c.offers(s) || ok && s == schemeDPoP && c.isForBoth(e)
 }
@@ -143,105 +138,4 @@ func (c *challenges) errorParams(err clientError) string {
 // quote makes a quoted-string (RFC 9110, section 5.6.4).
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
-// isOver reports whether a token that was good will not be so any more. Other
-// refusals may pass by, such as that of a key that has just been rotated in, or are
-// this guard's alone.
-func isOver(err clientError) bool {
-	return err == clientError(oidc.ErrExpired) || err == clientError(oidc.ErrInactive)
-}
-
-// denial says what the client is told of err.
-func (g *Guard) denial(err error) Denial {
-	e, ok := asClientError(err)
-	if !ok {
-		return Denial{Status: http.StatusServiceUnavailable}
-	}
-	d := Denial{Status: statusOf(e), Code: e.Code()}
-	if d.Code != "" && g.challenges.describe {
-		d.Description = e.Description()
-	}
-	return d
-}
-
-// refuse answers a request that may not pass.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision) {
-	if g.config == nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	d := g.denial(decided.err)
-	f := g.refusal(r, decided, d)
-	if g.deny == nil {
-		f.restore(w.Header())
-		writeDenial(w, r, d)
-		return
-	}
-	kept, done := keeping(w, f)
-	defer done()
-	g.deny(kept, r, d)
-}
-
-// refusal is what the response to a request that may not pass must carry.
-func (g *Guard) refusal(r *http.Request, decided decision, d Denial) fields {
-	f := fields{caching: cachingNone, expose: g.exposes(r)}
-	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
-		f.nonce = decided.nonce
-		f.challenges = g.challengesFor(decided, e)
-		if isOver(e) && decided.verified.bySession() {
-			h := make(http.Header, 1)
-			g.sessions.End(h, r) // It would come to nothing again.
-			f.cookies = h["Set-Cookie"]
-		}
-	}
-	if d.Status == http.StatusServiceUnavailable {
-		f.retryAfter = retryAfter(decided.err)
-	}
-	return f
-}
-
-// challengesFor are the WWW-Authenticate lines.
-func (g *Guard) challengesFor(d decision, e clientError) []string {
-	var params string
-	if d.unmet != nil {
-		params = d.unmet.params
-	}
-	return g.challenges.lines(d.scheme, e, params)
-}
-
-// retryAfter is what the cause of a 503 knows of its end, or "".
-func retryAfter(err error) string {
-	cause, ok := errors.AsType[interface {
-		error
-		RetryAfter() time.Duration
-	}](err)
-	if !ok {
-		return ""
-	}
-	after := min(cause.RetryAfter(), time.Hour)
-	if after <= 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10)
-}
-
-// writeDenial is the default deny handler.
-func writeDenial(w http.ResponseWriter, r *http.Request, d Denial) {
-	if d.Code == "" {
-		w.WriteHeader(d.Status)
-		return
-	}
-	body, err := json.Marshal(struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description,omitempty"`
-	}{d.Code, d.Description})
-	if err != nil { // two strings marshal
-		body = nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(d.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // The client may be gone.
-	}
 }

@@ -68,6 +68,9 @@ const (
 	// ErrCrossOrigin: a page of another origin made a browser send the request
 	// within a session (see [WithSession]).
 	ErrCrossOrigin
+	// ErrBadTarget: the Target of a [Request] is none of HTTP. A server of net/http
+	// answers such a request itself.
+	ErrBadTarget
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -95,6 +98,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators; on a unix socket, middleware.TrustUnixSocket"},
 	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.LimitTokenLifetime sets the limit"},
 	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
+	ErrBadTarget:                  {400, "invalid_request", "malformed request target", ""},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 

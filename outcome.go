@@ -1,13 +1,11 @@
 package middleware
 
 import (
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -65,11 +63,11 @@ type Outcome struct {
 }
 
 // outcome is what the observer is told.
-func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcome {
+func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 	o := Outcome{
 		Err:              d.err,
 		Scheme:           d.scheme.String(),
-		UntrustedForward: g.hasUntrustedForward(r),
+		UntrustedForward: g.hasUntrustedForward(q),
 		Total:            total,
 	}
 	if d.err != nil {
@@ -78,34 +76,34 @@ func (g *Guard) outcome(r *http.Request, d decision, total time.Duration) Outcom
 			o.Hint = e.Hint()
 		}
 	}
-	if v := d.verified; v != nil {
+	if v := d.inspection; v != nil {
 		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
 	}
-	if v := d.verified; v != nil && v.Token != nil {
+	if v := d.inspection; v != nil && v.Token != nil {
 		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
 	}
-	if v := d.verified; v != nil && v.Certificate != nil {
+	if v := d.inspection; v != nil && v.Certificate != nil {
 		now := time.Now()
 		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
 	}
-	if g.dpop != nil && len(r.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(dpop.RequestOf(r))
+	if g.dpop != nil && len(q.Header[headers.DPoP]) > 0 {
+		o.Proof = g.dpop.Explain(q.proof())
 	}
 	return o
 }
 
-func hasAny(h http.Header, names []string) bool {
+func hasAny(h map[string][]string, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }
 
-// hasUntrustedForward reports whether r has a field with a forwarded certificate that
+// hasUntrustedForward reports whether q has a field with a forwarded certificate that
 // its peer may not send.
-func (g *Guard) hasUntrustedForward(r *http.Request) bool {
-	if !hasAny(r.Header, g.forwarded) {
+func (g *Guard) hasUntrustedForward(q *Request) bool {
+	if !hasAny(q.Header, g.forwarded) {
 		return false
 	}
-	trusted := g.mtls.TrustedHeaders(mtlspop.RequestOf(r))
+	trusted := g.mtls.TrustedHeaders(q.certificate())
 	return slices.ContainsFunc(g.forwarded, func(name string) bool {
-		return len(r.Header[name]) > 0 && !slices.Contains(trusted, name)
+		return len(q.Header[name]) > 0 && !slices.Contains(trusted, name)
 	})
 }

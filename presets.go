@@ -143,8 +143,8 @@ func (l *lifetimeRule) validate() error {
 
 func (l *lifetimeRule) admits(shape) bool { return true }
 
-func (l *lifetimeRule) check(v *verified) *unmet {
-	issued, expiry := v.Token.IssuedAt, v.Token.Expiry
+func (l *lifetimeRule) check(i *inspection) *unmet {
+	issued, expiry := i.Token.IssuedAt, i.Token.Expiry
 	if issued.IsZero() || expiry.IsZero() || expiry.Sub(issued) > l.max {
 		return &l.unmet
 	}

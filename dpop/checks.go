@@ -1,7 +1,6 @@
 package dpop
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -9,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/replayset"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 const (
@@ -46,61 +45,41 @@ type inspection struct {
 // claims are those of RFC 9449, section 4.2, and two of RFC 7519 that some
 // clients add. All others are ignored.
 type claims struct {
-	ID        string           // jti
-	Method    []byte           // htm, within the payload
-	URI       string           // htu
-	IssuedAt  jose.NumericDate // iat
-	TokenHash []byte           // ath, within the payload
-	Nonce     string           // nonce
-	Expiry    jose.NumericDate // exp
-	NotBefore jose.NumericDate // nbf
+	ID        string                 // jti
+	Method    []byte                 // htm, within the payload
+	URI       string                 // htu
+	IssuedAt  strictjson.NumericDate // iat
+	TokenHash []byte                 // ath, within the payload
+	Nonce     string                 // nonce
+	Expiry    strictjson.NumericDate // exp
+	NotBefore strictjson.NumericDate // nbf
 }
 
 // read takes the claims from a payload. After an error, what stood in front of
 // the fault is there.
 func (c *claims) read(payload []byte) error {
-	var o jose.Object
-	var fault error
+	var o strictjson.Object
 	for o.Start(payload, maxDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "jti":
 			o.Text(&c.ID)
 		case "htm":
-			o.Octets(&c.Method)
+			o.Bytes(&c.Method)
 		case "htu":
 			o.Text(&c.URI)
 		case "iat":
-			fault = cmp.Or(fault, readDate(&c.IssuedAt, o.Value()))
+			o.NearestDate(&c.IssuedAt)
 		case "ath":
-			o.Octets(&c.TokenHash)
+			o.Bytes(&c.TokenHash)
 		case "nonce":
 			o.Text(&c.Nonce)
 		case "exp":
-			fault = cmp.Or(fault, readDate(&c.Expiry, o.Value()))
+			o.NearestDate(&c.Expiry)
 		case "nbf":
-			fault = cmp.Or(fault, readDate(&c.NotBefore, o.Value()))
+			o.NearestDate(&c.NotBefore)
 		}
 	}
-	return cmp.Or(o.Err(), fault)
-}
-
-// readDate takes a number outside of the years that a [jose.NumericDate] can hold
-// for their beginning or end. Most of such are milliseconds: the operator is told
-// that they lie in the future, and by how much, and where a nonce's age decides they
-// do not matter.
-func readDate(date *jose.NumericDate, value []byte) error {
-	if err := date.UnmarshalJSON(value); err == nil {
-		return nil
-	}
-	// A range error comes with an infinity. value is JSON, which cannot spell one.
-	switch seconds, err := strconv.ParseFloat(string(value), 64); {
-	case err != nil && !errors.Is(err, strconv.ErrRange):
-		return jose.ErrDate
-	case seconds > 0:
-		return date.UnmarshalJSON([]byte("253402300799")) // the last second of the year 9999
-	default:
-		return date.UnmarshalJSON([]byte("-62135596799")) // the second second of the year 1
-	}
+	return o.Err()
 }
 
 // verify makes the checks that the package documentation lists, in its order,
@@ -138,7 +117,7 @@ func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, e
 
 // Check 2: one well-formed JWT.
 func (p *inspection) checkForm() error {
-	m, err := jose.Parse(p.req.Proofs[0], p.maxSize, maxDepth)
+	m, err := jose.Parse(p.req.Proofs[0], p.maxSize)
 	if err != nil {
 		return ErrMalformed
 	}
@@ -187,7 +166,11 @@ func (p *inspection) checkKey() error {
 // Check 3: the required claims. nonce and ath are those that a resource demands
 // (section 7); a missing nonce is check 10's to find.
 func (p *inspection) checkClaims() error {
-	if p.claims.read(p.message.Payload) != nil {
+	switch p.claims.read(p.message.Payload) {
+	case nil:
+	case strictjson.ErrTooDeep:
+		return ErrMalformed
+	default:
 		return ErrClaims
 	}
 	c := &p.claims

@@ -30,7 +30,7 @@ func (v *Verifier) Explain(req Request) Explanation {
 	if len(req.Proofs) != 1 {
 		return e
 	}
-	m, err := jose.Parse(req.Proofs[0], v.maxSize, maxDepth)
+	m, err := jose.Parse(req.Proofs[0], v.maxSize)
 	if err != nil {
 		return e
 	}

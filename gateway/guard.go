@@ -177,26 +177,23 @@ func (d *deployment) newMTLS(c *kongfile.File, p *kongfile.OpenIDConnect) (*mtls
 }
 
 func (d *deployment) newRevocation(p *kongfile.Chain) (*revocation.Checker, error) {
-	mode := revocation.BestEffort
-	if p.Revocation == "STRICT" {
-		mode = revocation.Strict
+	var opts []revocation.Option
+	if p.Revocation == "IGNORE_CA_ERROR" {
+		opts = append(opts, revocation.DangerouslyPassUnknown(), revocation.WithObserver(d.observeRevocation))
 	}
-	opts := []revocation.Option{mode, revocation.WithObserver(d.observeRevocation)}
 	if p.CacheTTL > 0 {
-		opts = append(opts, revocation.WithCacheTTL(p.CacheTTL))
+		opts = append(opts, revocation.WithAnswerLifetime(p.CacheTTL))
 	}
 	if p.FetchTimeout > 0 {
 		opts = append(opts, revocation.WithTimeout(p.FetchTimeout))
 	}
 	if len(p.Proxies) > 0 {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		opts = append(opts, revocation.WithProxy(func(r *http.Request) (*url.URL, error) {
 			if address, ok := p.Proxies[r.URL.Scheme]; ok {
 				return &url.URL{Scheme: "http", Host: address}, nil
 			}
 			return nil, nil
-		}
-		opts = append(opts, revocation.WithTransport(transport))
+		}))
 	}
 	return revocation.New(opts...)
 }

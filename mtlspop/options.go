@@ -216,7 +216,7 @@ func RequireValidity() Option {
 
 // WithRevocation asks a RevocationChecker about each chain that was found with
 // [WithRoots], without which there is no issuer to ask. It takes what a constructor
-// returns: WithRevocation(revocation.New(revocation.Strict)).
+// returns: WithRevocation(revocation.New()).
 func WithRevocation(checker RevocationChecker, err error) Option {
 	return optionFunc(func(c *config) {
 		if options.Part(c.Set, "WithRevocation", checker, err) {

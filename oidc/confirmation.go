@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // The confirmation methods that this module enforces.
@@ -25,7 +25,7 @@ func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, err
 		return Confirmation{}, nil
 	}
 	var c Confirmation
-	var o jose.Object
+	var o strictjson.Object
 	none, others := true, false // members, and such that may not be ignored
 	for o.Start(raw, maxTokenDepth); o.Next(); none = false {
 		var err error
@@ -51,7 +51,7 @@ func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, err
 // octets and encodes them again. The last character carries two bits that mean
 // nothing: RFC 8705's own example sets them, so they are tolerated.
 func canonicalThumbprint(raw json.RawMessage) (string, error) {
-	s, ok := jose.Text(raw)
+	s, ok := strictjson.Text(raw)
 	if !ok {
 		return "", ErrConfirmation
 	}

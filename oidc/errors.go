@@ -34,6 +34,8 @@ const (
 	ErrSignature
 	// ErrClaims: the claims are not strict JSON (RFC 8725, section 3.7; no duplicate names), or one has the wrong type.
 	ErrClaims
+	// ErrTooDeep: objects and lists of the claims are nested more than 32 deep.
+	ErrTooDeep
 	// ErrIssuer: iss is missing, or is not the configured issuer, character for character.
 	ErrIssuer
 	// ErrAudience: aud is missing, or does not contain the configured audience.
@@ -87,6 +89,8 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrNoKey:          {"The signing key of the access token is not known", ""},
 	ErrSignature:      {"The signature of the access token is not valid", ""},
 	ErrClaims:         {"A claim of the access token is malformed", ""},
+	ErrTooDeep: {"The access token is nested too deeply",
+		"objects and lists may be nested 32 deep, and there is no option for it"},
 	ErrIssuer: {"The access token is from another issuer",
 		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
 	ErrAudience: {"The access token is for another audience",

@@ -91,6 +91,9 @@ type profile struct {
 	// access looks for the evidence that a token of typ JWT is an access token; typed is whether it
 	// is of typ at+jwt.
 	access func(t *Token, c *claims, typed bool) error
+	// answer looks for what the issuer's introspection answers about access tokens show. It is nil
+	// if there is nothing in particular.
+	answer func(t *Token, c *claims) error
 	// forAnyAudience looks for what must be there besides if no audience is checked. It is nil if
 	// access relies on aud, so that there is nothing to look for.
 	forAnyAudience func(t *Token, c *claims) error
@@ -111,6 +114,7 @@ func (p Profile) rules() *profile {
 		r.jwt = true
 		r.client = func(c *claims) string { return firstString(c.AZP, c.ClientID) }
 		r.access = keycloakAccess
+		r.answer = func(t *Token, c *claims) error { return keycloakAccess(t, c, false) }
 	case Auth0:
 		r.jwt, r.noID = true, true
 		r.client = func(c *claims) string { return firstString(c.AZP, c.ClientID) }
@@ -189,7 +193,7 @@ func auth0Access(t *Token, c *claims, typed bool) error {
 		return ErrNotAccessToken
 	case typed:
 		return nil
-	case !stated(c.AZP) || slices.Contains(t.Audience, t.ClientID):
+	case c.AZP == nil || slices.Contains(t.Audience, t.ClientID):
 		return ErrNotAccessToken
 	default:
 		return nil
@@ -202,7 +206,7 @@ func oktaAccess(t *Token, c *claims, typed bool) error {
 		return ErrNotAccessToken
 	case typed:
 		return nil
-	case !stated(c.CID) || !stated(c.SCP) || slices.Contains(t.Audience, t.ClientID):
+	case c.CID == nil || c.SCP == nil || slices.Contains(t.Audience, t.ClientID):
 		return ErrNotAccessToken
 	default:
 		return nil
@@ -212,7 +216,7 @@ func oktaAccess(t *Token, c *claims, typed bool) error {
 // entraAccess does not compare the client with aud: an application may call the
 // API of its own registration. ID tokens have roles, but neither azp, appid nor scp.
 func entraAccess(_ *Token, c *claims, _ bool) error {
-	if c.hasIDTokenClaims() || !stated(c.AZP) && !stated(c.AppID) || !stated(c.SCP) && !stated(c.Roles) {
+	if c.hasIDTokenClaims() || c.AZP == nil && c.AppID == nil || c.SCP == nil && c.Roles == nil {
 		return ErrNotAccessToken
 	}
 	return nil
@@ -221,7 +225,7 @@ func entraAccess(_ *Token, c *claims, _ bool) error {
 // entraForAnyAudience leaves no more to roles, which ID tokens have too, than to
 // applications that call the API of another registration.
 func entraForAnyAudience(t *Token, c *claims) error {
-	if !stated(c.SCP) && slices.Contains(t.Audience, t.ClientID) {
+	if c.SCP == nil && slices.Contains(t.Audience, t.ClientID) {
 		return ErrNotAccessToken
 	}
 	return nil

@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // maxTokenDepth limits how deep the objects and lists of a claim set are nested.
@@ -51,10 +52,15 @@ type Confirmation struct {
 // Bound reports whether the token is bound to anything.
 func (c Confirmation) Bound() bool { return c != Confirmation{} }
 
-// SubjectIsClient reports whether the token speaks for the client itself, as
-// those of the client credentials grant do, and not for a user. Issuers that let
-// a client choose its own id can give it the sub of a user (RFC 9068, section
-// 5): a service that looks up users by Subject asks this first.
+// SubjectIsClient reports whether sub is the id of the client, as RFC 9068, section
+// 2.2 has it for tokens of the client credentials grant: such a token speaks for the
+// client itself, and not for a user. Issuers that let a client choose its own id can
+// give it the sub of a user (section 5): a service that looks up users by Subject asks
+// this first.
+//
+// False does not say that the token speaks for a user: Auth0 (sub is the id and
+// "@clients"), Keycloak (the id of a service account) and Entra ID (the object id of
+// a service principal) give tokens of that grant another sub.
 func (t *Token) SubjectIsClient() bool { return t.Subject != "" && t.Subject == t.ClientID }
 
 // CheckTimes compares the times of the token with now; one that the token does not
@@ -185,15 +191,15 @@ func TokenFromClaims(claims []byte) (*Token, error) {
 // claims are the members of a claim set that this package acts on, those of all
 // profiles together. The raw ones share memory with what they were read from.
 type claims struct {
-	Issuer   string           // iss
-	Subject  string           // sub
-	ID       string           // jti
-	UTI      json.RawMessage  // uti
-	Audience []string         // aud
-	Expiry   jose.NumericDate // exp
-	Begin    jose.NumericDate // nbf
-	IssuedAt jose.NumericDate // iat
-	Cnf      json.RawMessage  // cnf
+	Issuer   string                 // iss
+	Subject  string                 // sub
+	ID       string                 // jti
+	UTI      json.RawMessage        // uti
+	Audience []string               // aud
+	Expiry   strictjson.NumericDate // exp
+	Begin    strictjson.NumericDate // nbf
+	IssuedAt strictjson.NumericDate // iat
+	Cnf      json.RawMessage        // cnf
 
 	ClientID json.RawMessage // client_id
 	AZP      json.RawMessage // azp
@@ -207,16 +213,19 @@ type claims struct {
 	Typ       json.RawMessage // typ
 	TokenUse  json.RawMessage // token_use
 	TokenType json.RawMessage // token_type, of an introspection answer
+	Purpose   json.RawMessage // purpose, of an introspection answer
+	Events    json.RawMessage // events
 	Nonce     json.RawMessage // nonce
 	AtHash    json.RawMessage // at_hash
 	CHash     json.RawMessage // c_hash
 	SHash     json.RawMessage // s_hash
 }
 
-// read takes the claims from a claim set.
+// read takes the claims from a claim set. A member that is null is absent, but for
+// cnf: "nothing" must not turn a token that is bound into one that is not.
 func (c *claims) read(raw []byte) (err error) {
-	var o jose.Object
-	for o.Start(raw, maxTokenDepth); o.Next(); {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxTokenDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "iss":
 			o.Text(&c.Issuer)
@@ -231,19 +240,35 @@ func (c *claims) read(raw []byte) (err error) {
 		case "exp":
 			o.Date(&c.Expiry)
 		case "nbf":
-			o.Date(&c.Begin)
+			lateDate(&o, &c.Begin)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			lateDate(&o, &c.IssuedAt)
 		default:
 			if field := c.rawField(o.Name()); field != nil {
 				*field = o.Value()
 			}
 		}
 	}
-	if o.Err() != nil {
+	switch o.Err() {
+	case nil:
+		return nil
+	case strictjson.ErrTooDeep:
+		return ErrTooDeep
+	default:
 		return ErrClaims
 	}
-	return nil
+}
+
+// lateDate takes milliseconds, which lie beyond the years that a
+// [strictjson.NumericDate] can hold, for the end of those years: the token is then not
+// valid yet, and the operator can be told by how much.
+func lateDate(o *strictjson.Object, dst *strictjson.NumericDate) {
+	const last = 253402300799 // the last second of the year 9999
+	if n, err := strconv.ParseFloat(string(o.Value()), 64); err == nil && n > last && n <= 1000*last {
+		o.NearestDate(dst)
+		return
+	}
+	o.Date(dst)
 }
 
 // rawField returns where a claim is kept whose type depends on the profile.
@@ -273,6 +298,10 @@ func (c *claims) rawField(name []byte) *json.RawMessage {
 		return &c.TokenUse
 	case "token_type":
 		return &c.TokenType
+	case "purpose":
+		return &c.Purpose
+	case "events":
+		return &c.Events
 	case "nonce":
 		return &c.Nonce
 	case "at_hash":
@@ -321,7 +350,7 @@ func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error)
 // stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
 // Precondition, as for all of these: raw is strict JSON, or nothing.
 func stringOrList(raw []byte) ([]string, error) {
-	if s, ok := jose.Text(raw); ok {
+	if s, ok := strictjson.Text(raw); ok {
 		return []string{s}, nil
 	}
 	return stringList(raw)
@@ -329,7 +358,7 @@ func stringOrList(raw []byte) ([]string, error) {
 
 // stringList is stricter than encoding/json, which decodes null as "" and as no list.
 func stringList(raw []byte) ([]string, error) {
-	list, ok := jose.Texts(raw)
+	list, ok := strictjson.Texts(raw)
 	if !ok {
 		return nil, ErrClaims
 	}
@@ -337,15 +366,12 @@ func stringList(raw []byte) ([]string, error) {
 }
 
 func jsonString(raw []byte) (string, error) {
-	s, ok := jose.Text(raw)
+	s, ok := strictjson.Text(raw)
 	if !ok {
 		return "", ErrClaims
 	}
 	return s, nil
 }
-
-// stated reports whether a claim is there and not null.
-func stated(raw json.RawMessage) bool { return raw != nil && string(raw) != "null" }
 
 // optionalString is the string in raw, or "" if it holds none.
 func optionalString(raw json.RawMessage) string {

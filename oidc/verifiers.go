@@ -9,7 +9,7 @@ import (
 	"reflect"
 	"sync/atomic"
 
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // Verifiers verifies the tokens of several issuers, each by its own [Verifier].
@@ -129,13 +129,17 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 // verifierOf returns the Verifier of the issuer that a claim set names.
 func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
 	var iss []byte
-	var o jose.Object
-	for o.Start(payload, maxTokenDepth); o.Next(); {
+	var o strictjson.Object
+	for o.StartDocument(payload, maxTokenDepth); o.Next(); {
 		if string(o.Name()) == "iss" {
-			o.Octets(&iss)
+			o.Bytes(&iss)
 		}
 	}
-	if o.Err() != nil {
+	switch o.Err() {
+	case nil:
+	case strictjson.ErrTooDeep:
+		return nil, ErrTooDeep
+	default:
 		return nil, ErrClaims
 	}
 	v := s.byIssuer[string(iss)]

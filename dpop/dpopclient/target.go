@@ -76,7 +76,7 @@ func parseEndpoint(what, raw string, loopbackHTTP bool) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		problem = "is not an https URL"
 	case !isAllowedScheme(u, loopbackHTTP):
-		problem = "is not https (WithLoopbackHTTP permits http to localhost)"
+		problem = "is not https (DangerouslyAllowLoopbackHTTP permits http to localhost)"
 	case !isHost(u.Hostname()) || strings.HasSuffix(u.Host, ":"):
 		problem = "has no usable host (write it in lower-case ASCII, xn-- form if need be)"
 	case u.User != nil:

@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,8 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/remote"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 const (
@@ -52,13 +51,17 @@ func (r *Reply) Outage() bool { return r.Status == http.StatusTooManyRequests ||
 // OAuthError returns the error code of the reply (RFC 6749, section 5.2), or "" if it
 // has none.
 func (r *Reply) OAuthError() string {
-	var said struct {
-		Error string `json:"error"`
+	var code string
+	var o strictjson.Object
+	for o.StartDocument(r.Body, maxMetadataDepth); o.Next(); {
+		if string(o.Name()) == "error" {
+			o.Text(&code)
+		}
 	}
-	if jose.Unmarshal(r.Body, &said, maxMetadataDepth) != nil {
+	if o.Err() != nil {
 		return ""
 	}
-	return said.Error
+	return code
 }
 
 // Authenticator is the part of clientauth.Method that a request takes.
@@ -158,7 +161,7 @@ func (e *Endpoint) tryPost(ctx context.Context, auth Authenticator, accept strin
 	}
 	mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // "" is not a type that is asked for
 	if mediaType == "application/json" {
-		answer = bytes.TrimPrefix(answer, byteOrderMark)
+		answer = strictjson.WithoutBOM(answer)
 	}
 	return &Reply{
 		Status:     res.StatusCode,
@@ -168,9 +171,6 @@ func (e *Endpoint) tryPost(ctx context.Context, auth Authenticator, accept strin
 		Bearer:     strings.HasPrefix(h.Get("Authorization"), "Bearer "),
 	}, nil
 }
-
-// byteOrderMark may stand before a JSON text, and is ignored (RFC 8259, section 8.1).
-var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // withoutURL drops the URL from an error of net/http: its query can hold what an operator would not log.
 func withoutURL(err error) error {

@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/remote"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 const (
@@ -25,18 +25,52 @@ const maxMetadataDepth = 16
 // RFC 8705, section 5). It is shared and must not be modified. The URLs are as the
 // issuer wrote them: check one before calling it.
 type Metadata struct {
-	Issuer                string      `json:"issuer"`
-	JWKSURI               string      `json:"jwks_uri"`
-	TokenEndpoint         string      `json:"token_endpoint"`
-	IntrospectionEndpoint string      `json:"introspection_endpoint"`
-	MTLS                  mtlsAliases `json:"mtls_endpoint_aliases"`
+	Issuer                string      // issuer
+	JWKSURI               string      // jwks_uri
+	TokenEndpoint         string      // token_endpoint
+	IntrospectionEndpoint string      // introspection_endpoint
+	MTLS                  mtlsAliases // mtls_endpoint_aliases
+}
+
+func (m *Metadata) read(raw []byte) error {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxMetadataDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "issuer":
+			o.Text(&m.Issuer)
+		case "jwks_uri":
+			o.Text(&m.JWKSURI)
+		case "token_endpoint":
+			o.Text(&m.TokenEndpoint)
+		case "introspection_endpoint":
+			o.Text(&m.IntrospectionEndpoint)
+		case "mtls_endpoint_aliases":
+			if m.MTLS.read(o.Value()) != nil {
+				o.Refuse()
+			}
+		}
+	}
+	return o.Err()
 }
 
 // mtlsAliases are the endpoints that a client which authenticates with a
 // certificate, or wants its tokens bound to one, uses instead.
 type mtlsAliases struct {
-	TokenEndpoint         string `json:"token_endpoint"`
-	IntrospectionEndpoint string `json:"introspection_endpoint"`
+	TokenEndpoint         string // token_endpoint
+	IntrospectionEndpoint string // introspection_endpoint
+}
+
+func (a *mtlsAliases) read(raw []byte) error {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxMetadataDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "token_endpoint":
+			o.Text(&a.TokenEndpoint)
+		case "introspection_endpoint":
+			o.Text(&a.IntrospectionEndpoint)
+		}
+	}
+	return o.Err()
 }
 
 // makeMetadata makes the discovery document, fetched when first needed and kept
@@ -101,14 +135,15 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	return raw, nil
 }
 
-// decode accepts a document of the configured issuer only. RFC 8414, section
+// decode accepts a document of the configured issuer only, with or without a byte
+// order mark. OPTIONAL members that are null are absent; issuer is not optional. RFC 8414, section
 // 3.3: otherwise the data MUST NOT be used.
 func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return nil, errors.New("oidc: the discovery document is not application/json")
 	}
 	m := new(Metadata)
-	if err := jose.Unmarshal(body, m, maxMetadataDepth); err != nil {
+	if err := m.read(strictjson.WithoutBOM(body)); err != nil {
 		return nil, fmt.Errorf("oidc: the discovery document is malformed: %w", err)
 	}
 	if m.Issuer != i.URL {

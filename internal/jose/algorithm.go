@@ -87,17 +87,23 @@ func CheckKey(alg string, key crypto.PublicKey) error {
 	if fault := a.check(key); fault != 0 {
 		return fault
 	}
-	if pub, ok := key.(*ecdsa.PublicKey); ok {
+	switch pub := key.(type) {
+	case *ecdsa.PublicKey:
 		// On the curve, and not the point at infinity (RFC 8725, section 3.4).
 		// Verifying checks that again by itself.
 		if _, err := pub.Bytes(); err != nil {
 			return ErrKey
 		}
+	case *rsa.PublicKey:
+		if isROCA(pub.N) {
+			return ErrWeakKey
+		}
 	}
 	return nil
 }
 
-// check is CheckKey without the curve equation.
+// check is CheckKey without what depends on the key alone and takes longer: the curve
+// equation and the fingerprint of ROCA. Both are looked at when a key is parsed.
 func (a *algorithm) check(key crypto.PublicKey) Error {
 	switch pub := key.(type) {
 	case *ecdsa.PublicKey:

@@ -9,7 +9,6 @@ import (
 	"crypto/sha256"
 	"testing"
 
-	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/josetest"
 )
 
@@ -65,60 +64,6 @@ func BenchmarkRawEd25519(b *testing.B) {
 	for b.Loop() {
 		if !ed25519.Verify(public, input, signature) {
 			b.Fatal("bad signature")
-		}
-	}
-}
-
-// What a proof's claims take by an Object, and by Unmarshal.
-func BenchmarkClaims(b *testing.B) {
-	m, err := jose.Parse(goodProof(testKeys()["ES256"]), testMaxSize, testMaxDepth)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("Object", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			var id string
-			var iat jose.NumericDate
-			var o jose.Object
-			for o.Start(m.Payload, testMaxDepth); o.Next(); {
-				switch string(o.Name()) {
-				case "jti":
-					o.Text(&id)
-				case "iat":
-					o.Date(&iat)
-				}
-			}
-			if o.Err() != nil || id == "" || !iat.Present() {
-				b.Fatal(o.Err())
-			}
-		}
-	})
-	b.Run("Unmarshal", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			var c struct {
-				ID  string           `json:"jti"`
-				IAT jose.NumericDate `json:"iat"`
-			}
-			if err := jose.Unmarshal(m.Payload, &c, testMaxDepth); err != nil || c.ID == "" || !c.IAT.Present() {
-				b.Fatal(err)
-			}
-		}
-	})
-}
-
-// An object with as many members as there may be must not take a tenth of a
-// signature: somebody without any key can send it.
-func BenchmarkManyMembers(b *testing.B) {
-	raw := []byte(objectOf(256, nil))
-	b.SetBytes(int64(len(raw)))
-	for b.Loop() {
-		var o jose.Object
-		for o.Start(raw, testMaxDepth); o.Next(); {
-		}
-		if o.Err() != nil {
-			b.Fatal(o.Err())
 		}
 	}
 }

@@ -19,9 +19,7 @@ const (
 	// ErrCritical: crit is present, or b64 is anything but true. No extension
 	// is understood here (RFC 7515, section 4.1.11; RFC 7797, section 7).
 	ErrCritical
-	// ErrPayload: not a strict JSON object of the shape that the caller asked for.
-	ErrPayload
-	// ErrTooDeep: the JSON is nested deeper, or has more members, than the limits.
+	// ErrTooDeep: the JSON of a header or a key set is nested deeper than 8.
 	ErrTooDeep
 	// ErrAlgorithm: not one of [Algorithms].
 	ErrAlgorithm
@@ -33,8 +31,8 @@ const (
 	// ErrPrivateKey: a private or symmetric member is present, or kty is oct
 	// (RFC 9449, section 4.2).
 	ErrPrivateKey
-	// ErrWeakKey: RSA outside 2048 to 4096 bits or with an unacceptable
-	// exponent, or an Ed25519 point of small order.
+	// ErrWeakKey: RSA outside 2048 to 4096 bits, with an unacceptable exponent or
+	// with the fingerprint of CVE-2017-15361, or an Ed25519 point of small order.
 	ErrWeakKey
 	// ErrKeyUse: use or key_ops say that the key does not verify signatures.
 	ErrKeyUse
@@ -44,8 +42,6 @@ const (
 	ErrSignature
 	// ErrKeySet: the document is not a JWK Set (RFC 7517, section 5).
 	ErrKeySet
-	// ErrDate: not a NumericDate (RFC 7519, section 2) between the years 1 and 9999.
-	ErrDate
 )
 
 // Error returns a fixed text that starts with "jose: ".
@@ -61,10 +57,8 @@ func (e Error) Error() string {
 		return "jose: malformed header"
 	case ErrCritical:
 		return "jose: header demands an extension that is not understood"
-	case ErrPayload:
-		return "jose: malformed payload"
 	case ErrTooDeep:
-		return "jose: JSON nested too deeply"
+		return "jose: header or key set nested deeper than 8"
 	case ErrAlgorithm:
 		return "jose: algorithm not supported"
 	case ErrKey:
@@ -74,7 +68,7 @@ func (e Error) Error() string {
 	case ErrPrivateKey:
 		return "jose: private or symmetric key"
 	case ErrWeakKey:
-		return "jose: key size, exponent or order out of bounds"
+		return "jose: weak key: size, exponent, origin or order out of bounds"
 	case ErrKeyUse:
 		return "jose: key is not meant for verifying signatures"
 	case ErrKeyMismatch:
@@ -83,8 +77,6 @@ func (e Error) Error() string {
 		return "jose: signature does not verify"
 	case ErrKeySet:
 		return "jose: not a JWK Set"
-	case ErrDate:
-		return "jose: not a NumericDate"
 	}
 	return "jose: unknown error"
 }

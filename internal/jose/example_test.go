@@ -5,6 +5,7 @@ import (
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/josetest"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 func Example() {
@@ -19,7 +20,7 @@ func Example() {
 }
 
 func verify(compact string) (id string, err error) {
-	m, err := jose.Parse(compact, 8<<10, 8)
+	m, err := jose.Parse(compact, 8<<10)
 	if err != nil {
 		return "", err
 	}
@@ -30,12 +31,14 @@ func verify(compact string) (id string, err error) {
 	if err := key.Usable(m.Header.Algorithm); err != nil {
 		return "", err
 	}
-	var claims struct {
-		ID       string           `json:"jti"`
-		IssuedAt jose.NumericDate `json:"iat"`
+	var o strictjson.Object
+	for o.Start(m.Payload, 8); o.Next(); {
+		if string(o.Name()) == "jti" {
+			o.Text(&id)
+		}
 	}
-	if err := jose.Unmarshal(m.Payload, &claims, 8); err != nil {
+	if err := o.Err(); err != nil {
 		return "", err
 	}
-	return claims.ID, m.Verify(key.Public)
+	return id, m.Verify(key.Public)
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // Form is what a token looks like, before anything is asked about it or remembered.
@@ -71,14 +73,14 @@ type encMember struct{ present, text bool }
 // algorithms reports whether a header has a string alg, and what it has as enc; ok is
 // false if it is not a strict JSON object.
 func algorithms(header []byte) (alg bool, enc encMember, ok bool) {
-	var o Object
+	var o strictjson.Object
 	for o.Start(header, maxHeaderDepth); o.Next(); {
 		switch string(o.Name()) {
 		case "alg":
-			_, alg = Text(o.Value())
+			_, alg = strictjson.Text(o.Value())
 		case "enc":
 			enc.present = true
-			_, enc.text = Text(o.Value())
+			_, enc.text = strictjson.Text(o.Value())
 		}
 	}
 	return alg, enc, o.Err() == nil

@@ -1,5 +1,7 @@
 package jose
 
+import "github.com/keybound-go/middleware/internal/strictjson"
+
 // Header holds the protected header members that this module acts on. All
 // others are ignored, above all jku, x5u and x5c: nothing in a header is ever
 // fetched or trusted.
@@ -11,16 +13,19 @@ type Header struct {
 }
 
 func (h *Header) parse(raw []byte) Error {
-	var o Object
+	var o strictjson.Object
 	for o.Start(raw, maxHeaderDepth); o.Next(); {
 		if fault := h.member(o.Name(), o.Value()); fault != 0 {
 			return fault
 		}
 	}
-	if o.fault == 0 && h.Algorithm == "" {
+	switch {
+	case o.Err() == strictjson.ErrTooDeep:
+		return ErrTooDeep
+	case o.Err() != nil, h.Algorithm == "":
 		return ErrHeader
 	}
-	return o.malformed(ErrHeader)
+	return 0
 }
 
 func (h *Header) member(name, value []byte) Error {
@@ -50,7 +55,7 @@ func (h *Header) member(name, value []byte) Error {
 }
 
 func setString(dst *string, value []byte) Error {
-	text, ok := unquoted(value)
+	text, ok := strictjson.Bytes(value)
 	if !ok {
 		return ErrHeader
 	}

@@ -7,6 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"math/big"
+
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // Key is a public key that passed every check that does not depend on the
@@ -41,7 +43,7 @@ func (k Key) Usable(alg string) error {
 
 // ParseKey parses the jwk of a proof's header, a JSON object. It refuses any
 // private member whatever its value, and coordinates and numbers that are not
-// in their one canonical form. Other members are ignored, such as kid, use,
+// in their one canonical form, without any repair. Other members are ignored, such as kid, use,
 // key_ops and ext, which browsers add; alg is kept for [Key.Usable].
 //
 // thumbprint is RFC 7638's with SHA-256, in base64url without padding, over the
@@ -52,13 +54,13 @@ func (k Key) Usable(alg string) error {
 // The error is ErrKey, ErrKeyType, ErrPrivateKey or ErrWeakKey.
 func ParseKey(raw []byte) (key Key, thumbprint string, err error) {
 	var j jwk
-	var o Object
+	var o strictjson.Object
 	for o.Start(raw, maxHeaderDepth); o.Next(); {
 		if fault := j.member(o.Name(), o.Value()); fault != 0 {
 			return Key{}, "", fault
 		}
 	}
-	if o.fault != 0 {
+	if o.Err() != nil {
 		return Key{}, "", ErrKey
 	}
 	public, fault := j.public()
@@ -98,14 +100,15 @@ func (j *jwk) member(name, value []byte) Error {
 	case "key_ops":
 		j.ops = value
 	case "d", "p", "q", "dp", "dq", "qi", "oth", "k":
-		// RFC 9449, section 4.3, check 7. Null is no excuse.
+		// RFC 9449, section 4.3, check 7. In a proof null is no excuse; in a published
+		// key it has been passed over.
 		return ErrPrivateKey
 	}
 	return 0
 }
 
 func setText(dst *[]byte, value []byte) Error {
-	text, ok := unquoted(value)
+	text, ok := strictjson.Bytes(value)
 	if !ok || len(text) == 0 {
 		return ErrKey
 	}
@@ -197,6 +200,9 @@ func (j *jwk) rsa() (crypto.PublicKey, Error) {
 	pub := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: exponent}
 	if fault := checkRSA(pub); fault != 0 {
 		return nil, fault
+	}
+	if isROCA(pub.N) {
+		return nil, ErrWeakKey
 	}
 	return pub, 0
 }

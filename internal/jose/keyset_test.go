@@ -91,7 +91,7 @@ func TestAKeySetKeepsWhatSelectsAKey(t *testing.T) {
 		if err := keys[0].Usable(alg); err != nil {
 			t.Error(alg, err)
 		}
-		m, err := jose.Parse(goodProof(key), testMaxSize, testMaxDepth)
+		m, err := jose.Parse(goodProof(key), testMaxSize)
 		if err != nil {
 			t.Fatal(err)
 		}

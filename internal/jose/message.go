@@ -5,14 +5,13 @@ import (
 	"strings"
 )
 
-// Message is one compact JWS that is well formed, and whose signature nobody
-// has checked yet: see [Message.Verify]. It shares no memory with other
+// Message is one well-formed compact JWS. Its signature is not yet verified: see
+// [Message.Verify]. It shares no memory with other
 // messages. Its fields are not to be changed.
 type Message struct {
 	Header Header
 
-	// Payload is the decoded payload, within the depth limit and otherwise
-	// unchecked. It is for [Object] or [Unmarshal], where its JSON is judged.
+	// Payload is the decoded payload, unchecked: it is for [strictjson.Object].
 	Payload []byte
 
 	signed    []byte // the signing input: header.payload as received
@@ -22,13 +21,13 @@ type Message struct {
 // maxHeaderDepth bounds the header's JSON; a jwk in it has depth 2.
 const maxHeaderDepth = 8
 
-// Parse takes compact apart. It refuses what is longer than maxSize octets
-// before it looks at or allocates anything, and a payload that is nested
-// deeper than maxDepth or has more than maxMembers members. It does no cryptography.
+// Parse takes compact apart. It refuses what is longer than maxSize bytes
+// before it looks at or allocates anything. It does not look into the payload, and
+// does no cryptography.
 //
-// The error is an [Error]: ErrTooLarge, ErrForm, ErrEncrypted, ErrTooDeep,
-// ErrHeader or ErrCritical.
-func Parse(compact string, maxSize, maxDepth int) (*Message, error) {
+// The error is an [Error]: ErrTooLarge, ErrForm, ErrEncrypted, ErrTooDeep (of the
+// header), ErrHeader or ErrCritical.
+func Parse(compact string, maxSize int) (*Message, error) {
 	if len(compact) > maxSize {
 		return nil, ErrTooLarge
 	}
@@ -43,9 +42,6 @@ func Parse(compact string, maxSize, maxDepth int) (*Message, error) {
 	header, ok := m.split(compact)
 	if !ok {
 		return nil, ErrForm
-	}
-	if exceeds(m.Payload, maxDepth) {
-		return nil, ErrTooDeep
 	}
 	if fault := m.Header.parse(header); fault != 0 {
 		return nil, fault

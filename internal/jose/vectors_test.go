@@ -72,7 +72,7 @@ func TestPublishedExamples(t *testing.T) {
 }
 
 func testSignatureExample(t *testing.T, v vector) {
-	m, err := jose.Parse(v.Input.JWS, testMaxSize, testMaxDepth)
+	m, err := jose.Parse(v.Input.JWS, testMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +99,6 @@ func testSignatureExample(t *testing.T, v vector) {
 		if string(m.Payload) != *v.Expect.Payload {
 			t.Errorf("payload %q", m.Payload)
 		}
-		if err := jose.Unmarshal(m.Payload, new(claims), testMaxDepth); err != jose.ErrPayload {
-			t.Errorf("payload is no JSON: %v", err)
-		}
 	}
 }
 
@@ -120,7 +117,7 @@ func testProofExample(t *testing.T, v vector) {
 	if err != nil || thumbprint != v.Expect.JKT {
 		t.Errorf("%q, %v", thumbprint, err)
 	}
-	m, err := jose.Parse(v.Input.Proof, testMaxSize, testMaxDepth)
+	m, err := jose.Parse(v.Input.Proof, testMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +128,7 @@ func testProofExample(t *testing.T, v vector) {
 }
 
 func testTokenExample(t *testing.T, v vector) {
-	m, err := jose.Parse(v.Input.JWT, testMaxSize, testMaxDepth)
+	m, err := jose.Parse(v.Input.JWT, testMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +145,7 @@ func testTokenExample(t *testing.T, v vector) {
 func testClaims(t *testing.T, m *jose.Message, v vector) {
 	t.Helper()
 	got := map[string]any{}
-	if err := jose.Unmarshal(m.Payload, &got, testMaxDepth); err != nil {
+	if err := json.Unmarshal(m.Payload, &got); err != nil {
 		t.Fatal(err)
 	}
 	if want := mustJSON(t, v.Expect.Claims); string(mustJSON(t, got)) != string(want) {

@@ -17,7 +17,7 @@ import (
 
 func mustParse(t testing.TB, header, payload string, signature []byte) *jose.Message {
 	t.Helper()
-	m, err := jose.Parse(josetest.Compact([]byte(header), []byte(payload), signature), testMaxSize, testMaxDepth)
+	m, err := jose.Parse(josetest.Compact([]byte(header), []byte(payload), signature), testMaxSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestAGoodProofOfEveryAlgorithmIsAccepted(t *testing.T) {
 func TestAnotherKeyDoesNotVerify(t *testing.T) {
 	for alg, other := range otherKeys() {
 		t.Run("BCP-3.3 "+alg, func(t *testing.T) {
-			m, err := jose.Parse(goodProof(testKeys()[alg]), testMaxSize, testMaxDepth)
+			m, err := jose.Parse(goodProof(testKeys()[alg]), testMaxSize)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestTheHeaderNamesTheAlgorithmAndNothingElseIsTried(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			key := testKeys()[test.signedWith]
 			compact := key.SignRaw([]byte(`{"alg":"`+test.header+`"}`), []byte(`{}`))
-			m, err := jose.Parse(compact, testMaxSize, testMaxDepth)
+			m, err := jose.Parse(compact, testMaxSize)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestTheHeaderNamesTheAlgorithmAndNothingElseIsTried(t *testing.T) {
 	t.Run("JOSE-ED EdDSA and Ed25519 are one operation", func(t *testing.T) {
 		key := testKeys()["EdDSA"]
 		for _, alg := range []string{"EdDSA", "Ed25519"} {
-			m, err := jose.Parse(key.SignRaw([]byte(`{"alg":"`+alg+`"}`), []byte(`{}`)), testMaxSize, testMaxDepth)
+			m, err := jose.Parse(key.SignRaw([]byte(`{"alg":"`+alg+`"}`), []byte(`{}`)), testMaxSize)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,7 +174,7 @@ func TestShortAndLongRAndSVerify(t *testing.T) {
 		if signature[0] == 0 || signature[32] == 0 {
 			short++
 		}
-		m, err := jose.Parse(compact, testMaxSize, testMaxDepth)
+		m, err := jose.Parse(compact, testMaxSize)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestNoFlippedBitIsAccepted(t *testing.T) {
 		{"Ed25519, the key in the header", goodProof(testKeys()["Ed25519"]), acceptProof},
 		// An RSA key in the header would cost many thousand verifications more.
 		{"PS256, the key known", known.SignRaw([]byte(`{"alg":"PS256"}`), []byte(`{}`)), func(compact string) error {
-			m, err := jose.Parse(compact, testMaxSize, testMaxDepth)
+			m, err := jose.Parse(compact, testMaxSize)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/http"
 	"sync"
@@ -80,61 +81,71 @@ func TestEveryCertificateButTheAnchorIsChecked(t *testing.T) {
 	}
 
 	serve(0)
-	require.NoError(t, check(newChecker(t, revocation.Strict), client, sub, root))
+	require.NoError(t, check(newChecker(t), client, sub, root))
 	require.EqualValues(t, 2, server.asked.Load())
 	serve(4711)
-	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t), client, sub, root))
+	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t, revocation.DangerouslyPassUnknown()), client, sub, root))
 	serve(5)
-	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t), client, sub, root), "the intermediate is revoked")
-	require.NoError(t, check(newChecker(t, revocation.Strict), client), "the leaf itself is the anchor")
+	require.Equal(t, mtlspop.ErrRevoked, check(newChecker(t, revocation.DangerouslyPassUnknown()), client, sub, root), "the intermediate is revoked")
+	require.NoError(t, check(newChecker(t), client), "the leaf itself is the anchor")
 }
 
 func TestAServerThatIsDown(t *testing.T) {
-	root := newCA(t, nil, "root")
-	for _, source := range []string{"OCSP", "CRL"} {
-		for mode, tolerated := range map[revocation.Mode]bool{
-			revocation.Off: true, revocation.BestEffort: true, revocation.Strict: false,
-		} {
-			t.Run(source+" "+mode.String(), func(t *testing.T) {
-				down := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
-				server := newSite(t, down)
-				client, up := issue(t, root, withOCSP(server.URL)), responder(t, root, func(*big.Int) int { return ocsp.Revoked })
-				if source == "CRL" {
-					client, up = issue(t, root, withCRL(server.URL)), body(newList(t, root, nil, big.NewInt(4711)))
-				}
-				checker := newChecker(t, mode)
-				for range 2 {
-					err := check(checker, client, root)
-					if tolerated {
-						require.NoError(t, err)
-					} else {
-						requireUnknown(t, err)
+	for _, from := range []string{"OCSP", "CRL"} {
+		for _, tolerated := range []bool{true, false} {
+			t.Run(fmt.Sprint(from, " tolerated: ", tolerated), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					root := newCA(t, nil, "root")
+					s := &source{send: down}
+					client := issue(t, root, withOCSP("http://127.0.0.1/"))
+					if from == "CRL" {
+						client = issue(t, root, withCRL("http://127.0.0.1/"))
 					}
-				}
-				// The failure is not remembered: the very next check sees what the server says now.
-				server.serve.Store(&up)
-				err := check(checker, client, root)
-				if mode == revocation.Off {
-					require.NoError(t, err)
-					require.Zero(t, server.asked.Load(), "Off asks nobody")
-				} else {
-					require.Equal(t, mtlspop.ErrRevoked, err)
-				}
+					var opts []revocation.Option
+					if tolerated {
+						opts = append(opts, revocation.DangerouslyPassUnknown())
+					}
+					checker := s.checker(t, opts...)
+					see := func(asked int) {
+						t.Helper()
+						if err := check(checker, client, root); tolerated {
+							require.NoError(t, err)
+						} else {
+							requireUnknown(t, err)
+						}
+						require.Equal(t, asked, s.asked)
+					}
+					// G12: a failure is remembered for 5 s, and for twice as long with each further one, up to 30 s.
+					for n, pause := range []time.Duration{5, 10, 20, 30, 30} {
+						see(n + 1)
+						see(n + 1)
+						time.Sleep(pause*time.Second - time.Millisecond)
+						see(n + 1)
+						time.Sleep(time.Millisecond)
+					}
+					s.send = func() ([]byte, error) {
+						if from == "CRL" {
+							return newList(t, root, nil, big.NewInt(4711)), nil
+						}
+						return respond(t, root, root, status(ocsp.Revoked, big.NewInt(4711))), nil
+					}
+					require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
+				})
 			})
 		}
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestNoServerListens(t *testing.T) {
 	root := newCA(t, nil, "root")
 	server := newSite(t, nil)
 	server.Close()
 	client := issue(t, root, withOCSP(server.URL))
-	require.NoError(t, check(newChecker(t), client, root))
-	requireUnknown(t, check(newChecker(t, revocation.Strict), client, root))
+	require.NoError(t, check(newChecker(t, revocation.DangerouslyPassUnknown()), client, root))
+	requireUnknown(t, check(newChecker(t), client, root))
 }
 
-func TestNoSourceIsRefusedByStrictOnly(t *testing.T) {
+func TestACertificateWithoutASourceIsUnknown(t *testing.T) {
 	root := newCA(t, nil, "root")
 	for name, change := range map[string]func(*x509.Certificate){
 		"none":           nil,
@@ -148,15 +159,15 @@ func TestNoSourceIsRefusedByStrictOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := issue(t, root, change)
-			require.NoError(t, check(newChecker(t), client, root))
-			err := check(newChecker(t, revocation.Strict), client, root)
+			require.NoError(t, check(newChecker(t, revocation.DangerouslyPassUnknown()), client, root))
+			err := check(newChecker(t), client, root)
 			requireUnknown(t, err)
 			require.ErrorIs(t, err, revocation.ErrNoSource)
 		})
 	}
 }
 
-func TestTheObserverHearsOfWhatBestEffortLetThrough(t *testing.T) {
+func TestTheObserverHearsOfWhatWasLetThrough(t *testing.T) {
 	root := newCA(t, nil, "root")
 	server := newSite(t, body(ocsp.TryLaterErrorResponse))
 	client := issue(t, root, withOCSP(server.URL))
@@ -165,13 +176,13 @@ func TestTheObserverHearsOfWhatBestEffortLetThrough(t *testing.T) {
 		require.Same(t, client.cert, cert)
 		heard = append(heard, err)
 	})
-	require.NoError(t, check(newChecker(t, observe), client, root))
-	require.Len(t, heard, 1)
+	checker := newChecker(t, observe, revocation.DangerouslyPassUnknown())
+	for range 3 {
+		require.NoError(t, check(checker, client, root))
+	}
+	require.Len(t, heard, 1, "once for each attempt")
 	require.ErrorContains(t, heard[0], "try later")
 	require.ErrorContains(t, heard[0], server.URL)
-
-	requireUnknown(t, check(newChecker(t, observe, revocation.Strict), client, root))
-	require.Len(t, heard, 1, "Strict tells the caller")
 }
 
 func TestAnswersLiveNoLongerThanTheyMay(t *testing.T) {
@@ -206,9 +217,9 @@ func TestAnswersLiveNoLongerThanTheyMay(t *testing.T) {
 							resp.NextUpdate = time.Now().Add(test.answer)
 							return respond(t, root, root, resp), nil
 						})
-						opts := []revocation.Option{revocation.Strict, revocation.WithTransport(carry)}
+						opts := []revocation.Option{through(carry)}
 						if test.ttl > 0 {
-							opts = append(opts, revocation.WithCacheTTL(test.ttl))
+							opts = append(opts, revocation.WithAnswerLifetime(test.ttl))
 						}
 						client := issue(t, root, withOCSP("http://127.0.0.1/"))
 						if source == "CRL" {
@@ -244,7 +255,7 @@ func TestRequestsAtTheSameTimeShareOneFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		var asked atomic.Int64
-		checker := newChecker(t, revocation.Strict, revocation.WithTransport(transport(func(*http.Request) ([]byte, error) {
+		checker := newChecker(t, through(transport(func(*http.Request) ([]byte, error) {
 			asked.Add(1)
 			time.Sleep(time.Second)
 			return respond(t, root, root, status(ocsp.Good, big.NewInt(4711))), nil
@@ -267,7 +278,7 @@ func TestACallerWhoLeavesTakesNothingFromTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		asked := 0
-		checker := newChecker(t, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+		checker := newChecker(t, revocation.DangerouslyPassUnknown(), through(transport(func(r *http.Request) ([]byte, error) {
 			asked++
 			select {
 			case <-r.Context().Done():
@@ -281,7 +292,7 @@ func TestACallerWhoLeavesTakesNothingFromTheOthers(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		err := checker.Check(ctx, []*x509.Certificate{client.cert, root.cert})
-		require.ErrorIs(t, err, context.DeadlineExceeded, "in BestEffort too: nobody waits for the answer any more")
+		require.ErrorIs(t, err, context.DeadlineExceeded, "also where the unknown passes: the caller does not wait for the answer any more")
 		require.Equal(t, 100*time.Millisecond, time.Since(start))
 		require.NoError(t, check(checker, client, root))
 		require.Equal(t, 1, asked, "the fetch went on")
@@ -291,8 +302,8 @@ func TestACallerWhoLeavesTakesNothingFromTheOthers(t *testing.T) {
 func TestTheTimeoutEndsAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
-		checker := newChecker(t, revocation.Strict, revocation.WithTimeout(3*time.Second),
-			revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+		checker := newChecker(t, revocation.WithTimeout(3*time.Second),
+			through(transport(func(r *http.Request) ([]byte, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			})))
@@ -306,14 +317,14 @@ func TestFewFetchesRunAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		var running, most atomic.Int64
-		hangs := revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+		hangs := through(transport(func(r *http.Request) ([]byte, error) {
 			most.Store(max(most.Load(), running.Add(1)))
 			defer running.Add(-1)
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}))
 		start := time.Now()
-		checkMany(t, newChecker(t, hangs), root, withOCSP("http://127.0.0.1/"))
+		checkMany(t, newChecker(t, hangs, revocation.DangerouslyPassUnknown()), root, withOCSP("http://127.0.0.1/"))
 		require.EqualValues(t, 8, most.Load())
 		require.Equal(t, 5*time.Second, time.Since(start), "the wait for a turn counts")
 	})
@@ -323,7 +334,7 @@ func TestAHostThatHangsDoesNotHoldUpTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		list := newList(t, root, nil)
-		checker, err := revocation.New(revocation.Strict, revocation.WithTransport(transport(func(r *http.Request) ([]byte, error) {
+		checker, err := revocation.New(through(transport(func(r *http.Request) ([]byte, error) {
 			if r.URL.Host == "crl.example" {
 				return list, nil
 			}
@@ -358,8 +369,7 @@ func checkMany(t *testing.T, checker *revocation.Checker, root *identity, change
 
 func TestAPanicInTheTransportIsOurError(t *testing.T) {
 	root := newCA(t, nil, "root")
-	checker := newChecker(t, revocation.Strict,
-		revocation.WithTransport(transport(func(*http.Request) ([]byte, error) { panic("boom") })))
+	checker := newChecker(t, through(transport(func(*http.Request) ([]byte, error) { panic("boom") })))
 	requireUnknown(t, check(checker, issue(t, root, withOCSP("http://127.0.0.1/")), root))
 }
 
@@ -367,7 +377,7 @@ func TestAnAnswerOfOneIssuerIsNotAnothers(t *testing.T) {
 	root, namesake := newCA(t, nil, "root"), newCA(t, nil, "root")
 	server := newSite(t, responder(t, root, func(*big.Int) int { return ocsp.Good }))
 	client := issue(t, root, withOCSP(server.URL))
-	checker := newChecker(t, revocation.Strict)
+	checker := newChecker(t)
 	require.NoError(t, check(checker, client, root))
 	requireUnknown(t, check(checker, client, namesake))
 }
@@ -376,6 +386,6 @@ func TestMisuse(t *testing.T) {
 	root := newCA(t, nil, "root")
 	client, other := issue(t, root, nil), newCA(t, nil, "other")
 	requireUnknown(t, check(new(revocation.Checker), client, root))
-	requireUnknown(t, check(newChecker(t)))
-	requireUnknown(t, check(newChecker(t), client, other, root))
+	requireUnknown(t, check(newChecker(t, revocation.DangerouslyPassUnknown())))
+	requireUnknown(t, check(newChecker(t, revocation.DangerouslyPassUnknown()), client, other, root))
 }

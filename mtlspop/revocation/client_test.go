@@ -26,7 +26,7 @@ func TestLocalAddressesAreRefused(t *testing.T) {
 	server := newSite(t, responder(t, root, func(*big.Int) int { return ocsp.Good }))
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	require.NoError(t, err)
-	checker, err := revocation.New(revocation.Strict)
+	checker, err := revocation.New()
 	require.NoError(t, err)
 	for _, host := range []string{
 		"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]", "169.254.169.254", "[fe80::1]", "224.0.0.1",
@@ -39,7 +39,7 @@ func TestLocalAddressesAreRefused(t *testing.T) {
 	}
 	require.Zero(t, server.asked.Load())
 
-	named, err := revocation.New(revocation.Strict, revocation.WithHosts("LocalHost", "::1"))
+	named, err := revocation.New(revocation.WithHosts("LocalHost", "::1"))
 	require.NoError(t, err)
 	require.NoError(t, check(named, issue(t, root, withOCSP("http://LOCALHOST:"+port)), root))
 }
@@ -53,8 +53,8 @@ func TestAnswersThatAreTooLarge(t *testing.T) {
 	der := newList(t, root, nil, serials...)
 	server := newSite(t, body(der))
 	client := issue(t, root, withCRL(server.URL))
-	require.NoError(t, check(newChecker(t, revocation.Strict, revocation.WithMaxListSize(int64(len(der)))), client, root))
-	err := check(newChecker(t, revocation.Strict, revocation.WithMaxListSize(int64(len(der))-1)), client, root)
+	require.NoError(t, check(newChecker(t, revocation.WithMaxListSize(int64(len(der)))), client, root))
+	err := check(newChecker(t, revocation.WithMaxListSize(int64(len(der))-1)), client, root)
 	requireUnknown(t, err)
 	require.ErrorContains(t, err, "more than")
 }
@@ -69,7 +69,7 @@ func TestAnAnswerWithoutEndIsCutOff(t *testing.T) {
 		}
 	})
 	client := issue(t, root, withOCSP(server.URL))
-	require.ErrorContains(t, check(newChecker(t, revocation.Strict), client, root), "more than")
+	require.ErrorContains(t, check(newChecker(t), client, root), "more than")
 }
 
 func TestAServerThatDripsIsCutOff(t *testing.T) {
@@ -83,7 +83,7 @@ func TestAServerThatDripsIsCutOff(t *testing.T) {
 	})
 	client := issue(t, root, withOCSP(server.URL))
 	start := time.Now()
-	requireUnknown(t, check(newChecker(t, revocation.Strict, revocation.WithTimeout(200*time.Millisecond)), client, root))
+	requireUnknown(t, check(newChecker(t, revocation.WithTimeout(200*time.Millisecond)), client, root))
 	require.Less(t, time.Since(start), 3*time.Second)
 }
 
@@ -92,8 +92,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	target := newSite(t, body(newList(t, root, nil)))
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		server := newSite(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target.URL, code) })
-		requireUnknown(t, check(newChecker(t, revocation.Strict), issue(t, root, withCRL(server.URL)), root))
-		requireUnknown(t, check(newChecker(t, revocation.Strict), issue(t, root, withOCSP(server.URL)), root))
+		requireUnknown(t, check(newChecker(t), issue(t, root, withCRL(server.URL)), root))
+		requireUnknown(t, check(newChecker(t), issue(t, root, withOCSP(server.URL)), root))
 	}
 	require.Zero(t, target.asked.Load())
 }
@@ -103,7 +103,7 @@ func TestOnlyStatus200Counts(t *testing.T) {
 	good := respond(t, root, root, status(ocsp.Good, big.NewInt(4711)))
 	for _, code := range []int{201, 203, 206, 404, 500} {
 		server := newSite(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code); w.Write(good) })
-		requireUnknown(t, check(newChecker(t, revocation.Strict), issue(t, root, withOCSP(server.URL)), root))
+		requireUnknown(t, check(newChecker(t), issue(t, root, withOCSP(server.URL)), root))
 	}
 }
 
@@ -114,57 +114,50 @@ func TestTheTLSCertificateOfTheServerIsVerified(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	client := issue(t, root, withOCSP(server.URL))
-	err := check(newChecker(t, revocation.Strict), client, root)
+	err := check(newChecker(t), client, root)
 	requireUnknown(t, err)
 	require.ErrorContains(t, err, "certificate")
 
 	pool := x509.NewCertPool()
 	pool.AddCert(server.Certificate())
-	require.NoError(t, check(newChecker(t, revocation.Strict, revocation.WithRootCAs(pool)), client, root))
+	require.NoError(t, check(newChecker(t, revocation.WithRootCAs(pool)), client, root))
 }
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	_, err := revocation.New(
 		nil,
-		revocation.Strict, revocation.BestEffort,
-		revocation.WithCacheTTL(0),
+		revocation.WithAnswerLifetime(0),
 		revocation.WithCacheSize(0),
 		revocation.WithTimeout(2*time.Minute),
 		revocation.WithMaxListSize(-1),
 		revocation.WithRootCAs(nil),
-		revocation.WithTransport(nil),
+		revocation.WithHTTPClient(nil),
+		revocation.WithProxy(nil),
 		revocation.WithHosts("a:80", "", "http://b"),
 		revocation.WithObserver(nil),
 	)
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
-	require.Len(t, lines, 12)
+	require.Len(t, lines, 15)
 	for _, line := range lines {
 		require.True(t, strings.HasPrefix(line, "revocation: "), line)
 	}
 	for _, opts := range [][]revocation.Option{
-		{revocation.Mode(0)},
-		{revocation.Mode(9)},
+		{revocation.WithObserver(func(context.Context, *x509.Certificate, error) {})},
+		{revocation.WithHTTPClient(http.DefaultClient), revocation.WithProxy(http.ProxyFromEnvironment)},
+		{revocation.DangerouslyPassUnknown(), revocation.DangerouslyPassUnknown()},
 		{revocation.WithHosts()},
-		{revocation.WithCacheTTL(25 * time.Hour)},
+		{revocation.WithAnswerLifetime(25 * time.Hour)},
 		{revocation.WithTimeout(0)},
 		{revocation.WithMaxListSize(2 << 30)},
 		{revocation.WithTimeout(time.Second), revocation.WithTimeout(time.Second)},
-		{revocation.WithTransport(http.DefaultTransport), revocation.WithRootCAs(x509.NewCertPool())},
+		{revocation.WithHTTPClient(http.DefaultClient), revocation.WithRootCAs(x509.NewCertPool())},
 	} {
 		_, err := revocation.New(opts...)
 		require.Error(t, err)
 	}
 	_, err = revocation.New()
 	require.NoError(t, err)
-}
-
-func TestModesHaveNames(t *testing.T) {
-	for mode, name := range map[revocation.Mode]string{
-		revocation.Off: "Off", revocation.BestEffort: "BestEffort", revocation.Strict: "Strict", 77: "Mode(77)",
-	} {
-		require.Equal(t, name, mode.String())
-	}
 }
 
 // A certificate cannot be mutated into one that is good, whatever the responder or the distribution point sends: the only
@@ -199,7 +192,7 @@ func FuzzNoAnswerMakesARevokedCertificateGood(f *testing.F) {
 	})
 	chain := []*x509.Certificate{client.cert, root.cert}
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		checker, err := revocation.New(revocation.Strict, revocation.WithTransport(transport(
+		checker, err := revocation.New(through(transport(
 			func(*http.Request) ([]byte, error) { return sent, nil })))
 		require.NoError(t, err)
 		err = checker.Check(context.Background(), chain)
@@ -223,13 +216,13 @@ func TestNoByteOfAGoodAnswerCanChange(t *testing.T) {
 				client = issue(t, root, withCRL("http://127.0.0.1/"))
 			}
 			sent := bytes.Clone(der)
-			carry := revocation.WithTransport(transport(func(*http.Request) ([]byte, error) { return sent, nil }))
-			require.NoError(t, check(newChecker(t, revocation.Strict, carry), client, root))
+			carry := through(transport(func(*http.Request) ([]byte, error) { return sent, nil }))
+			require.NoError(t, check(newChecker(t, carry), client, root))
 			first := map[string]int{"OCSP": signed}[source]
 			for i := first; i < len(der); i++ {
 				sent = bytes.Clone(der)
 				sent[i] ^= 1 << (i % 8)
-				if check(newChecker(t, revocation.Strict, carry), client, root) == nil {
+				if check(newChecker(t, carry), client, root) == nil {
 					t.Errorf("byte %d of %d can change", i, len(der))
 				}
 			}

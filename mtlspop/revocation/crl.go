@@ -29,19 +29,19 @@ type crl struct {
 func (l *crl) until() time.Time { return l.expires }
 func (l *crl) cost() int64      { return l.size }
 
-// listKey is where a list was found and who must have signed it.
-type listKey struct {
+// sourceKey is where an answer or a list is found. A list is also known by the issuer
+// that must have signed it; a responder speaks for several, and the issuer is zero.
+type sourceKey struct {
 	url    string
 	issuer [sha256.Size]byte
 }
 
-func (c *Checker) askList(ctx context.Context, url string, cert, issuer *x509.Certificate) (answer, error) {
-	key := listKey{url, sha256.Sum256(issuer.Raw)}
+func (c *Checker) askList(ctx context.Context, key sourceKey, cert, issuer *x509.Certificate) (answer, error) {
 	l, err := c.lists.get(ctx, key, func(ctx context.Context) (*crl, error) {
 		return c.fetchList(ctx, key, issuer)
 	})
 	if err != nil {
-		return answer{}, err
+		return answer{}, outage{err} // It is one list for all certificates.
 	}
 	return l.about(cert)
 }
@@ -56,8 +56,8 @@ func (l *crl) about(cert *x509.Certificate) (answer, error) {
 }
 
 // heldList is askList without the network: what the list said that was fetched last, if it is still current.
-func (c *Checker) heldList(url string, cert, issuer *x509.Certificate) (answer, bool) {
-	l, ok := c.lists.peek(listKey{url, sha256.Sum256(issuer.Raw)})
+func (c *Checker) heldList(key sourceKey, cert *x509.Certificate) (answer, bool) {
+	l, ok := c.lists.peek(key)
 	if !ok || !time.Now().Before(l.nextUpdate) {
 		return answer{}, false
 	}
@@ -65,7 +65,7 @@ func (c *Checker) heldList(url string, cert, issuer *x509.Certificate) (answer, 
 	return said, err == nil
 }
 
-func (c *Checker) fetchList(ctx context.Context, key listKey, issuer *x509.Certificate) (*crl, error) {
+func (c *Checker) fetchList(ctx context.Context, key sourceKey, issuer *x509.Certificate) (*crl, error) {
 	der, err := c.client.get(ctx, key.url)
 	if err != nil {
 		return nil, err
@@ -81,8 +81,9 @@ func (c *Checker) fetchList(ctx context.Context, key listKey, issuer *x509.Certi
 	if err != nil {
 		return nil, err
 	}
-	// The replicas of a distribution point are not updated at once, and somebody on the way can send an old list that has
-	// not expired: a certificate that was revoked must not become good again by either.
+	// The replicas of a distribution point are not updated at once, and an attacker on the
+	// way can send an old list that has not expired: a certificate that was revoked must not
+	// become good again by either.
 	if ok && held.newerThan(fresh) {
 		fresh, sum = held, held.sum
 	}

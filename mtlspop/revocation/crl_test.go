@@ -122,8 +122,8 @@ func TestLists(t *testing.T) {
 			h := body(test.body)
 			server.serve.Store(&h)
 			client := issue(t, root, withCRL(server.URL))
-			err := check(newChecker(t, revocation.Strict), client, root)
-			bestEffort := check(newChecker(t), client, root)
+			err := check(newChecker(t), client, root)
+			bestEffort := check(newChecker(t, revocation.DangerouslyPassUnknown()), client, root)
 			switch test.want {
 			case isGood:
 				require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestAListOfUserCertificatesSaysNothingOfACA(t *testing.T) {
 			tag := map[string]int{"user": 1, "CA": 2}[fields]
 			server := newSite(t, body(newList(t, root, scoped(flag(tag)))))
 			sub := issue(t, root, func(c *x509.Certificate) { c.IsCA, c.CRLDistributionPoints = true, []string{server.URL} })
-			err := check(newChecker(t, revocation.Strict), sub, root)
+			err := check(newChecker(t), sub, root)
 			if good {
 				require.NoError(t, err)
 			} else {
@@ -166,8 +166,8 @@ func TestACAThatMayNotSignLists(t *testing.T) {
 	forbidden.KeyUsage = x509.KeyUsageCertSign
 	server := newSite(t, body(der))
 	client := issue(t, signer, withCRL(server.URL))
-	require.NoError(t, check(newChecker(t, revocation.Strict), client, signer))
-	requireUnknown(t, check(newChecker(t, revocation.Strict), client, &identity{&forbidden, nil}))
+	require.NoError(t, check(newChecker(t), client, signer))
+	requireUnknown(t, check(newChecker(t), client, &identity{&forbidden, nil}))
 }
 
 func TestTheListsAreAskedWhenNoResponderAnswers(t *testing.T) {
@@ -190,7 +190,7 @@ func TestTheListsAreAskedWhenNoResponderAnswers(t *testing.T) {
 			client := issue(t, root, func(c *x509.Certificate) {
 				c.OCSPServer, c.CRLDistributionPoints = []string{responder.URL}, []string{lists.URL}
 			})
-			err := check(newChecker(t), client, root)
+			err := check(newChecker(t, revocation.DangerouslyPassUnknown()), client, root)
 			if test.revoked {
 				require.Equal(t, mtlspop.ErrRevoked, err)
 			} else {
@@ -207,7 +207,7 @@ func TestTheNextSourceIsAskedWhenOneFails(t *testing.T) {
 	bad := newSite(t, body([]byte("garbage")))
 	good := newSite(t, body(newList(t, root, nil)))
 	client := issue(t, root, withCRL("ldap:///x", bad.URL, bad.URL, good.URL))
-	require.NoError(t, check(newChecker(t, revocation.Strict), client, root))
+	require.NoError(t, check(newChecker(t), client, root))
 	require.EqualValues(t, 1, bad.asked.Load(), "the same address is not asked twice")
 
 	many := []string{}
@@ -215,14 +215,14 @@ func TestTheNextSourceIsAskedWhenOneFails(t *testing.T) {
 		many = append(many, fmt.Sprintf("%s/%d", bad.URL, i))
 	}
 	bad.asked.Store(0)
-	requireUnknown(t, check(newChecker(t, revocation.Strict), issue(t, root, withCRL(many...)), root))
+	requireUnknown(t, check(newChecker(t), issue(t, root, withCRL(many...)), root))
 	require.EqualValues(t, 3, bad.asked.Load())
 }
 
 func TestOneListServesAllCertificatesOfItsCA(t *testing.T) {
 	root := newCA(t, nil, "root")
 	server := newSite(t, body(newList(t, root, nil, big.NewInt(7))))
-	checker := newChecker(t, revocation.Strict)
+	checker := newChecker(t)
 	for i := range int64(20) {
 		client := issue(t, root, func(c *x509.Certificate) {
 			c.SerialNumber, c.CRLDistributionPoints = big.NewInt(i+1), []string{server.URL}
@@ -239,7 +239,7 @@ func TestOneListServesAllCertificatesOfItsCA(t *testing.T) {
 func TestAListOfOneCADoesNotServeANamesake(t *testing.T) {
 	root, namesake := newCA(t, nil, "root"), newCA(t, nil, "root")
 	server := newSite(t, body(newList(t, root, nil)))
-	checker := newChecker(t, revocation.Strict)
+	checker := newChecker(t)
 	require.NoError(t, check(checker, issue(t, root, withCRL(server.URL)), root))
 	requireUnknown(t, check(checker, issue(t, namesake, withCRL(server.URL)), namesake))
 }
@@ -252,8 +252,7 @@ func TestAnOlderListNeverReplacesANewerOne(t *testing.T) {
 		}
 		older, newer := numbered(7), numbered(8, big.NewInt(4711))
 		sends := newer
-		checker := newChecker(t, revocation.Strict,
-			revocation.WithTransport(transport(func(*http.Request) ([]byte, error) { return sends, nil })))
+		checker := newChecker(t, through(transport(func(*http.Request) ([]byte, error) { return sends, nil })))
 		client := issue(t, root, withCRL("http://127.0.0.1/"))
 		require.Equal(t, mtlspop.ErrRevoked, check(checker, client, root))
 		sends = older
@@ -271,10 +270,9 @@ func TestACAThatStartsItsNumbersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newCA(t, nil, "root")
 		number, serials := int64(100), []*big.Int(nil)
-		checker := newChecker(t, revocation.Strict,
-			revocation.WithTransport(transport(func(*http.Request) ([]byte, error) {
-				return newList(t, root, func(l *x509.RevocationList) { l.Number = big.NewInt(number) }, serials...), nil
-			})))
+		checker := newChecker(t, through(transport(func(*http.Request) ([]byte, error) {
+			return newList(t, root, func(l *x509.RevocationList) { l.Number = big.NewInt(number) }, serials...), nil
+		})))
 		client := issue(t, root, withCRL("http://127.0.0.1/"))
 		require.NoError(t, check(checker, client, root))
 		number, serials = 1, []*big.Int{big.NewInt(4711)}

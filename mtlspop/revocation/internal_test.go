@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -154,9 +155,9 @@ func TestAListThatHasNotChangedIsNotParsedAgain(t *testing.T) {
 	}
 
 	server := &sends{newList(1)}
-	c, err := New(WithCacheTTL(time.Nanosecond), WithTransport(server))
+	c, err := New(WithAnswerLifetime(time.Nanosecond), WithHTTPClient(&http.Client{Transport: server}))
 	require.NoError(t, err)
-	at := listKey{url: "http://127.0.0.1/"}
+	at := sourceKey{url: "http://127.0.0.1/"}
 	fetch := func() uintptr {
 		list, err := c.lists.get(t.Context(), at, func(ctx context.Context) (*crl, error) { return c.fetchList(ctx, at, ca) })
 		require.NoError(t, err)
@@ -173,4 +174,50 @@ func TestAListThatHasNotChangedIsNotParsedAgain(t *testing.T) {
 	server.der = nil
 	_, err = c.fetchList(t.Context(), at, ca)
 	require.Error(t, err)
+}
+
+func TestLocalAddresses(t *testing.T) {
+	for address, local := range map[string]bool{
+		"127.0.0.1": true, "127.255.0.9": true, "[::1]": true, "[::ffff:127.0.0.1]": true, "0.0.0.0": true, "[::]": true,
+		"169.254.169.254": true, "[fe80::1]": true, "[fe80::1%1]": true, "[::ffff:169.254.169.254]": true, "224.0.0.1": true, "[ff02::1]": true,
+		"[64:ff9b::7f00:1]": true, "[64:ff9b::a9fe:a9fe]": true, "[64:ff9b::808:808]": false,
+		"100.100.100.200": true, "168.63.129.16": true, "192.0.0.192": true, "[fd00:ec2::254]": true,
+		"10.0.0.1": false, "192.168.1.1": false, "[fd00::1]": false, "93.184.216.34": false, "[2001:db8::1]": false,
+	} {
+		require.Equal(t, local, refuseLocal("tcp", address+":80", nil) != nil, address)
+	}
+}
+
+func TestFailuresAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFailures[int]()
+		for i := range 3 * maxFailures {
+			m.note(i, errors.New("down"), firstPause)
+			require.LessOrEqual(t, len(m.entries), maxFailures)
+			_, inForce := m.last(i)
+			require.True(t, inForce)
+		}
+		time.Sleep(2 * firstPause)
+		m.note(-1, errors.New("down"), firstPause)
+		require.Less(t, len(m.entries), maxFailures-20, "what is over makes room first")
+		m.clear(-1)
+		_, inForce := m.last(-1)
+		require.False(t, inForce)
+	})
+}
+
+func TestARowOfFailuresEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFailures[int]()
+		for _, want := range []time.Duration{5, 10, 20, 30, 30} {
+			m.note(1, errors.New("down"), firstPause)
+			f, _ := m.last(1)
+			require.Equal(t, want*time.Second, time.Until(f.until))
+			time.Sleep(f.pause)
+		}
+		time.Sleep(maxPause)
+		m.note(1, errors.New("down"), firstPause)
+		f, _ := m.last(1)
+		require.Equal(t, firstPause, time.Until(f.until))
+	})
 }

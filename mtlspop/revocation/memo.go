@@ -3,7 +3,9 @@ package revocation
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -14,10 +16,11 @@ type remembered interface {
 	cost() int64      // its share of the memo's capacity
 }
 
-// memo remembers answers and asks each question once at a time. Errors are handed to everybody who waits, and forgotten.
+// memo remembers answers and asks each question once at a time. Errors are handed to all
+// that wait, and forgotten.
 //
-// It forgets what was used least recently when it is full: here, unlike in a replay cache, that costs another question
-// and nothing else.
+// It forgets what was used least recently when it is full: here, unlike in a replay
+// cache, that costs another question and nothing else.
 //
 // Invariant: spent is the sum of the costs in entries, and at most capacity.
 type memo[K comparable, V remembered] struct {
@@ -37,6 +40,7 @@ type entry[K comparable, V remembered] struct {
 
 // flight is one question under way. value and err are set before done is closed.
 type flight[V any] struct {
+	begun time.Time
 	done  chan struct{}
 	value V
 	err   error
@@ -51,29 +55,78 @@ func newMemo[K comparable, V remembered](capacity int64) *memo[K, V] {
 	}
 }
 
-// get returns the remembered value of key, or what load says. load runs at most once at a time per key, with a context
-// that keeps the first caller's values but not its end, so that a client who leaves takes nothing from the others. load
-// must end by itself.
+// get returns the remembered value of key, or what load says. load runs at most once at
+// a time per key, with a context that keeps the first caller's values but not its end,
+// so that a client that leaves takes nothing from the others. load must end by itself.
 func (m *memo[K, V]) get(ctx context.Context, key K, load func(context.Context) (V, error)) (V, error) {
+	value, f := m.begin(ctx, key, load)
+	if f == nil {
+		return value, nil
+	}
+	return f.wait(ctx, nil)
+}
+
+// getSoon is get for a question to which there is a good answer already: load goes on
+// by itself if it takes longer than patience since it began, and ok is false.
+func (m *memo[K, V]) getSoon(ctx context.Context, key K, patience time.Duration, load func(context.Context) (V, error)) (value V, ok bool, err error) {
+	value, f := m.begin(ctx, key, load)
+	if f == nil {
+		return value, true, nil
+	}
+	timer := time.NewTimer(patience - time.Since(f.begun))
+	defer timer.Stop()
+	value, err = f.wait(ctx, timer.C)
+	if err == errPatience {
+		return value, false, nil
+	}
+	return value, true, err
+}
+
+// begin returns the remembered value of key, or the flight that will have one.
+func (m *memo[K, V]) begin(ctx context.Context, key K, load func(context.Context) (V, error)) (V, *flight[V]) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if value, ok := m.current(key); ok {
-		m.mu.Unlock()
 		return value, nil
 	}
 	f, ok := m.flights[key]
 	if !ok {
-		f = &flight[V]{done: make(chan struct{})}
+		f = &flight[V]{begun: time.Now(), done: make(chan struct{})}
 		m.flights[key] = f
 		go m.fly(context.WithoutCancel(ctx), f, key, load)
 	}
-	m.mu.Unlock()
+	var none V
+	return none, f
+}
 
+var errPatience = errors.New("revocation: the answer takes its time")
+
+// wait returns what the flight brings, unless the caller leaves or runs out of patience.
+func (f *flight[V]) wait(ctx context.Context, patience <-chan time.Time) (V, error) {
+	var none V
 	select {
 	case <-f.done:
 		return f.value, f.err
+	case <-patience:
+		return none, errPatience
 	case <-ctx.Done():
-		var none V
 		return none, context.Cause(ctx)
+	}
+}
+
+// now returns the remembered value of key, if it has not expired.
+func (m *memo[K, V]) now(key K) (V, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.current(key)
+}
+
+// forget removes the value of key.
+func (m *memo[K, V]) forget(key K) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.entries[key]; ok {
+		m.remove(e)
 	}
 }
 
@@ -111,15 +164,24 @@ func (m *memo[K, V]) fly(ctx context.Context, f *flight[V], key K, load func(con
 	close(f.done)
 }
 
-// recovering turns a panic into an error. load parses what strangers send, and outside of a handler's goroutine nothing
-// would keep a panic of a parser from ending the service.
+// recovering turns a panic into an error. load parses what strangers send, and outside of
+// a handler's goroutine nothing would keep a panic of a parser from ending the service.
 func recovering[V any](ctx context.Context, load func(context.Context) (V, error)) (value V, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %s", printable(p))
 		}
 	}()
 	return load(ctx)
+}
+
+// printable tells a programming error from a panic with a text, which can hold what a
+// server sent or what a transport was configured with.
+func printable(panicked any) string {
+	if err, ok := panicked.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", panicked)
 }
 
 // put needs mu.

@@ -38,7 +38,34 @@ func (c *Checker) askResponder(ctx context.Context, url string, cert, issuer *x5
 	if err != nil {
 		return answer{}, err
 	}
+	if err := checkEnvelope(der); err != nil {
+		return answer{}, err
+	}
 	return readResponse(der, cert, issuer, time.Now())
+}
+
+// checkEnvelope tells what a responder sends that has no answer (RFC 6960, section
+// 2.3). It is unsigned, so it can only say that the next source is to be asked:
+//
+//	not an OCSP response, such as a web page   an outage
+//	internalError, tryLater                    an outage
+//	malformedRequest, sigRequired, unauthorized, others   nothing is here for this certificate
+func checkEnvelope(der []byte) error {
+	var envelope struct {
+		Status asn1.Enumerated
+		Bytes  asn1.RawValue `asn1:"explicit,tag:0,optional"`
+	}
+	if rest, err := asn1.Unmarshal(der, &envelope); err != nil || len(rest) > 0 {
+		return outage{errors.New("not an OCSP response")}
+	}
+	switch status := ocsp.ResponseStatus(envelope.Status); status {
+	case ocsp.Success:
+		return nil
+	case ocsp.InternalError, ocsp.TryLater:
+		return outage{ocsp.ResponseError{Status: status}}
+	default:
+		return ocsp.ResponseError{Status: status}
+	}
 }
 
 // readResponse makes the checks of RFC 6960, section 3.2, on what a responder sent.

@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/keybound-go/middleware/mtlspop/revocation"
 )
 
 // identity is a certificate with its key.
@@ -210,6 +212,10 @@ func resign(t testing.TB, der []byte, signer *identity, change func(*responseDat
 
 // transport carries requests without a network, so that tests can own the clock.
 type transport func(*http.Request) ([]byte, error)
+
+func through(rt http.RoundTripper) revocation.Option {
+	return revocation.WithHTTPClient(&http.Client{Transport: rt})
+}
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := f(r)

@@ -17,7 +17,7 @@ import (
 
 func ExampleNew() {
 	roots := x509.NewCertPool() // The CAs of the clients' certificates.
-	checker, err := revocation.New(revocation.Strict, revocation.WithHosts("pki.example"))
+	checker, err := revocation.New(revocation.WithHosts("pki.example"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestTheVerifierAsksTheChecker(t *testing.T) {
 	pool := x509.NewCertPool()
 	pool.AddCert(root.cert)
 	verify := func() error {
-		verifier, err := mtlspop.New(mtlspop.WithRoots(pool), mtlspop.WithRevocation(newChecker(t, revocation.Strict), nil))
+		verifier, err := mtlspop.New(mtlspop.WithRoots(pool), mtlspop.WithRevocation(newChecker(t), nil))
 		require.NoError(t, err)
 		r := httptest.NewRequest("GET", "https://api.example/", nil)
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: []*x509.Certificate{client.cert}}
@@ -55,7 +55,7 @@ func TestTheVerifierAsksTheChecker(t *testing.T) {
 func BenchmarkCheckRemembered(b *testing.B) {
 	root := newCA(b, nil, "root")
 	server := newSite(b, responder(b, root, func(*big.Int) int { return ocsp.Good }))
-	checker := newChecker(b, revocation.Strict, revocation.WithCacheTTL(1<<40))
+	checker := newChecker(b, revocation.WithAnswerLifetime(1<<40))
 	chain := []*x509.Certificate{issue(b, root, withOCSP(server.URL)).cert, root.cert}
 	b.ReportAllocs()
 	for b.Loop() {

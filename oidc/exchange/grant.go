@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,18 +10,29 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // parseGrant reads a successful answer of a token endpoint (RFC 6749, section
 // 5.1) to a request made at asked. Its errors are the issuer's fault.
 func parseGrant(body []byte, asked time.Time, most time.Duration) (*grant, error) {
 	var said struct {
-		Token     string          `json:"access_token"`
-		Type      string          `json:"token_type"`
-		ExpiresIn json.RawMessage `json:"expires_in"`
+		Token     string          // access_token
+		Type      string          // token_type
+		ExpiresIn json.RawMessage // expires_in
 	}
-	if err := jose.Unmarshal(body, &said, maxDepth); err != nil {
+	var o strictjson.Object
+	for o.StartDocument(strictjson.WithoutBOM(body), maxDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "access_token":
+			o.Text(&said.Token)
+		case "token_type":
+			o.Text(&said.Type)
+		case "expires_in":
+			said.ExpiresIn = o.Value()
+		}
+	}
+	if err := o.Err(); err != nil {
 		return nil, fmt.Errorf("the answer is malformed: %w", err)
 	}
 	switch {
@@ -41,8 +51,7 @@ func parseGrant(body []byte, asked time.Time, most time.Duration) (*grant, error
 // string of digits, which some issuers send. A missing one is unstatedExpiry.
 // Whatever is no lifetime is 0, so that the token is used for this request only.
 func expiresIn(raw json.RawMessage) time.Duration {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || string(raw) == "null" {
+	if len(raw) == 0 {
 		return unstatedExpiry
 	}
 	var text string

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
-	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -125,18 +125,28 @@ func (i *Introspector) open(ctx context.Context, r *issuer.Reply, asked time.Tim
 	case r.MediaType != "application/json":
 		return nil, fmt.Errorf("the answer is %.50q, not application/json", r.MediaType)
 	}
-	return r.Body, nil
+	return strictjson.WithoutBOM(r.Body), nil
 }
 
 // state is what an answer says besides the token's claims (RFC 7662, section 2.2).
 type state struct {
-	Active json.RawMessage `json:"active"`
+	Active json.RawMessage // active
+}
+
+func (s *state) read(raw []byte) error {
+	var o strictjson.Object
+	for o.StartDocument(raw, maxDepth); o.Next(); {
+		if string(o.Name()) == "active" {
+			s.Active = o.Value()
+		}
+	}
+	return o.Err()
 }
 
 // judge turns claims, which the issuer sent, into an answer.
 func (i *Introspector) judge(raw []byte, asked time.Time) (*answer, error) {
 	var s state
-	if err := jose.Unmarshal(raw, &s, maxDepth); err != nil {
+	if err := s.read(raw); err != nil {
 		return nil, fmt.Errorf("the answer is malformed: %w", err)
 	}
 	switch string(s.Active) {

@@ -108,6 +108,7 @@ func New(i *oidc.Issuer, audience string, auth clientauth.Method, opts ...Option
 		c.Problem("New: the client authentication is nil")
 	} else {
 		c.Join(auth.Check())
+		c.Checks.ClientID = auth.ClientID()
 	}
 	if c.staleAnswers > 0 && c.answerLifetime == 0 {
 		c.Problem("WithStaleAnswers has nothing to serve when WithAnswerLifetime is 0")

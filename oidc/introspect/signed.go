@@ -11,6 +11,7 @@ import (
 
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // introspectionJWT is the typ of a signed answer, and its media type without
@@ -43,7 +44,7 @@ func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Ti
 	if r.MediaType != "application/"+introspectionJWT {
 		return nil, fmt.Errorf("the answer is %q, not the signed one that was asked for (RFC 9701)", r.MediaType)
 	}
-	m, err := jose.Parse(string(r.Body), issuer.MaxAnswerSize, maxDepth)
+	m, err := jose.Parse(string(r.Body), issuer.MaxAnswerSize)
 	if errors.Is(err, jose.ErrEncrypted) {
 		return nil, errors.New("the answer is encrypted, which is not supported: register the client without introspection_encrypted_response_alg")
 	}
@@ -66,12 +67,25 @@ func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Ti
 // checkClaims is RFC 9701, section 5.
 func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, error) {
 	var c struct {
-		Issuer   string           `json:"iss"`
-		Audience audience         `json:"aud"`
-		IssuedAt jose.NumericDate `json:"iat"`
-		Claims   json.RawMessage  `json:"token_introspection"`
+		Issuer   string                 // iss
+		Audience []string               // aud
+		IssuedAt strictjson.NumericDate // iat
+		Claims   json.RawMessage        // token_introspection
 	}
-	if err := jose.Unmarshal(payload, &c, maxDepth); err != nil {
+	var o strictjson.Object
+	for o.StartDocument(payload, maxDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "iss":
+			o.Text(&c.Issuer)
+		case "aud":
+			o.TextOrList(&c.Audience)
+		case "iat":
+			o.Date(&c.IssuedAt)
+		case "token_introspection":
+			c.Claims = o.Value()
+		}
+	}
+	if err := o.Err(); err != nil {
 		return nil, fmt.Errorf("the signed answer is malformed: %w", err)
 	}
 	switch iat := c.IssuedAt.Time(); {
@@ -98,21 +112,5 @@ func (s *signedAnswers) checkSignature(ctx context.Context, m *jose.Message) err
 	if !slices.ContainsFunc(keys, func(k crypto.PublicKey) bool { return m.Verify(k) == nil }) {
 		return errors.New("the signature of the answer is not valid")
 	}
-	return nil
-}
-
-// audience is aud for [jose.Unmarshal].
-type audience []string
-
-func (a *audience) UnmarshalJSON(raw []byte) error {
-	if text, ok := jose.Text(raw); ok {
-		*a = audience{text}
-		return nil
-	}
-	list, ok := jose.Texts(raw)
-	if !ok {
-		return errors.New("introspect: aud is neither a string nor a list of strings")
-	}
-	*a = list
 	return nil
 }

@@ -1,10 +1,12 @@
-package jose_test
+package difftest_test
 
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"encoding/base64"
 	"encoding/json"
-	"reflect"
+	"math/big"
 	"testing"
 
 	gojose "github.com/go-jose/go-jose/v4"
@@ -13,14 +15,14 @@ import (
 	"github.com/keybound-go/middleware/internal/josetest"
 )
 
-// FuzzParse holds this package against go-jose: what is accepted here, with
-// the key that it brings along, go-jose accepts with the same payload and key.
+// FuzzParse: what internal/jose accepts, with the key that it brings along, go-jose
+// accepts with the same payload and key.
 func FuzzParse(f *testing.F) {
 	for _, alg := range []string{"ES256", "EdDSA"} {
 		f.Add(goodProof(testKeys()[alg]))
 		f.Add(testKeys()[alg].SignRaw([]byte(`{"alg":"`+alg+`","jwk":{}}`), []byte(`{}`)))
 	}
-	f.Add(josetest.Compact([]byte(goodHeader), []byte(`{"a":[1]}`), make([]byte, 64)))
+	f.Add(josetest.Compact([]byte(`{"alg":"ES256","typ":"at+jwt"}`), []byte(`{"a":[1]}`), make([]byte, 64)))
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Add("a.b.c.d.e")
 	known := []gojose.SignatureAlgorithm{
@@ -28,7 +30,7 @@ func FuzzParse(f *testing.F) {
 		gojose.PS512, gojose.RS256, gojose.RS384, gojose.RS512,
 	}
 	f.Fuzz(func(t *testing.T, compact string) {
-		m, err := jose.Parse(compact, 64<<10, testMaxDepth)
+		m, err := jose.Parse(compact, 64<<10)
 		if err != nil {
 			return
 		}
@@ -69,7 +71,7 @@ func FuzzSigned(f *testing.F) {
 	key := testKeys()["EdDSA"]
 	f.Fuzz(func(t *testing.T, header, payload []byte) {
 		compact := key.SignRaw(header, payload)
-		m, err := jose.Parse(compact, 64<<10, testMaxDepth)
+		m, err := jose.Parse(compact, 64<<10)
 		if err != nil || m.Verify(key.Signer.Public()) != nil {
 			return
 		}
@@ -98,8 +100,8 @@ func FuzzSigned(f *testing.F) {
 
 type equaler interface{ Equal(crypto.PublicKey) bool }
 
-// FuzzKey: no input makes the parsers panic, and a key that they accept is the
-// one that go-jose reads.
+// FuzzKey: no input makes the parsers panic, and a key that they accept is the one
+// that go-jose reads, as far as go-jose takes the numbers in the form that they have.
 func FuzzKey(f *testing.F) {
 	for _, alg := range []string{"ES256", "ES384", "ES512", "RS256", "EdDSA"} {
 		raw := mustJSON(f, testKeys()[alg].JWK())
@@ -122,8 +124,32 @@ func FuzzKey(f *testing.F) {
 		if err != nil || len(keys) != 1 {
 			return
 		}
-		compareWithGoJOSE(t, raw, keys[0].Public)
+		// go-jose refuses the coordinates that are repaired, so it gets the key in the
+		// form that a proof would have.
+		compareWithGoJOSE(t, repaired(t, raw, keys[0].Public), keys[0].Public)
 	})
+}
+
+// repaired returns raw with its coordinates in the width of the curve, by
+// arithmetic other than internal/jose's.
+func repaired(t *testing.T, raw []byte, public crypto.PublicKey) []byte {
+	t.Helper()
+	pub, ok := public.(*ecdsa.PublicKey)
+	if !ok {
+		return raw
+	}
+	var all map[string]any
+	if err := json.Unmarshal(raw, &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x", "y"} {
+		value, err := base64.RawURLEncoding.DecodeString(all[name].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = b64(new(big.Int).SetBytes(value).FillBytes(make([]byte, (pub.Curve.Params().BitSize+7)/8)))
+	}
+	return mustJSON(t, all)
 }
 
 func compareWithGoJOSE(t *testing.T, raw []byte, public crypto.PublicKey) {
@@ -146,35 +172,4 @@ func compareWithGoJOSE(t *testing.T, raw []byte, public crypto.PublicKey) {
 	if !public.(equaler).Equal(theirs.Key) {
 		t.Fatalf("%s: %v, go-jose %v", raw, public, theirs.Key)
 	}
-}
-
-// FuzzUnmarshal: what is accepted here, encoding/json decodes to the same.
-func FuzzUnmarshal(f *testing.F) {
-	for _, seed := range []string{
-		`{"a":1,"b":[true,null,{"c":"d"}]}`, `{"a":1,"a":2}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":{"b":1,"b":2}}`,
-		`{"date":1.5e3}`, `{"date":1e400}`, `{"text":"\u0000"}`, `null`, `{}x`, `{"list":["a"],"raw":{"x":[]}}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		ours, theirs := map[string]any{}, map[string]any{}
-		if jose.Unmarshal(raw, &ours, testMaxDepth) != nil {
-			return
-		}
-		if err := json.Unmarshal(raw, &theirs); err != nil || !reflect.DeepEqual(ours, theirs) {
-			t.Fatalf("%q: %v, encoding/json %v, %v", raw, ours, theirs, err)
-		}
-		var a, b struct {
-			Date jose.NumericDate `json:"date"`
-		}
-		for name := range ours {
-			if name != "date" && len(name) == 4 {
-				return // encoding/json would take it for date
-			}
-		}
-		errA, errB := jose.Unmarshal(raw, &a, testMaxDepth), json.Unmarshal(raw, &b)
-		if a != b && errA == nil || (errA == nil) != (errB == nil) {
-			t.Fatalf("%q: %v, %v; encoding/json %v, %v", raw, a, errA, b, errB)
-		}
-	})
 }
