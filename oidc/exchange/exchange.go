@@ -239,17 +239,23 @@ func (x *Exchange) Verified(ctx context.Context, caller netip.Addr, id, secret s
 		}
 		raw = g.token()
 		t, err = v.VerifyToken(ctx, raw)
-		switch reason, refused := errors.AsType[oidc.TokenError](err); {
+		switch {
 		case err == nil:
 			g.accepted.Store(true)
 			return raw, t, nil
-		case !refused:
+		case !isRefusal(err):
 			return "", nil, err
 		case !g.accepted.Load():
-			return "", nil, x.endpoint.Outage(0, fmt.Errorf("the issuer's token is not accepted here: %v", reason))
+			return "", nil, x.endpoint.Outage(0, fmt.Errorf("the issuer's token is not accepted here: %w", err))
 		}
 		x.forget(key, g)
 	}
+}
+
+// isRefusal reports whether a verifier says that the token is not good.
+func isRefusal(err error) bool {
+	var kind interface{ Code() string }
+	return errors.As(err, &kind) && kind.Code() != ""
 }
 
 // find requests a token, unless such a request is under way.

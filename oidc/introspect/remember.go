@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/caller"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/recall"
 	"github.com/keybound-go/middleware/oidc"
@@ -71,7 +72,7 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 	if known {
 		q.Known, q.Lane = true, recall.LaneOfClient(old.owner)
 	} else {
-		q.Lane = recall.LaneOfCaller(oidc.CallerFromContext(ctx))
+		q.Lane = recall.LaneOfCaller(caller.Address(ctx))
 	}
 	if old.goodWithoutIssuer(now) && now.UnixNano()-old.failed.Load() < int64(restAfterOutage) {
 		return old, nil
@@ -82,6 +83,9 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 	a, err := i.flights.Do(ctx, key, q, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
 	if _, refused := err.(oidc.TokenError); err == nil || refused || endsStale(err) || old == nil || ctx.Err() != nil {
 		return a, err // Also if the caller is gone: by hanging up early a client could opt out of the check.
+	}
+	if current, ok := i.active.Get(key); ok {
+		old = current // another replica may have been told that old is over
 	}
 	now = time.Now()
 	old.failed.Store(now.UnixNano())
