@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +14,12 @@ import (
 //
 // Precondition: raw is one strict JSON object.
 func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
-	a := answer{by, by.Profile.(Profile).rules()}
-	t, c, err := newToken(raw, a.profile, by.IgnoredConfirmation)
+	d, err := by.Profile.(Profile).dialect()
+	if err != nil {
+		return nil, err
+	}
+	a := answer{by, d}
+	t, c, err := newToken(raw, d, by.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +38,7 @@ func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
 // answer reads one answer.
 type answer struct {
 	*issuer.Checks
-	profile *profile
+	dialect *dialect
 }
 
 // checkKind refuses what is not an access token. Endpoints call refresh tokens, ID
@@ -49,15 +52,15 @@ func (a *answer) checkKind(t *Token, c *claims) error {
 	if isOtherKind(c) {
 		return ErrNotAccessToken
 	}
-	if a.profile.answer != nil {
-		if err := a.profile.answer(t, c); err != nil {
+	if a.dialect.typNeeded {
+		if err := a.dialect.checkAccess(t, c, false); err != nil {
 			return err
 		}
 	}
-	if c.TokenType != nil {
-		return checkTokenType(t, c.TokenType)
+	if c.has(tokenType) {
+		return checkTokenType(t, c.text(tokenType))
 	}
-	if namesAccess(c) || c.Nonce == nil && (a.audienceTells(t) || a.scopeTells(t, c)) {
+	if namesAccess(c) || !c.has(nonce) && (a.audienceTells(t) || a.scopeTells(t, c)) {
 		return nil
 	}
 	return ErrNotAccessToken
@@ -68,15 +71,15 @@ func (a *answer) checkKind(t *Token, c *claims) error {
 // section 3.3.2.11) or logout tokens have (OpenID Connect Back-Channel Logout, section
 // 2.4; RFC 8417, section 2.2).
 func isOtherKind(c *claims) bool {
-	if c.AtHash != nil || c.CHash != nil || c.SHash != nil || c.Events != nil {
+	if c.has(atHash) || c.has(cHash) || c.has(sHash) || c.has(events) {
 		return true
 	}
-	switch optionalString(c.Typ) {
+	switch c.text(typ) {
 	case "ID", "Refresh", "Offline", "Logout":
 		return true
 	}
-	for _, kind := range [...]json.RawMessage{c.TokenUse, c.Purpose} {
-		switch optionalString(kind) {
+	for _, kind := range [...]ref{tokenUse, purpose} {
+		switch c.text(kind) {
 		case "", "access", "access_token":
 		default:
 			return true
@@ -86,8 +89,8 @@ func isOtherKind(c *claims) bool {
 }
 
 // checkTokenType compares token_type with what the token is bound to.
-func checkTokenType(t *Token, tokenType json.RawMessage) error {
-	switch strings.ToLower(optionalString(tokenType)) {
+func checkTokenType(t *Token, tokenType string) error {
+	switch strings.ToLower(tokenType) {
 	case "bearer": // With cnf.jkt, the binding wins: it takes a proof all the same.
 		return nil
 	case "dpop": // RFC 9449, section 6.2
@@ -105,8 +108,8 @@ func checkTokenType(t *Token, tokenType json.RawMessage) error {
 //
 // Precondition: isOtherKind is false.
 func namesAccess(c *claims) bool {
-	typ := optionalString(c.Typ)
-	return typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != "" || optionalString(c.Purpose) != ""
+	kind := c.text(typ)
+	return kind == "Bearer" || kind == "DPoP" || c.text(tokenUse) != "" || c.text(purpose) != ""
 }
 
 // isForService reports whether an audience is more than the client that asks, which is
@@ -124,7 +127,7 @@ func (a *answer) audienceTells(t *Token) bool {
 // scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
 // do: oidc-provider answers to one with a scope, and neither token_type nor aud.
 func (a *answer) scopeTells(t *Token, c *claims) bool {
-	return c.Scope != nil && a.isForService(t, func(string) bool { return true })
+	return c.has(scope) && a.isForService(t, func(string) bool { return true })
 }
 
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
@@ -136,7 +139,7 @@ func (a *answer) checkClaims(t *Token, iss string) error {
 	if t.Issuer != iss {
 		return ErrIssuer
 	}
-	audiences := a.profile.audience(t)
+	audiences := a.dialect.audience(t)
 	switch {
 	case audiences == nil && a.MissingAudience: // An aud that names no audience is there.
 	case a.AnyAudience && namesAny(audiences):
