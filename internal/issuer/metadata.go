@@ -78,7 +78,7 @@ func (a *mtlsAliases) read(raw []byte) error {
 func (i *Issuer) makeMetadata(c Config) (err error) {
 	urls := metadataURLs(c.URL)
 	if c.MetadataURL != "" {
-		if err := checkURL(c.MetadataURL, c.LoopbackHTTP); err != nil {
+		if err := checkURL(c.MetadataURL, c.plain()); err != nil {
 			return fmt.Errorf("oidc: WithMetadataURL: %w", err)
 		}
 		urls = []string{c.MetadataURL}
@@ -129,7 +129,7 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	if raw == "" {
 		return "", fmt.Errorf("oidc: the discovery document of %s has no %s", i.URL, name)
 	}
-	if err := checkURL(raw, i.loopback); err != nil {
+	if err := checkURL(raw, i.plain()); err != nil {
 		return "", fmt.Errorf("oidc: %s of %s: %w", name, i.URL, err)
 	}
 	return raw, nil
@@ -165,24 +165,24 @@ func metadataURLs(issuer string) []string {
 	return []string{origin + path + wellKnownOIDC, origin + wellKnownOAuth + path}
 }
 
-// Check reports what is wrong with an issuer identifier: RFC 8414, section 2 wants
+// Check reports what is wrong with the issuer identifier: RFC 8414, section 2 wants
 // an https URL without query or fragment. The error names no room.
-func Check(issuer string, loopbackHTTP bool) error {
-	if err := checkURL(issuer, loopbackHTTP); err != nil {
+func (c *Config) Check() error {
+	if err := checkURL(c.URL, c.plain()); err != nil {
 		return err
 	}
-	if strings.Contains(issuer, "?") {
+	if strings.Contains(c.URL, "?") {
 		return errors.New("it has a query")
 	}
-	if strings.Contains(issuer, "/.well-known/") {
+	if strings.Contains(c.URL, "/.well-known/") {
 		return errors.New("it is the URL of a discovery document; give the issuer that it names, and WithMetadataURL if need be")
 	}
 	return nil
 }
 
 // checkURL is remote.CheckURL with an error that names no room.
-func checkURL(raw string, loopbackHTTP bool) error {
-	if _, err := remote.CheckURL(raw, loopbackHTTP); err != nil {
+func checkURL(raw string, plain remote.Plain) error {
+	if _, err := remote.CheckURL(raw, plain); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))
 	}
 	return nil
