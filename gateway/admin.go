@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"time"
-
-	"github.com/keybound-go/middleware/oidc"
 )
 
 // readyWithin is how long a readiness probe waits for the issuers.
@@ -49,16 +47,15 @@ func (gw *gateway) prefetch(ctx context.Context) error {
 
 // admin is for operators and, as far as the keys go, for issuers.
 func (gw *gateway) admin() http.Handler {
-	var reporters []oidc.Reporter
 	var keys []*clientKeys
 	for _, g := range gw.guards {
-		reporters = append(reporters, g.reporters...)
 		if g.keys != nil {
 			keys = append(keys, g.keys)
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/openid-connect/issuers", oidc.StatusHandler(reporters...))
+	mux.HandleFunc("GET /openid-connect/issuers", gw.showIssuers)
+	mux.HandleFunc("GET /openid-connect/issuers/{id...}", gw.showIssuers)
 	mux.HandleFunc("GET /openid-connect/jwks", func(w http.ResponseWriter, r *http.Request) { publish(w, r, keys) })
 	mux.HandleFunc("DELETE /openid-connect/jwks", func(w http.ResponseWriter, r *http.Request) {
 		if err := rotate(keys); err != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
-// newClientAuth returns how the gateway authenticates itself for one plugin, and
-// the keys that it publishes for that, if any.
-func newClientAuth(p *kongfile.OpenIDConnect, certificates map[string]*tls.Certificate) (clientauth.Method, *clientKeys, error) {
+// newClientAuth returns how the gateway authenticates itself for one plugin by a
+// method, and the keys that it publishes for that, if any.
+func newClientAuth(p *kongfile.OpenIDConnect, method string, certificates map[string]*tls.Certificate) (clientauth.Method, *clientKeys, error) {
 	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return certificates[p.Client.CertificateID], nil
 	}
-	switch p.Client.Auth {
+	switch method {
 	case "client_secret_basic":
 		return clientauth.SecretBasic(p.Client.ID, p.Client.Secret), nil, nil
 	case "client_secret_post":

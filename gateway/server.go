@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/mtlspop"
 )
@@ -28,7 +27,7 @@ type server struct {
 // start reads everything and opens the listeners. Its errors are the user's.
 func (s *settings) start(log *slog.Logger) error {
 	s.deployment.log = log
-	config, err := readFile(s.config)
+	config, err := s.readFiles()
 	tlsConfig, tlsErr := s.tlsConfig()
 	if err := errors.Join(err, tlsErr); err != nil {
 		return err
@@ -73,11 +72,11 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 		// proof must name the origin all the same.
 		d.internalHosts = append(d.internalHosts, address.String())
 	}
-	cache, err := dpop.NewMemoryCache()
+	stores, err := d.openStores(config)
 	if err != nil {
 		return nil, err
 	}
-	d.replay = newSharedMemory(cache, config)
+	d.replay, d.answers = newSharedMemory(stores.proofs, config), stores.answers
 	return newGateway(config, d)
 }
 
@@ -119,13 +118,13 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	return err
 }
 
-// readFile reads Kong's file. The mistakes in it are noted in the result.
-func readFile(name string) (*kongfile.File, error) {
-	text, err := os.ReadFile(name)
+// readFiles reads Kong's files. The mistakes in them are noted in the result.
+func (s *settings) readFiles() (*kongfile.File, error) {
+	sources, err := kongfile.Sources(s.config, os.Stdin)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: -config: %w", err)
 	}
-	return kongfile.Read(os.LookupEnv, kongfile.Source{Name: name, Text: text}), nil
+	return kongfile.Read(os.LookupEnv, sources...), nil
 }
 
 // asksForCertificates reports whether a route has a plugin that asks for client

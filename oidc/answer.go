@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -14,9 +13,12 @@ import (
 //
 // Precondition: raw is one strict JSON object.
 func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
-	p := by.Profile.(Profile)
-	a := answer{by, p, p.rules()}
-	t, c, err := newToken(raw, a.rules, by.IgnoredConfirmation)
+	d, err := by.Profile.(Profile).dialect()
+	if err != nil {
+		return nil, err
+	}
+	a := answer{by, d}
+	t, c, err := newToken(raw, d, by.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
@@ -35,42 +37,41 @@ func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
 // answer reads one answer.
 type answer struct {
 	*issuer.Checks
-	profile Profile
-	rules   *profile
+	dialect *dialect
 }
 
 // checkKind refuses what is not an access token. Endpoints call refresh tokens and
 // ID tokens active too, whatever the hint in the question said.
 func (a *answer) checkKind(t *Token, c *claims) error {
-	if c.AtHash != nil || c.CHash != nil || c.SHash != nil {
+	if c.has(atHash) || c.has(cHash) || c.has(sHash) || c.has(events) {
 		return ErrNotAccessToken
 	}
-	switch optionalString(c.Typ) {
+	switch c.text(typ) {
 	case "ID", "Refresh", "Offline", "Logout": // as Keycloak names them
 		return ErrNotAccessToken
 	}
-	switch optionalString(c.TokenUse) {
+	switch c.text(tokenUse) {
 	case "", "access", "access_token":
 	default:
 		return ErrNotAccessToken
 	}
-	if a.profile == Keycloak {
-		if err := a.rules.access(t, c, false); err != nil {
+	if a.dialect.typNeeded {
+		if err := a.dialect.checkAccess(t, c, false); err != nil {
 			return err
 		}
 	}
-	if !stated(c.TokenType) {
+	if !c.has(tokenType) {
 		if !a.audienceTells(t) && !namesAccess(c) && (c.Audience == nil || !scopeTells(c)) {
 			return ErrNotAccessToken
 		}
 		return nil
 	}
-	return checkTokenType(t, c.TokenType)
+	return checkTokenType(t, c.text(tokenType))
 }
 
 // checkTokenType compares token_type with what the token is bound to.
-func checkTokenType(t *Token, tokenType json.RawMessage) error {
-	switch strings.ToLower(optionalString(tokenType)) {
+func checkTokenType(t *Token, tokenType string) error {
+	switch strings.ToLower(tokenType) {
 	case "bearer": // With cnf.jkt, the binding wins: it takes a proof all the same.
 		return nil
 	case "dpop": // RFC 9449, section 6.2
@@ -86,7 +87,7 @@ func checkTokenType(t *Token, tokenType json.RawMessage) error {
 // audienceTells reports whether aud is going to be compared with ours, which no ID
 // token and no refresh token has.
 func (a *answer) audienceTells(t *Token) bool {
-	return !a.AnyAudience && !(a.MissingAudience && a.rules.audience(t) == nil)
+	return !a.AnyAudience && !(a.MissingAudience && a.dialect.audience(t) == nil)
 }
 
 // namesAccess reports whether an answer without token_type is about an access token
@@ -94,13 +95,13 @@ func (a *answer) audienceTells(t *Token) bool {
 //
 // Precondition, also of scopeTells: checkKind has refused the names of other kinds.
 func namesAccess(c *claims) bool {
-	typ := optionalString(c.Typ)
-	return typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != ""
+	kind := c.text(typ)
+	return kind == "Bearer" || kind == "DPoP" || c.text(tokenUse) != ""
 }
 
 // scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
 // do: oidc-provider answers to one with a scope, and neither token_type nor aud.
-func scopeTells(c *claims) bool { return stated(c.Scope) && !stated(c.Nonce) }
+func scopeTells(c *claims) bool { return c.has(scope) && !c.has(nonce) }
 
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
 // section 2.2): iss because the endpoint is the issuer's, aud by option.
@@ -111,7 +112,7 @@ func (a *answer) checkClaims(t *Token, iss string) error {
 	if t.Issuer != iss {
 		return ErrIssuer
 	}
-	audiences := a.rules.audience(t)
+	audiences := a.dialect.audience(t)
 	switch {
 	case audiences == nil && a.MissingAudience: // An aud that names no audience is there.
 	case a.AnyAudience && namesAny(audiences):

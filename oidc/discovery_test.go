@@ -396,3 +396,51 @@ func TestRotation(t *testing.T) {
 		})
 	})
 }
+
+// Services and clients may know an issuer by two names: compose files and clusters do.
+func TestAnIssuerWithTwoNames(t *testing.T) {
+	const public = "https://id.example/realms/main"
+	issuer := newIssuer(t) // whose own name, identifier, is the internal one
+	fromPublic := issuer.Token(oidctest.Claim("iss", public))
+	for name, tc := range map[string]struct {
+		named, keys string // what the document says, "" for what it usually does
+		opts        []oidc.Option
+		problem     string
+	}{
+		"DISC-03 the document has the second name": {opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)}},
+		"DISC-03 the document has the first name":  {named: public, opts: []oidc.Option{oidc.WithMetadataIssuer("https://other.example")}},
+		"DISC-03 the document has a third name": {named: "https://other.example", opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)},
+			problem: `the discovery document is of issuer "https://other.example"`},
+		"DISC-03 no second name was given": {problem: "the discovery document is of issuer"},
+		"DISC-03 the keys are elsewhere": {keys: "https://id.example/jwks", opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)},
+			problem: "jwks_uri of " + public + " is on another origin than its metadata; oidc.WithJWKSURI"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer.Edit(oidctest.OpenIDMetadata, func(doc map[string]any) {
+				if tc.named != "" {
+					doc["issuer"] = tc.named
+				}
+				if tc.keys != "" {
+					doc["jwks_uri"] = tc.keys
+				}
+			})
+			v, err := oidc.New(public, oidctest.Audience, append(tc.opts,
+				oidc.WithHTTPClient(issuer.Client()), oidc.WithMetadataURL(issuer.Endpoint(oidctest.OpenIDMetadata)))...)
+			require.NoError(t, err)
+			t.Cleanup(func() { v.Close() })
+			_, err = verifyToken(t, v, fromPublic)
+			if tc.problem != "" {
+				requireOurs(t, err)
+				require.ErrorContains(t, err, tc.problem)
+				return
+			}
+			require.NoError(t, err)
+			_, err = verifyToken(t, v, issuer.Token())
+			requireKind(t, oidc.ErrIssuer, err) // Tokens have one name only.
+		})
+	}
+	_, err := oidc.New(public, "a", oidc.WithMetadataIssuer(public))
+	require.ErrorContains(t, err, "is the issuer itself")
+	_, err = oidc.New(public, "a", oidc.WithMetadataIssuer("http://id.example"))
+	require.ErrorContains(t, err, "WithMetadataIssuer: http://id.example: https is required")
+}

@@ -25,9 +25,9 @@ type hearing struct {
 	hangUp int
 }
 
-func newHearing(t *testing.T) *hearing {
+func newHearing(t *testing.T, idle time.Duration) *hearing {
 	h := &hearing{ids: map[string]int{}}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -42,6 +42,8 @@ func newHearing(t *testing.T) *hearing {
 		}
 		h.bodies = append(h.bodies, string(body))
 	}))
+	h.Config.IdleTimeout = idle
+	h.Start()
 	t.Cleanup(h.Close)
 	return h
 }
@@ -94,7 +96,7 @@ func TestARequestThatIsSentAgainHasAnotherProof(t *testing.T) {
 		{"on a new connection after that", "GET", "", "", 8, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHearing(t)
+			h := newHearing(t, time.Minute)
 			tr := newWireTransport(t, h)
 			h.pool(t, tr, tt.idle)
 			h.prepare(tt.hangUps)
@@ -125,7 +127,7 @@ func TestARequestThatIsSentAgainHasAnotherProof(t *testing.T) {
 		})
 	}
 	t.Run("a POST is not sent again", func(t *testing.T) {
-		h := newHearing(t)
+		h := newHearing(t, time.Minute)
 		tr := newWireTransport(t, h)
 		h.pool(t, tr, 1)
 		h.prepare(1)
@@ -136,7 +138,7 @@ func TestARequestThatIsSentAgainHasAnotherProof(t *testing.T) {
 		require.Len(t, h.ids, 2)
 	})
 	t.Run("a server that always hangs up", func(t *testing.T) {
-		h := newHearing(t)
+		h := newHearing(t, time.Minute)
 		tr := newWireTransport(t, h)
 		h.pool(t, tr, 1)
 		h.prepare(1000)
@@ -151,10 +153,9 @@ func TestARequestThatIsSentAgainHasAnotherProof(t *testing.T) {
 
 func TestConnectionsThatTheServerHasClosed(t *testing.T) {
 	// A server that closes what is idle, at about the time of the next request.
-	h := newHearing(t)
-	h.Config.IdleTimeout = 5 * time.Millisecond
+	h := newHearing(t, 5*time.Millisecond)
 	tr := newWireTransport(t, h)
-	for i := range 150 {
+	for i := range 60 {
 		time.Sleep(4500*time.Microsecond + time.Duration(i%20)*50*time.Microsecond)
 		require.Equal(t, 200, get(t, tr, h.URL+"/ok"))
 	}

@@ -64,30 +64,33 @@ func (e *environment) expand(scalar string) (value string, from bool, err error)
 
 var vaultReference = regexp.MustCompile(`^\{vault://([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)(?:/([^/}?#]+))?\}$`)
 
+var vaultName = regexp.MustCompile(`^\{vault://([^/{}]+)/[^{}]+\}$`)
+
 // vault resolves a reference as Kong's env vault does: the name in upper case, its
 // hyphens as underscores, and with a second element, that member of a JSON object.
 func (e *environment) vault(ref string) (string, error) {
 	found := vaultReference.FindStringSubmatch(ref)
+	name := vaultName.FindStringSubmatch(ref)
 	switch {
+	case name != nil && name[1] != "env":
+		return "", fmt.Errorf("the vault %q is not supported: let what starts the gateway read it, and refer to the environment, by {vault://env/NAME} or ${{ env \"NAME\" }}", name[1])
 	case found == nil:
 		return "", fmt.Errorf("%q is not a reference that is supported; it can be {vault://env/NAME}", ref)
-	case found[1] != "env":
-		return "", fmt.Errorf("the vault %q is not supported: let what starts the gateway read it, and refer to the environment, by {vault://env/NAME} or ${{ env \"NAME\" }}", found[1])
 	}
-	name := strings.ToUpper(strings.ReplaceAll(found[2], "-", "_"))
-	value, ok := e.lookup(name)
+	variable := strings.ToUpper(strings.ReplaceAll(found[2], "-", "_"))
+	value, ok := e.lookup(variable)
 	if !ok {
-		return "", fmt.Errorf("the environment variable %s is not set", name)
+		return "", fmt.Errorf("the environment variable %s is not set", variable)
 	}
 	if found[3] == "" {
 		return value, nil
 	}
 	var members map[string]string
 	if json.Unmarshal([]byte(value), &members) != nil {
-		return "", fmt.Errorf("the environment variable %s is not a JSON object of strings, which the reference takes it for", name)
+		return "", fmt.Errorf("the environment variable %s is not a JSON object of strings, which the reference takes it for", variable)
 	}
 	if value, ok = members[found[3]]; !ok {
-		return "", fmt.Errorf("the environment variable %s has no member %q", name, found[3])
+		return "", fmt.Errorf("the environment variable %s has no member %q", variable, found[3])
 	}
 	return value, nil
 }

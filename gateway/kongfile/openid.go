@@ -142,8 +142,19 @@ func (p *OpenIDConnect) readIssuer() {
 	}
 	p.JWKSURI = p.m.text("jwks_endpoint", "")
 	p.Issuers = p.m.texts("issuers_allowed", p.Issuer)
-	if len(p.Issuers) == 0 {
+	switch {
+	case len(p.Issuers) == 0:
 		p.Wrong("issuers_allowed", "is empty")
+	case slices.Contains(p.Issuers, p.Issuer):
+	case len(p.Issuers) > 1:
+		p.Wrong("issuers_allowed", "has several issuers, and issuer is none of them: its metadata describes one; give each issuer a plugin of its own, or name issuer too if its tokens count")
+	default:
+		// issuer is where the metadata is, by a name that this network has, and
+		// issuers_allowed what tokens say.
+		if p.MetadataURL == "" {
+			p.MetadataURL = strings.TrimSuffix(p.Issuer, "/") + openID
+		}
+		p.Issuer = p.Issuers[0]
 	}
 }
 
@@ -352,7 +363,11 @@ func (p *OpenIDConnect) checkPlainHTTP(key string, urls ...string) {
 
 // check finds settings that do not go together.
 func (p *OpenIDConnect) check() {
-	p.checkPlainHTTP("issuer", p.Issuer)
+	if p.MetadataURL != "" {
+		p.checkPlainHTTP("issuer", p.MetadataURL)
+	} else {
+		p.checkPlainHTTP("issuer", p.Issuer)
+	}
 	p.checkPlainHTTP("jwks_endpoint", p.JWKSURI)
 	p.checkPlainHTTP("introspection_endpoint", p.Introspect.Endpoint)
 	p.checkPlainHTTP("token_endpoint", p.Grant.Endpoint)

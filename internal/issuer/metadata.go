@@ -83,6 +83,7 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 		}
 		urls = []string{c.MetadataURL}
 	}
+	i.origin = originOf(urls[0])
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
 		Decode:            i.decode,
@@ -113,9 +114,23 @@ func (i *Issuer) PeekMetadata() (m *Metadata, st remote.Status, ok bool) {
 	return m, st, !i.fixed || m != nil || !st.LastAttempt.IsZero()
 }
 
-// jwksURI is the locate function of the issuer's key source.
+// jwksURI is the locate function of the issuer's key source. Where metadata may name
+// another issuer than the configured one, the keys come from where the metadata does.
 func (i *Issuer) jwksURI(ctx context.Context) (string, error) {
-	return i.located(ctx, "jwks_uri", func(m *Metadata) string { return m.JWKSURI })
+	uri, err := i.located(ctx, "jwks_uri", func(m *Metadata) string { return m.JWKSURI })
+	if err == nil && i.also != "" && originOf(uri) != i.origin {
+		return "", fmt.Errorf("oidc: jwks_uri of %s is on another origin than its metadata; oidc.WithJWKSURI names the one to use", i.URL)
+	}
+	return uri, err
+}
+
+// originOf is the origin of a URL, or "" if it has none.
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
 }
 
 // located returns the URL that pick chooses from the discovery document, after
@@ -135,8 +150,8 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	return raw, nil
 }
 
-// decode accepts a document of the configured issuer only. RFC 8414, section
-// 3.3: otherwise the data MUST NOT be used.
+// decode accepts a document of the configured issuer only, or of the other name that
+// the operator has for it. RFC 8414, section 3.3: otherwise the data MUST NOT be used.
 func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return nil, errors.New("oidc: the discovery document is not application/json")
@@ -145,7 +160,7 @@ func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if err := m.read(strictjson.WithoutBOM(body)); err != nil {
 		return nil, fmt.Errorf("oidc: the discovery document is malformed: %w", err)
 	}
-	if m.Issuer != i.URL {
+	if m.Issuer != i.URL && (i.also == "" || m.Issuer != i.also) {
 		return nil, fmt.Errorf("oidc: the discovery document is of issuer %.200q, not of %q", m.Issuer, i.URL)
 	}
 	return m, nil
@@ -165,16 +180,16 @@ func metadataURLs(issuer string) []string {
 	return []string{origin + path + wellKnownOIDC, origin + wellKnownOAuth + path}
 }
 
-// Check reports what is wrong with the issuer identifier: RFC 8414, section 2 wants
+// Check reports what is wrong with an issuer identifier: RFC 8414, section 2 wants
 // an https URL without query or fragment. The error names no room.
-func (c *Config) Check() error {
-	if err := checkURL(c.URL, c.plain()); err != nil {
+func (c *Config) Check(issuer string) error {
+	if err := checkURL(issuer, c.plain()); err != nil {
 		return err
 	}
-	if strings.Contains(c.URL, "?") {
+	if strings.Contains(issuer, "?") {
 		return errors.New("it has a query")
 	}
-	if strings.Contains(c.URL, "/.well-known/") {
+	if strings.Contains(issuer, "/.well-known/") {
 		return errors.New("it is the URL of a discovery document; give the issuer that it names, and WithMetadataURL if need be")
 	}
 	return nil
