@@ -52,6 +52,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"dpop/dpopclient":     {own: []string{"internal/josesign", "internal/options", "internal/origins"}},
 	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
 	"mtlspop/mtlspoptest": {},
+	"forwardauth":         {own: []string{"", "oidc", "internal/headers", "internal/jose", "internal/josesign", "internal/options", "internal/peers", "internal/strictjson"}},
 	"oidc/oidctest":       {own: []string{"oidc", "internal/josetest"}},
 	"reverseproxy":        {own: []string{"internal/options"}},
 	"middlewaretest":      {own: []string{"", "dpop", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
