@@ -220,11 +220,14 @@ func (o *outage) RetryAfter() time.Duration { return o.after }
 
 // endpointClient returns the HTTP client for an endpoint: own, or a new one if
 // that is nil, hardened either way, with the certificate of auth if it has one.
-func endpointClient(own *http.Client, certificate GetCertificate) (*http.Client, error) {
+func endpointClient(own *http.Client, loopbackHTTP bool, certificate GetCertificate) (*http.Client, error) {
 	client := own
 	if own == nil {
-		client = remote.NewClient(&tls.Config{GetClientCertificate: certificate})
-		client.Transport.(*http.Transport).MaxIdleConnsPerHost = idleToEndpoint
+		client = remote.NewClient(remote.ClientConfig{
+			TLS:                 &tls.Config{GetClientCertificate: certificate},
+			MaxIdleConnsPerHost: idleToEndpoint,
+			AllowLoopbackHTTP:   loopbackHTTP,
+		})
 	} else if certificate != nil {
 		transport, err := withCertificate(own.Transport, certificate)
 		if err != nil {
@@ -265,7 +268,7 @@ func withCertificate(own http.RoundTripper, certificate GetCertificate) (http.Ro
 // Precondition: given has passed [Issuer.CheckURL].
 func (i *Issuer) Endpoint(room, name, given string, certificate GetCertificate,
 	pick func(*Metadata) (plain, mtls string)) (*Endpoint, error) {
-	client, err := endpointClient(i.client, certificate)
+	client, err := endpointClient(i.client, i.loopback, certificate)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", room, err)
 	}
@@ -293,7 +296,7 @@ func (i *Issuer) Endpoint(room, name, given string, certificate GetCertificate,
 
 // CheckURL reports what is wrong with a URL of this issuer that is to be called.
 // The error holds nothing of the URL but scheme, host and path, and names no room.
-func (i *Issuer) CheckURL(raw string) error { return checkURL(raw, i.loopback) }
+func (i *Issuer) CheckURL(raw string) error { return checkURL(raw, i.plain()) }
 
 // CloseIdleConnections closes the connections that wait for the next request.
 func (e *Endpoint) CloseIdleConnections() { e.client.CloseIdleConnections() }
