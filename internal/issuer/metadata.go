@@ -83,6 +83,9 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 		}
 		urls = []string{c.MetadataURL}
 	}
+	if len(urls) == 0 { // Config.Check reports why
+		return nil
+	}
 	i.origin = originOf(urls[0])
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
