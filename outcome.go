@@ -127,8 +127,10 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 
 // addToken explains a token that was refused.
 func (o *Outcome) addToken(d decision) {
+	if d.err == nil || o.Status >= 500 {
+		return // nothing is wrong with the token, or not known to be
+	}
 	switch {
-	case d.err == nil:
 	case d.unmet != nil:
 		if scopes, ok := d.unmet.scopes(); ok {
 			o.WantedScopes, o.HadScopes = scopes, d.Token.Scopes
@@ -255,8 +257,8 @@ func (a *attrs) token(e *oidc.Explanation) {
 
 func (a *attrs) proof(o Outcome) {
 	p, prefix := o.Proof, ""
-	if o.Err == nil {
-		return // it is what was expected
+	if o.Err == nil || o.Status >= 500 {
+		return // it is what was expected, or was not looked at
 	}
 	if o.Status != 0 {
 		prefix = "unverified_"

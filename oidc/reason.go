@@ -26,6 +26,7 @@ var tokenReasons = [tokenErrors]string{
 	ErrScope:          "token_scope",
 	ErrConfirmation:   "token_confirmation",
 	ErrInactive:       "token_inactive",
+	ErrUnknown:        "token_unknown_to_issuer",
 	ErrTokenType:      "token_dpop_without_key",
 }
 
