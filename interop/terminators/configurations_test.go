@@ -11,7 +11,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 )
 
-// configuration is a recommended file, or that file with another line for the same purpose.
+// configuration is a recommended file, or that file with another line for the same
+// purpose.
 type configuration struct {
 	name    string
 	server  server
@@ -25,7 +26,8 @@ type configuration struct {
 
 	// hopByHop: the server removes its own field if the client lists it in Connection.
 	hopByHop bool
-	// mistake: not recommended. The service may refuse what it could accept, and must still not accept a forgery.
+	// mistake: not recommended. The service may refuse what it could accept, and must
+	// still not accept a forgery.
 	mistake bool
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A proof names the URL that the client has asked for, and the service compares it with the target and Host that arrive.
+// A proof names the URL that the client has asked for, and the service compares it with
+// the target and Host that arrive.
 func TestTargetAndHostArriveAsTheClientSentThem(t *testing.T) {
 	all := newCast(t)
 	for _, name := range []string{"nginx", "HAProxy", "Apache", "Caddy"} {
