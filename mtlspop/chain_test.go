@@ -182,14 +182,14 @@ func TestMalformedChainFields(t *testing.T) {
 	needed, unneeded := newVerifier(t, forwarded, mtlspop.WithRoots(ca.Pool())), newVerifier(t, forwarded)
 	blob := base64.StdEncoding.EncodeToString(bytes.Repeat(alice.Chain[0].Raw, 11))
 	for name, chains := range map[string][]string{
-		"more in one blob":        {":" + blob + ":"},
-		"CC-X-02 an absurd size":  {good + strings.Repeat(" ", 96<<10) + "," + good},
-		"a trailing comma":        {good + ","},
-		"no colons":               {mtlspoptest.HAProxy(&mtlspoptest.Client{Certificate: alice.Chain[0]})},
-		"a parameter":             {good + ";a"},
-		"not a certificate":       {":AAAA:"},
-		"an empty member":         {good + ", ::"},
-		"two fields":              {good, good},
+		"more in one blob":          {":" + blob + ":"},
+		"CC-X-02 an absurd size":    {good + strings.Repeat(" ", 96<<10) + "," + good},
+		"a trailing comma":          {good + ","},
+		"no colons":                 {mtlspoptest.HAProxy(&mtlspoptest.Client{Certificate: alice.Chain[0]})},
+		"a parameter":               {good + ";a"},
+		"not a certificate":         {":AAAA:"},
+		"an empty member":           {good + ", ::"},
+		"two fields":                {good, good},
 		"more than any chain needs": {good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good},
 	} {
 		t.Run("CC-2.2-03 "+name, func(t *testing.T) {

@@ -58,7 +58,7 @@ func ExampleNew() {
 		mtlspop.RequireValidity(),
 	)
 	fmt.Println(err)
-	// Output: mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0 is far too
-	// wide: there is no way to trust all addresses, or a large share of them mtlspop:
-	// RequireValidity needs a certificate, and the format ThumbprintHex forwards none
+	// Output:
+	// mtlspop: WithForwardedCertificate: trusted prefix 0.0.0.0/0 is far too wide: there is no way to trust all addresses, or a large share of them
+	// mtlspop: RequireValidity needs a certificate, and the format ThumbprintHex forwards none
 }

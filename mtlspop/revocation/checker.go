@@ -142,8 +142,8 @@ func (c *Checker) held(key answerKey, cert, issuer *x509.Certificate, last error
 	return answer{}, false
 }
 
-// keyOf covers the whole of both certificates: the leaf names the sources, the issuer who
-// may answer.
+// keyOf covers the whole of both certificates: the leaf names the sources, the issuer the
+// key that must sign.
 func keyOf(cert, issuer *x509.Certificate) answerKey {
 	h := sha256.New()
 	issuerSum := sha256.Sum256(issuer.Raw)
