@@ -78,12 +78,14 @@ func (a *mtlsAliases) read(raw []byte) error {
 func (i *Issuer) makeMetadata(c Config) (err error) {
 	urls := metadataURLs(c.URL)
 	if c.MetadataURL != "" {
-		if err := checkURL(c.MetadataURL, c.LoopbackHTTP); err != nil {
+		if err := checkURL(c.MetadataURL, c.plain()); err != nil {
 			return fmt.Errorf("oidc: WithMetadataURL: %w", err)
 		}
 		urls = []string{c.MetadataURL}
 	}
-	i.origin = originOf(urls[0])
+	if len(urls) > 0 { // a URL that cannot be parsed has none, which Check reports
+		i.origin = originOf(urls[0])
+	}
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
 		Decode:            i.decode,
@@ -144,7 +146,7 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	if raw == "" {
 		return "", fmt.Errorf("oidc: the discovery document of %s has no %s", i.URL, name)
 	}
-	if err := checkURL(raw, i.loopback); err != nil {
+	if err := checkURL(raw, i.plain()); err != nil {
 		return "", fmt.Errorf("oidc: %s of %s: %w", name, i.URL, err)
 	}
 	return raw, nil
@@ -182,8 +184,8 @@ func metadataURLs(issuer string) []string {
 
 // Check reports what is wrong with an issuer identifier: RFC 8414, section 2 wants
 // an https URL without query or fragment. The error names no room.
-func Check(issuer string, loopbackHTTP bool) error {
-	if err := checkURL(issuer, loopbackHTTP); err != nil {
+func (c *Config) Check(issuer string) error {
+	if err := checkURL(issuer, c.plain()); err != nil {
 		return err
 	}
 	if strings.Contains(issuer, "?") {
@@ -196,8 +198,8 @@ func Check(issuer string, loopbackHTTP bool) error {
 }
 
 // checkURL is remote.CheckURL with an error that names no room.
-func checkURL(raw string, loopbackHTTP bool) error {
-	if _, err := remote.CheckURL(raw, loopbackHTTP); err != nil {
+func checkURL(raw string, plain remote.Plain) error {
+	if _, err := remote.CheckURL(raw, plain); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))
 	}
 	return nil
