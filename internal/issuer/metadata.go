@@ -83,7 +83,9 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 		}
 		urls = []string{c.MetadataURL}
 	}
-	i.origin = originOf(urls[0])
+	if len(urls) > 0 { // a URL that cannot be parsed has none, which Check reports
+		i.origin = originOf(urls[0])
+	}
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
 		Decode:            i.decode,
