@@ -109,15 +109,15 @@ func metadataStatus(m *issuer.Metadata, st remote.Status) *MetadataStatus {
 		NextRefresh: st.NextRefresh,
 	}
 	if m != nil {
-		status.JWKSURI = printable(m.JWKSURI)
-		status.TokenEndpoint = printable(m.TokenEndpoint)
-		status.IntrospectionEndpoint = printable(m.IntrospectionEndpoint)
+		status.JWKSURI = withoutQuery(m.JWKSURI)
+		status.TokenEndpoint = withoutQuery(m.TokenEndpoint)
+		status.IntrospectionEndpoint = withoutQuery(m.IntrospectionEndpoint)
 	}
 	return status
 }
 
-// printable is a URL without what may hold a secret: user information and query.
-func printable(raw string) string {
+// withoutQuery is a URL without what may hold a secret: user information and query.
+func withoutQuery(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return ""
