@@ -1,17 +1,12 @@
 package middleware
 
 import (
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/oidc"
 )
 
 // challenges are the schemes that a guard offers, and what stands in each of
@@ -23,6 +18,7 @@ type challenges struct {
 	realm    string   // `realm="..."`
 	algs     string   // `, algs="..."`
 	metadata string   // `, resource_metadata="..."`, or nothing
+	scope    string   // `, scope="..."`, or nothing
 	describe bool
 }
 
@@ -35,6 +31,9 @@ func newChallenges(c *config, rules []Rule) challenges {
 	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.omitDescriptions, both: possible[bothShape]}
 	if c.resource != nil {
 		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
+	}
+	if scopes := c.requestedScopes(rules); len(scopes) > 0 {
+		ch.scope = `, scope="` + strings.Join(scopes, " ") + `"`
 	}
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
@@ -52,6 +51,37 @@ func newChallenges(c *config, rules []Rule) challenges {
 		ch.offered = append(ch.offered, schemeBasic)
 	}
 	return ch
+}
+
+// requestedScopes are those that a client should ask the issuer for, where challenges
+// name them (RFC 6750, section 3): what the rules demand, or else what the resource has.
+func (c *config) requestedScopes(rules []Rule) []string {
+	if !c.nameScopes {
+		return nil
+	}
+	if scopes := demandedScopes(rules); len(scopes) > 0 {
+		return scopes
+	}
+	return c.resource.Scopes
+}
+
+// demandedScopes are those that every request needs by one of the rules.
+func demandedScopes(rules []Rule) (scopes []string) {
+	for _, rule := range rules {
+		var more []string
+		switch r := rule.(type) {
+		case *scopesRule:
+			more = r.all
+		case allOfRule:
+			more = demandedScopes(r)
+		}
+		for _, scope := range more {
+			if !slices.Contains(scopes, scope) {
+				scopes = append(scopes, scope)
+			}
+		}
+	}
+	return scopes
 }
 
 // any reports whether there is any scheme to offer.
@@ -107,6 +137,9 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 		case statusOf(err) == http.StatusForbidden:
 			continue // Another scheme would not widen what the token may do.
 		}
+		if statusOf(err) == http.StatusUnauthorized {
+			line += c.scope
+		}
 		if s == schemeDPoP {
 			line += c.algs
 		}
@@ -119,7 +152,7 @@ func (c *challenges) offers(s scheme) bool { return slices.Contains(c.offered, s
 
 // offersTo reports whether the answer to a refused request has a challenge of
 // that scheme.
-func (c *challenges) offersTo(d decision, s scheme) bool {
+func (c *challenges) offersTo(d *decision, s scheme) bool {
 	e, ok := asClientError(d.err)
 	return c.offers(s) || ok && s == schemeDPoP && c.isForBoth(e)
 }
@@ -143,105 +176,4 @@ func (c *challenges) errorParams(err clientError) string {
 // quote makes a quoted-string (RFC 9110, section 5.6.4).
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
-// isOver reports whether a token that was good will not be so any more. Other
-// refusals may pass by, such as that of a key that has just been rotated in, or are
-// this guard's alone.
-func isOver(err clientError) bool {
-	return err == clientError(oidc.ErrExpired) || err == clientError(oidc.ErrInactive)
-}
-
-// denial says what the client is told of err.
-func (g *Guard) denial(err error) Denial {
-	e, ok := asClientError(err)
-	if !ok {
-		return Denial{Status: http.StatusServiceUnavailable}
-	}
-	d := Denial{Status: statusOf(e), Code: e.Code()}
-	if d.Code != "" && g.challenges.describe {
-		d.Description = e.Description()
-	}
-	return d
-}
-
-// refuse answers a request that may not pass.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision) {
-	if g.config == nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	d := g.denial(decided.err)
-	f := g.refusal(r, decided, d)
-	if g.deny == nil {
-		f.restore(w.Header())
-		writeDenial(w, r, d)
-		return
-	}
-	kept, done := keeping(w, f)
-	defer done()
-	g.deny(kept, r, d)
-}
-
-// refusal is what the response to a request that may not pass must carry.
-func (g *Guard) refusal(r *http.Request, decided decision, d Denial) fields {
-	f := fields{caching: cachingNone, expose: g.exposes(r)}
-	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
-		f.nonce = decided.nonce
-		f.challenges = g.challengesFor(decided, e)
-		if isOver(e) && decided.verified.bySession() {
-			h := make(http.Header, 1)
-			g.sessions.End(h, r) // It would come to nothing again.
-			f.cookies = h["Set-Cookie"]
-		}
-	}
-	if d.Status == http.StatusServiceUnavailable {
-		f.retryAfter = retryAfter(decided.err)
-	}
-	return f
-}
-
-// challengesFor are the WWW-Authenticate lines.
-func (g *Guard) challengesFor(d decision, e clientError) []string {
-	var params string
-	if d.unmet != nil {
-		params = d.unmet.params
-	}
-	return g.challenges.lines(d.scheme, e, params)
-}
-
-// retryAfter is what the cause of a 503 knows of its end, or "".
-func retryAfter(err error) string {
-	cause, ok := errors.AsType[interface {
-		error
-		RetryAfter() time.Duration
-	}](err)
-	if !ok {
-		return ""
-	}
-	after := min(cause.RetryAfter(), time.Hour)
-	if after <= 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10)
-}
-
-// writeDenial is the default deny handler.
-func writeDenial(w http.ResponseWriter, r *http.Request, d Denial) {
-	if d.Code == "" {
-		w.WriteHeader(d.Status)
-		return
-	}
-	body, err := json.Marshal(struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description,omitempty"`
-	}{d.Code, d.Description})
-	if err != nil { // two strings marshal
-		body = nil
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(d.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // The client may be gone.
-	}
 }

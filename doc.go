@@ -89,6 +89,13 @@
 // verified once, and each guard's rules apply. A handler that makes a request in
 // process with its own request's context does not lend it its credential.
 //
+// # Transports that are not net/http
+//
+// [Guard.Judge] takes a [Request] in a form that no transport owns, and returns a
+// [Verdict]: the credential for [NewContext], or the status, fields and body of the
+// refusal. It is for RPC interceptors, messages from a queue, and proxies that ask for a
+// decision.
+//
 // # What it does not do
 //
 // It reads no request bodies, so that a token in a form is not found (RFC 6750,

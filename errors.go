@@ -14,7 +14,7 @@ import (
 // checks of the other rooms: with its Authorization field, with how the scheme
 // fits the token's binding, or with a rule. It is comparable with == and costs
 // no allocation. The other refusals that the client can cause are
-// [dpop.ProofError], [mtlspop.BindingError] and [oidc.TokenError].
+// [dpop.ProofError], [mtlspop.BindingError], [oidc.TokenError] and [exchange.Error].
 type RequestError uint8
 
 // The kinds of RequestError.
@@ -35,7 +35,7 @@ const (
 	// ErrStrayProof: a DPoP proof came with a token that is not bound to a key,
 	// and [RefuseStrayProofs] is set.
 	ErrStrayProof
-	// ErrTooEarly: the request came as TLS early data, which anybody on the
+	// ErrTooEarly: the request came as TLS early data, which an attacker on the
 	// path can replay (RFC 8470).
 	ErrTooEarly
 	// ErrUnbound: the token is bound to nothing, and the guard is without
@@ -68,6 +68,9 @@ const (
 	// ErrCrossOrigin: a page of another origin made a browser send the request
 	// within a session (see [WithSession]).
 	ErrCrossOrigin
+	// ErrBadTarget: the Target of a [Request] is none of HTTP. A server of net/http
+	// answers such a request itself.
+	ErrBadTarget
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -77,7 +80,7 @@ var requestErrors = [numRequestErrors]struct {
 	hint              string
 }{
 	ErrNoCredentials:              {status: http.StatusUnauthorized, description: "no credentials"},
-	ErrUnsupportedScheme:          {status: http.StatusUnauthorized, description: "authentication scheme not supported"},
+	ErrUnsupportedScheme:          {status: http.StatusUnauthorized, description: "authentication scheme not supported", hint: "the guard takes Bearer, DPoP with middleware.WithDPoP, and Basic with middleware.WithExchange"},
 	ErrMalformedAuthorization:     {400, "invalid_request", "malformed Authorization field", ""},
 	ErrSeveralTokens:              {400, "invalid_request", "more than one Authorization field", ""},
 	ErrQueryToken:                 {400, "invalid_request", "access token in the query", "middleware.IgnoreQueryToken ignores the one in the query"},
@@ -85,7 +88,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrTooEarly:                   {status: http.StatusTooEarly, description: "request in TLS early data"},
 	ErrUnbound:                    {401, "invalid_token", "token is not sender-constrained", "middleware.AllowUnbound accepts bearer tokens; better, have the issuer bind them"},
 	ErrBindingNotConfigured:       {401, "invalid_token", "token is bound by a means not accepted here", "the token's cnf names jkt or x5t#S256: add middleware.WithDPoP or middleware.WithMTLS"},
-	ErrDowngrade:                  {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", ""},
+	ErrDowngrade:                  {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", "the client sends a DPoP-bound token as Bearer: it must send \"Authorization: DPoP\" and a proof (RFC 9449, section 7.1)"},
 	ErrNotForDPoP:                 {401, "invalid_token", "token is not bound to a DPoP key", "the issuer did not bind the token: is DPoP enabled for this client at the issuer?"},
 	ErrNotBound:                   {401, "invalid_token", "token is not sender-constrained", ""},
 	ErrNotDPoPBound:               {401, "invalid_token", "token is not bound to a DPoP key", ""},
@@ -95,6 +98,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrPlainHTTP:                  {400, "invalid_request", "TLS is required", "middleware.RequireTLS takes the addresses of TLS terminators; on a unix socket, middleware.TrustUnixSocket"},
 	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.LimitTokenLifetime sets the limit"},
 	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
+	ErrBadTarget:                  {400, "invalid_request", "malformed request target", ""},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 

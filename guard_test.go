@@ -66,7 +66,6 @@ func TestNewRefusesGuardsThatCouldNotWork(t *testing.T) {
 		"WithRealm":                                    {w.tokens(), withDPoP(), middleware.WithRealm("a\r\nb")},
 		"these tokens are unbound":                     {w.tokens(), withDPoP(), w.credentials()},
 		"WithCallerAddress: nil":                       {w.tokens(), middleware.AllowUnbound(), w.credentials(), middleware.WithCallerAddress(nil)},
-		"WithCallerAddress needs":                      {w.tokens(), withDPoP(), middleware.WithCallerAddress(func(*http.Request) netip.Addr { return netip.Addr{} })},
 		"DangerouslyExemptExchange needs WithExchange": {w.tokens(), withDPoP(), middleware.DangerouslyExemptExchange()},
 		"WithRules needs at least one rule":            {w.tokens(), withDPoP(), middleware.WithRules()},
 	} {

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -63,11 +64,14 @@ type config struct {
 	passPreflights   bool
 	exposeHeaders    bool
 	omitDescriptions bool
+	nameScopes       bool // in challenges
 
 	realm    string
 	resource *ProtectedResource
 	deny     func(http.ResponseWriter, *http.Request, Denial)
 	observer func(context.Context, Outcome)
+	logger   *slog.Logger
+	quiet    *quiet // of lines to slog.Default
 }
 
 // builder is a config in the making.
@@ -128,7 +132,6 @@ func (b *builder) checkParts() {
 		{b.tokens != nil && !reflect.TypeOf(b.tokens).Comparable(), "WithTokens: the TokenVerifier is not comparable; use a pointer"},
 		{!b.Given("WithDPoP") && !b.Given("WithMTLS") && !b.allowUnbound, "no binding to check: add WithDPoP or WithMTLS, or accept bearer tokens with AllowUnbound"},
 		{b.Given("RequireExchange") && !b.Given("WithExchange"), "RequireExchange needs WithExchange"},
-		{b.Given("WithCallerAddress") && !b.Given("WithExchange"), "WithCallerAddress needs WithExchange"},
 		{b.Given("DangerouslyExemptExchange") && !b.Given("WithExchange"), "DangerouslyExemptExchange needs WithExchange"},
 		{b.exchangeOnly && b.Given("WithSession"), "RequireExchange and WithSession exclude each other: a session begins with a token"},
 		{b.forwardBearer && b.hideCredentials, "ForwardBearer and HideCredentials exclude each other"},
@@ -216,15 +219,16 @@ func WithExchange(c *exchange.Exchange, err error) Option {
 	return part("WithExchange", c, err, func(b *builder) { b.exchange = c })
 }
 
-// WithCallerAddress sets how to find the address of a Basic caller when the service is
-// behind a proxy. Without it all callers share the proxy's address, and one attacker's
-// wrong secrets throttle every caller (see [exchange.Exchange]). The default is
-// the address in r.RemoteAddr.
+// WithCallerAddress sets how to find the address of a caller when the service is behind
+// a proxy. What asks the issuer about something that a caller made up, a secret (see
+// [exchange.Exchange]) or an opaque token, serves callers fairly by address.
+// Without this option all callers share the proxy's, and one attacker throttles every
+// caller. The default is the address of the immediate peer.
 //
 // f must not return what the caller chooses: not the first element of
 // X-Forwarded-For, but the one that the proxy added, and only if r.RemoteAddr is the
-// proxy. It may be called concurrently, and must not change r. The zero Addr says that
-// the address is not known.
+// proxy. It may be called concurrently and in other goroutines, also once the request is
+// over, and must not change r. The zero Addr says that the address is not known.
 func WithCallerAddress(f func(r *http.Request) netip.Addr) Option {
 	return part("WithCallerAddress", f, nil, func(b *builder) { b.callerAddress = f })
 }

@@ -2,10 +2,13 @@ package middleware
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Rule is something that a request must satisfy beyond carrying a good token
@@ -18,7 +21,7 @@ type Rule interface {
 	// admits reports whether a token of that shape could satisfy the rule.
 	admits(shape) bool
 	// check returns nil if the credential satisfies the rule.
-	check(*verified) *unmet
+	check(*inspection) *unmet
 }
 
 // unmet is a rule that a credential does not satisfy, and what the challenge
@@ -68,8 +71,8 @@ func CertificateBound() Rule {
 func (b *bindingRule) validate() error     { return nil }
 func (b *bindingRule) admits(s shape) bool { return b.admit[s] }
 
-func (b *bindingRule) check(v *verified) *unmet {
-	if b.admit[v.shape()] || v.bindingSkipped {
+func (b *bindingRule) check(i *inspection) *unmet {
+	if b.admit[i.shape()] || i.bindingSkipped {
 		return nil
 	}
 	return &b.unmet
@@ -110,9 +113,9 @@ func isScopeToken(s string) bool {
 
 func (s *scopesRule) admits(shape) bool { return true }
 
-func (s *scopesRule) check(v *verified) *unmet {
+func (s *scopesRule) check(i *inspection) *unmet {
 	for _, scope := range s.all {
-		if !slices.Contains(v.Token.Scopes, scope) {
+		if !slices.Contains(i.Token.Scopes, scope) {
 			return &s.unmet
 		}
 	}
@@ -143,8 +146,8 @@ func (c *claimRule) validate() error {
 
 func (c *claimRule) admits(shape) bool { return true }
 
-func (c *claimRule) check(v *verified) *unmet {
-	values, _ := v.Token.Claim(c.path...)
+func (c *claimRule) check(i *inspection) *unmet {
+	values, _ := i.Token.Claim(c.path...)
 	if len(values) > 0 && len(c.anyOf) == 0 {
 		return nil
 	}
@@ -154,6 +157,77 @@ func (c *claimRule) check(v *verified) *unmet {
 		}
 	}
 	return &c.unmet
+}
+
+// authTimeSkew is how far auth_time may lie in the future: clocks differ.
+const authTimeSkew = 30 * time.Second
+
+type stepUpRule struct {
+	maxAge time.Duration
+	acr    []string
+	unmet  unmet
+}
+
+// StepUp is satisfied by a token whose user authenticated at one of the given
+// levels (the acr claim), not longer ago than maxAge (the auth_time claim). The
+// levels are in the order of preference; with none, any will do. A maxAge of 0
+// sets no limit. A token that does not say is not enough. Failure is 401
+// insufficient_user_authentication, which tells the client what to ask the
+// issuer for (RFC 9470, section 3).
+func StepUp(maxAge time.Duration, acr ...string) Rule {
+	s := &stepUpRule{maxAge: maxAge, acr: slices.Clone(acr), unmet: unmet{err: ErrInsufficientAuthentication}}
+	if len(acr) > 0 {
+		s.unmet.params += `, acr_values="` + strings.Join(acr, " ") + `"`
+	}
+	if maxAge > 0 {
+		s.unmet.params += `, max_age="` + strconv.FormatInt(int64(maxAge/time.Second), 10) + `"`
+	}
+	return s
+}
+
+func (s *stepUpRule) validate() error {
+	var problems []error
+	if s.maxAge < 0 || s.maxAge%time.Second != 0 {
+		problems = append(problems, fmt.Errorf("middleware: StepUp: maxAge %v is not a whole number of seconds", s.maxAge))
+	}
+	if s.maxAge == 0 && len(s.acr) == 0 {
+		problems = append(problems, errors.New("middleware: StepUp demands neither an age nor a level"))
+	}
+	for _, acr := range s.acr {
+		if !isScopeToken(acr) { // It stands between spaces in a quoted-string too.
+			problems = append(problems, fmt.Errorf("middleware: StepUp: %q cannot stand in a challenge", acr))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (s *stepUpRule) admits(shape) bool { return true }
+
+func (s *stepUpRule) check(i *inspection) *unmet {
+	var claims map[string]json.RawMessage // not a struct: encoding/json would take "ACR" for "acr"
+	if err := i.Token.Claims(&claims); err != nil {
+		return &s.unmet
+	}
+	if len(s.acr) > 0 {
+		var acr string
+		if json.Unmarshal(claims["acr"], &acr) != nil || !slices.Contains(s.acr, acr) {
+			return &s.unmet
+		}
+	}
+	if s.maxAge > 0 && !s.recent(claims["auth_time"]) {
+		return &s.unmet
+	}
+	return nil
+}
+
+// recent reports whether auth_time is a number that lies within maxAge.
+func (s *stepUpRule) recent(authTime json.RawMessage) bool {
+	var seconds *float64
+	if json.Unmarshal(authTime, &seconds) != nil || seconds == nil {
+		return false
+	}
+	age := float64(time.Now().UnixMilli())/1000 - *seconds
+	return -authTimeSkew.Seconds() <= age && age <= s.maxAge.Seconds()
 }
 
 type anyOfRule []Rule
@@ -171,12 +245,12 @@ func (a anyOfRule) admits(s shape) bool {
 	return slices.ContainsFunc(a, func(r Rule) bool { return r.admits(s) })
 }
 
-func (a anyOfRule) check(v *verified) *unmet {
+func (a anyOfRule) check(i *inspection) *unmet {
 	var first *unmet
 	exempt := false
 	for _, rule := range a {
-		missing := rule.check(v)
-		if v.bindingSkipped && bindingOnly(rule) {
+		missing := rule.check(i)
+		if i.bindingSkipped && bindingOnly(rule) {
 			exempt = true
 			continue
 		}
@@ -216,9 +290,9 @@ func (a allOfRule) admits(s shape) bool {
 	return !slices.ContainsFunc(a, func(r Rule) bool { return !r.admits(s) })
 }
 
-func (a allOfRule) check(v *verified) *unmet {
+func (a allOfRule) check(i *inspection) *unmet {
 	for _, rule := range a {
-		if missing := rule.check(v); missing != nil {
+		if missing := rule.check(i); missing != nil {
 			return missing
 		}
 	}

@@ -44,11 +44,15 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) tokens(opts ...oidc.Option) middleware.Option {
+	return middleware.WithTokens(w.verifier(opts...), nil)
+}
+
+func (w *world) verifier(opts ...oidc.Option) *oidc.Verifier {
+	w.t.Helper()
 	v, err := oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(w.issuer.Client()))...)
-	if err == nil {
-		w.t.Cleanup(func() { v.Close() })
-	}
-	return middleware.WithTokens(v, err)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { v.Close() })
+	return v
 }
 
 // guard makes a guard for the world's issuer. Without options it has DPoP and mTLS.

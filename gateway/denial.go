@@ -62,7 +62,7 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 	}
 	attrs := append(d.request(ctx), "reason", o.Err.Error(), "status", o.Status)
 	for _, optional := range [][2]string{
-		{"hint", o.Hint}, {"scheme", o.Scheme}, {"issuer", o.Issuer}, {"client_id", o.ClientID},
+		{"hint", hintOf(o)}, {"scheme", o.Scheme}, {"issuer", o.Issuer}, {"client_id", o.ClientID},
 		{"htm", o.Proof.HTM}, {"htu", o.Proof.HTU}, {"expected_htu", o.Proof.ExpectedHTU},
 	} {
 		if optional[1] != "" {

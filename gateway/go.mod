@@ -2,16 +2,22 @@ module github.com/keybound-go/middleware/gateway
 
 go 1.26.0
 
-replace github.com/keybound-go/middleware => ../
+replace (
+	github.com/keybound-go/middleware => ../
+	github.com/keybound-go/middleware/redisstore => ../redisstore
+)
 
 require (
 	github.com/keybound-go/middleware v0.0.0
+	github.com/keybound-go/middleware/redisstore v0.0.0
 	github.com/mccutchen/go-httpbin/v2 v2.26.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/stretchr/testify v1.12.1
 	go.yaml.in/yaml/v3 v3.0.5
 )
 
 require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/goccy/go-json v0.10.6 // indirect
 	github.com/lestrrat-go/blackmagic v1.0.4 // indirect
@@ -20,8 +26,8 @@ require (
 	github.com/lestrrat-go/iter v1.0.2 // indirect
 	github.com/lestrrat-go/jwx/v2 v2.1.7 // indirect
 	github.com/lestrrat-go/option v1.0.1 // indirect
-	github.com/maypok86/otter/v2 v2.4.0 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )

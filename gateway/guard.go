@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
@@ -17,19 +19,27 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/exchange"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/session"
 )
 
 // deployment is what the command line says and Kong's file does not.
 type deployment struct {
-	origins       []string // what clients call this gateway, the main one first
-	internalHosts []string
-	trusted       []netip.Prefix // terminators in front
-	profile       *oidc.Profile  // of every issuer; nil to go by its URL
-	issuerRoots   *x509.CertPool // nil: the system's
-	nonceKey      []byte
-	log           *slog.Logger
-	replay        dpop.ReplayCache // of all guards
+	origins        []string // what clients call this gateway, the main one first
+	internalHosts  []string
+	trusted        []netip.Prefix // terminators in front
+	profile        *oidc.Profile  // of every issuer; nil to go by its URL
+	issuerRoots    *x509.CertPool // nil: the system's
+	redisRoots     *x509.CertPool // nil: the system's
+	nonceKey       []byte
+	sharedNonceKey bool // all replicas have it
+	log            *slog.Logger
+	replay         dpop.ReplayCache // of all guards
+	answers        introspect.Store // of introspection; nil: each guard remembers its own
+
+	memory    *sharedMemory  // replay, unless a test says otherwise
+	admin     netip.AddrPort // of the admin listener; not valid: none
+	generated clientKeyStore
 
 	once  sync.Once
 	peers *peers.Set // of trusted
@@ -38,6 +48,7 @@ type deployment struct {
 // guarded is what has been made of one plugin.
 type guarded struct {
 	*parts
+	users    atomic.Int32 // gateways that have it
 	guard    *middleware.Guard
 	keys     *clientKeys // nil if none are published
 	upstream *kongfile.Upstream
@@ -47,12 +58,21 @@ type guarded struct {
 // newGuard makes the guard of one plugin.
 func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*guarded, error) {
 	g := &guarded{parts: &parts{}, upstream: &p.Upstream}
-	auth, keys, err := newClientAuth(p, c.Certificates)
+	auth, keys, err := d.newClientAuth(p, p.Client.Auth, c.Certificates)
 	if err != nil {
 		return nil, err
 	}
 	g.keys = keys
-	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient(p), auth: auth}
+	asking := auth
+	if p.Introspect.Auth != "" {
+		var more *clientKeys
+		if asking, more, err = d.newClientAuth(p, p.Introspect.Auth, c.Certificates); err != nil {
+			return nil, err
+		}
+		g.keys = cmp.Or(keys, more)
+	}
+	client, published := d.issuerClient(p)
+	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.ForwardBearer(),
@@ -107,6 +127,9 @@ func rulesOf(p *kongfile.OpenIDConnect) (rules []middleware.Rule) {
 	}
 	for _, d := range p.Demands {
 		rules = append(rules, ruleOf(d))
+	}
+	if p.MaxAge > 0 {
+		rules = append(rules, middleware.StepUp(p.MaxAge))
 	}
 	return rules
 }

@@ -3,13 +3,16 @@ package main
 import (
 	"crypto/tls"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/keybound-go/middleware/gateway/kongfile"
 )
 
-// issuerClient is the HTTP client for one plugin's issuer.
-func (d *deployment) issuerClient(p *kongfile.OpenIDConnect) *http.Client {
+// issuerClient is the HTTP client for one plugin's issuer, and what keeps what that
+// publishes, for operators. Where the client proves itself by its certificate, the
+// library adds that to the transport, and nothing can stand in between.
+func (d *deployment) issuerClient(p *kongfile.OpenIDConnect) (*http.Client, *published) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: d.issuerRoots}
 	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}
@@ -17,5 +20,9 @@ func (d *deployment) issuerClient(p *kongfile.OpenIDConnect) *http.Client {
 	if p.Timeout > 0 {
 		client.Timeout = p.Timeout
 	}
-	return client
+	keep := &published{RoundTripper: transport}
+	if !strings.HasSuffix(p.Client.Auth, "tls_client_auth") && !strings.HasSuffix(p.Introspect.Auth, "tls_client_auth") {
+		client.Transport = keep
+	}
+	return client, keep
 }

@@ -11,21 +11,31 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/internal/peers"
 )
 
 // settings are what the command line says.
 type settings struct {
-	config, listen   string
+	config           []string // files, directories, or - for stdin
+	listen           string
 	certFile, key    string
 	admin            string
+	adminHosts       []string
+	adminTokenFile   string
+	adminToken       string // what that holds; "": none
+	adminWrites      bool
+	adminFile        string
 	issuerCA, nonces string
+	redisCA          string
 	drain            time.Duration
 	deployment       deployment
 
-	server *server
+	sources []kongfile.Source // as they were read last
+	server  *server
 }
 
 var errHelp = flag.ErrHelp
@@ -35,13 +45,16 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	var problems []error
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.config, "config", "", "Kong's declarative configuration, a YAML `file`")
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:8443", "`address` to serve; port 0 picks one")
 	flags.StringVar(&s.certFile, "tls-cert", "", "certificate chain of the server, a PEM `file`; without it plain HTTP, for behind a terminator")
 	flags.StringVar(&s.key, "tls-key", "", "its private key, a PEM `file`")
 	flags.StringVar(&s.admin, "admin", "", "`address` to serve /openid-connect/issuers and /openid-connect/jwks on, in plain HTTP")
+	flags.BoolVar(&s.adminWrites, "admin-writes", false, "serve Kong's Admin API on -admin: services, routes, plugins, ca_certificates, certificates")
+	flags.StringVar(&s.adminTokenFile, "admin-token-file", "", "`file` with the token that -admin asks for, as Kong-Admin-Token or Bearer; needed where that is no loopback address")
+	flags.StringVar(&s.adminFile, "admin-file", "", "`file` to keep what -admin-writes has made of the configuration; once it is there, it is read instead of -config")
 	flags.StringVar(&s.issuerCA, "issuer-ca", "", "CAs of the issuers' TLS certificates, a PEM `file`; by default those of the system")
-	flags.StringVar(&s.nonces, "nonce-key", "", "`file` of 32 octets or more that all replicas share, for dpop_use_nonce; by default a key of this process")
+	flags.StringVar(&s.redisCA, "redis-ca", "", "CAs of the certificate of Redis, a PEM `file`; by default those of the system")
+	flags.StringVar(&s.nonces, "nonce-key", "", "`file` of 32 bytes or more that all replicas share, for dpop_use_nonce, and for the introspection answers that they share in Redis; by default a key of this process")
 	flags.Func("profile", "how the issuers spell their tokens: `name` of a profile of package oidc; by default their URLs tell", func(v string) (err error) {
 		s.deployment.profile, err = profileNamed(v)
 		return err
@@ -50,6 +63,14 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	list := func(name, usage string, add func(string) error) {
 		flags.Func(name, usage+"; can be given several times", add)
 	}
+	list("config", "Kong's declarative configuration, a `file`, a directory of files, or - for standard input", func(v string) error {
+		s.config = append(s.config, v)
+		return nil
+	})
+	list("admin-host", "`name` by which -admin is asked, beside localhost and addresses", func(v string) error {
+		s.adminHosts = append(s.adminHosts, v)
+		return nil
+	})
 	list("public-origin", "`origin` that clients use, such as https://api.example; by default the address", func(v string) error {
 		s.deployment.origins = append(s.deployment.origins, v)
 		return nil
@@ -72,29 +93,47 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("gateway: there are no arguments beside flags: %q", flags.Args()))
 	}
-	if s.config == "" {
+	if len(s.config) == 0 && !s.adminWrites {
 		problems = append(problems, errors.New("gateway: -config is missing"))
 	}
 	if (s.certFile == "") != (s.key == "") {
 		problems = append(problems, errors.New("gateway: -tls-cert and -tls-key need each other"))
 	}
-	problems = append(problems, s.readRoots(), s.readNonceKey())
+	if s.admin == "" && (s.adminWrites || s.adminTokenFile != "" || len(s.adminHosts) > 0) || s.adminFile != "" && !s.adminWrites {
+		problems = append(problems, errors.New("gateway: -admin-writes, -admin-token-file and -admin-host need -admin, and -admin-file needs -admin-writes"))
+	}
+	if s.adminTokenFile != "" {
+		token, err := os.ReadFile(s.adminTokenFile)
+		s.adminToken = strings.TrimSpace(string(token))
+		if err == nil && len(s.adminToken) < 16 {
+			err = errors.New("it has less than 16 characters")
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("gateway: -admin-token-file: %w", err))
+		}
+	}
+	var err error
+	s.deployment.issuerRoots, err = readRoots("-issuer-ca", s.issuerCA)
+	problems = append(problems, err)
+	s.deployment.redisRoots, err = readRoots("-redis-ca", s.redisCA)
+	problems = append(problems, err, s.readNonceKey())
 	return s, errors.Join(problems...)
 }
 
-func (s *settings) readRoots() error {
-	if s.issuerCA == "" {
-		return nil
+// readRoots reads a file of CAs; nil for the system's if there is none.
+func readRoots(flag, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
 	}
-	pem, err := os.ReadFile(s.issuerCA)
+	pem, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("gateway: -issuer-ca: %w", err)
+		return nil, fmt.Errorf("gateway: %s: %w", flag, err)
 	}
-	s.deployment.issuerRoots = x509.NewCertPool()
-	if !s.deployment.issuerRoots.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("gateway: -issuer-ca: %s has no certificate in PEM", s.issuerCA)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("gateway: %s: %s has no certificate in PEM", flag, file)
 	}
-	return nil
+	return roots, nil
 }
 
 func (s *settings) readNonceKey() (err error) {
@@ -106,6 +145,7 @@ func (s *settings) readNonceKey() (err error) {
 	if s.deployment.nonceKey, err = os.ReadFile(s.nonces); err != nil {
 		return fmt.Errorf("gateway: -nonce-key: %w", err)
 	}
+	s.deployment.sharedNonceKey = true
 	return nil
 }
 

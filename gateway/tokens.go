@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/gateway/kongfile"
@@ -15,9 +18,9 @@ import (
 // parts are what has been made for one plugin and must be fetched for, reported on
 // and closed.
 type parts struct {
-	prefetch  []func(context.Context) error
-	reporters []oidc.Reporter
-	closers   []func() error
+	prefetch []func(context.Context) error
+	issuers  []*reported
+	closers  []func() error
 }
 
 func (ps *parts) add(part interface {
@@ -26,9 +29,6 @@ func (ps *parts) add(part interface {
 }) {
 	ps.prefetch = append(ps.prefetch, part.Prefetch)
 	ps.closers = append(ps.closers, part.Close)
-	if reporter, ok := part.(oidc.Reporter); ok {
-		ps.reporters = append(ps.reporters, reporter)
-	}
 }
 
 func (ps *parts) close() {
@@ -40,10 +40,14 @@ func (ps *parts) close() {
 // tokenMaker makes the token verifier of one plugin.
 type tokenMaker struct {
 	*parts
-	plugin *kongfile.OpenIDConnect
-	client *http.Client
-	auth   clientauth.Method
-	made   map[string]*oidc.Issuer // by identifier
+	plugin    *kongfile.OpenIDConnect
+	client    *http.Client
+	published *published
+	auth      clientauth.Method
+	made      map[string]*oidc.Issuer // by identifier
+	log       *slog.Logger
+	store     introspect.Store  // nil: none
+	asking    clientauth.Method // at the introspection endpoint
 }
 
 // from returns an issuer: the same one for all that is made of the plugin, so that
@@ -53,14 +57,21 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 		return i, nil
 	}
 	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
-	if kongfile.IsPlainLoopback(issuer) {
+	p := tm.plugin
+	if slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsPlainLoopback) {
 		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
 	}
-	if issuer == tm.plugin.Issuer && tm.plugin.MetadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(tm.plugin.MetadataURL))
+	if issuer == p.Issuer && p.MetadataURL != "" {
+		opts = append(opts, oidc.WithMetadataURL(p.MetadataURL))
 	}
-	if tm.plugin.Cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(tm.plugin.Cooldown))
+	if issuer == p.Issuer && p.MetadataIssuer != "" {
+		opts = append(opts, oidc.WithMetadataIssuer(p.MetadataIssuer))
+	}
+	if p.JWKSURI != "" {
+		opts = append(opts, oidc.WithJWKSURI(p.JWKSURI))
+	}
+	if p.Cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(p.Cooldown))
 	}
 	i, err := oidc.NewIssuer(issuer, opts...)
 	if err != nil {
@@ -70,6 +81,8 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 		tm.made = make(map[string]*oidc.Issuer)
 	}
 	tm.made[issuer] = i
+	main := issuer == p.Issuer
+	tm.issuers = append(tm.issuers, &reported{i, tm.published, main && p.ClientCredentials, main && (p.Introspection || p.Introspect.JWTs)})
 	tm.closers = append(tm.closers, i.Close)
 	return i, nil
 }
@@ -86,7 +99,7 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 		}
 		tm.add(introspector)
 		if p.Introspection && !p.Bearer {
-			return &audienceForbidden{introspector}, nil
+			return tm.finish(introspector), nil
 		}
 	}
 	most := 0
@@ -95,16 +108,12 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	}
 	var alternatives firstOf
 	for k := range most {
-		reported := len(tm.reporters)
 		v, err := tm.jwts(introspector, func(issuer string) oidc.Profile {
 			all := profiles(issuer)
 			return all[min(k, len(all)-1)]
 		})
 		if err != nil {
 			return nil, err
-		}
-		if len(alternatives) > 0 { // one report for each issuer
-			tm.reporters = tm.reporters[:reported]
 		}
 		alternatives = append(alternatives, v)
 	}
@@ -121,11 +130,43 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 		}
 		v = either
 	}
-	return &audienceForbidden{v}, nil
+	return tm.finish(v), nil
 }
 
-// checks are the options of verifiers of JWTs, and the first audience
-// of this service, "" if nobody has said what the audience should be.
+// finish adds what no option of the library says.
+func (tm *tokenMaker) finish(v middleware.TokenVerifier) middleware.TokenVerifier {
+	v = &audienceForbidden{v, tm.log, tm.plugin.Audiences}
+	if len(tm.plugin.Forbidden) > 0 {
+		v = &withoutClaims{v, tm.plugin.Forbidden}
+	}
+	return v
+}
+
+// withoutClaims is claims_forbidden: a token that has one of them passes nowhere.
+type withoutClaims struct {
+	middleware.TokenVerifier
+	names []string
+}
+
+func (v *withoutClaims) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
+	token, err := v.TokenVerifier.VerifyToken(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	var claims map[string]json.RawMessage
+	if err := token.Claims(&claims); err != nil {
+		return nil, err
+	}
+	for _, name := range v.names {
+		if _, ok := claims[name]; ok {
+			return nil, middleware.ErrClaim
+		}
+	}
+	return token, nil
+}
+
+// checks are the options of verifiers of JWTs, and the first audience of this
+// service, "" if none is demanded.
 func (tm *tokenMaker) checks() (audience string, opts []oidc.Option) {
 	p := tm.plugin
 	if p.Leeway >= 0 {
@@ -159,7 +200,10 @@ func (tm *tokenMaker) introspector() (*introspect.Introspector, error) {
 	if len(p.Audiences) > 1 {
 		opts = append(opts, introspect.WithAudiences(p.Audiences[1:]...))
 	}
-	return introspect.New(from, audience, tm.auth, opts...)
+	if tm.store != nil && p.Redis != nil && p.Introspect.Remember {
+		opts = append(opts, introspect.WithStore(tm.store, nil))
+	}
+	return introspect.New(from, audience, tm.asking, opts...)
 }
 
 // introspectOptions are the settings of an introspector.
@@ -221,18 +265,6 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 		return verifiers[0], nil
 	}
 	return oidc.AnyOf(verifiers...)
-}
-
-// audienceForbidden answers 403 to a token for another audience, as Kong does,
-// and not the 401 of RFC 6750.
-type audienceForbidden struct{ middleware.TokenVerifier }
-
-func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
-	token, err := v.TokenVerifier.VerifyToken(ctx, raw)
-	if err == oidc.ErrAudience {
-		return nil, middleware.ErrClaim
-	}
-	return token, err
 }
 
 // firstOf accepts what one of several profiles of the same issuer accepts. The

@@ -134,7 +134,7 @@ func TestVerifyReadsThumbprintsStrictly(t *testing.T) {
 			require.Equal(t, "invalid_token", mtlspop.ErrThumbprint.Code())
 		})
 	}
-	t.Run("MTLS-3.1-02 bits behind the last octet do not matter", func(t *testing.T) {
+	t.Run("MTLS-3.1-02 bits behind the last byte do not matter", func(t *testing.T) {
 		const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 		last := strings.IndexByte(alphabet, x5t[42])
 		for bits := 1; bits < 4; bits++ {

@@ -1,7 +1,7 @@
 package oidc
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,9 +14,12 @@ import (
 //
 // Precondition: raw is one strict JSON object.
 func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
-	p := by.Profile.(Profile)
-	a := answer{by, p, p.rules()}
-	t, c, err := newToken(raw, a.rules, by.IgnoredConfirmation)
+	d, err := by.Profile.(Profile).dialect()
+	if err != nil {
+		return nil, err
+	}
+	a := answer{by, d}
+	t, c, err := newToken(raw, d, by.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
@@ -35,42 +38,59 @@ func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
 // answer reads one answer.
 type answer struct {
 	*issuer.Checks
-	profile Profile
-	rules   *profile
+	dialect *dialect
 }
 
-// checkKind refuses what is not an access token. Endpoints call refresh tokens and
-// ID tokens active too, whatever the hint in the question said.
+// checkKind refuses what is not an access token. Endpoints call refresh tokens, ID
+// tokens and logout tokens active too, whatever the hint in the question said.
+//
+// Nothing in the answer may speak of another kind of token, and something must speak
+// of an access token: what the profile goes by, token_type, a claim that names the
+// kind, an audience that is this service and not just the client that asks, or a
+// scope for such an audience.
 func (a *answer) checkKind(t *Token, c *claims) error {
-	if c.AtHash != nil || c.CHash != nil || c.SHash != nil {
+	if isOtherKind(c) {
 		return ErrNotAccessToken
 	}
-	switch optionalString(c.Typ) {
-	case "ID", "Refresh", "Offline", "Logout": // as Keycloak names them
-		return ErrNotAccessToken
-	}
-	switch optionalString(c.TokenUse) {
-	case "", "access", "access_token":
-	default:
-		return ErrNotAccessToken
-	}
-	if a.profile == Keycloak {
-		if err := a.rules.access(t, c, false); err != nil {
+	if a.dialect.typNeeded {
+		if err := a.dialect.checkAccess(t, c, false); err != nil {
 			return err
 		}
 	}
-	if !stated(c.TokenType) {
-		if !a.audienceTells(t) && !namesAccess(c) && (c.Audience == nil || !scopeTells(c)) {
-			return ErrNotAccessToken
-		}
+	if c.has(tokenType) {
+		return checkTokenType(t, c.text(tokenType))
+	}
+	if namesAccess(c) || !c.has(nonce) && (a.audienceTells(t) || a.scopeTells(t, c)) {
 		return nil
 	}
-	return checkTokenType(t, c.TokenType)
+	return ErrNotAccessToken
+}
+
+// isOtherKind reports whether an answer names another kind of token (in the words of
+// Keycloak, Cognito, Hydra, Curity), or has what only ID tokens (OpenID Connect Core,
+// section 3.3.2.11) or logout tokens have (OpenID Connect Back-Channel Logout, section
+// 2.4; RFC 8417, section 2.2).
+func isOtherKind(c *claims) bool {
+	if c.has(atHash) || c.has(cHash) || c.has(sHash) || c.has(events) {
+		return true
+	}
+	switch c.text(typ) {
+	case "ID", "Refresh", "Offline", "Logout":
+		return true
+	}
+	for _, kind := range [...]ref{tokenUse, purpose} {
+		switch c.text(kind) {
+		case "", "access", "access_token":
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // checkTokenType compares token_type with what the token is bound to.
-func checkTokenType(t *Token, tokenType json.RawMessage) error {
-	switch strings.ToLower(optionalString(tokenType)) {
+func checkTokenType(t *Token, tokenType string) error {
+	switch strings.ToLower(tokenType) {
 	case "bearer": // With cnf.jkt, the binding wins: it takes a proof all the same.
 		return nil
 	case "dpop": // RFC 9449, section 6.2
@@ -83,24 +103,32 @@ func checkTokenType(t *Token, tokenType json.RawMessage) error {
 	}
 }
 
-// audienceTells reports whether aud is going to be compared with ours, which no ID
-// token and no refresh token has.
-func (a *answer) audienceTells(t *Token) bool {
-	return !a.AnyAudience && !(a.MissingAudience && a.rules.audience(t) == nil)
+// namesAccess reports whether an answer without token_type is about an access token in
+// the words of Keycloak, Hydra or Curity.
+//
+// Precondition: isOtherKind is false.
+func namesAccess(c *claims) bool {
+	kind := c.text(typ)
+	return kind == "Bearer" || kind == "DPoP" || c.text(tokenUse) != "" || c.text(purpose) != ""
 }
 
-// namesAccess reports whether an answer without token_type is about an access token
-// as Keycloak and Hydra name the kinds.
-//
-// Precondition, also of scopeTells: checkKind has refused the names of other kinds.
-func namesAccess(c *claims) bool {
-	typ := optionalString(c.Typ)
-	return typ == "Bearer" || typ == "DPoP" || optionalString(c.TokenUse) != ""
+// isForService reports whether an audience is more than the client that asks, which is
+// the audience of its ID tokens, refresh tokens and logout tokens.
+func (a *answer) isForService(t *Token, is func(audience string) bool) bool {
+	return slices.ContainsFunc(t.Audience, func(s string) bool { return s != "" && s != a.ClientID && is(s) })
+}
+
+// audienceTells reports whether aud is going to be compared with what this service is
+// called, and no client is.
+func (a *answer) audienceTells(t *Token) bool {
+	return !a.AnyAudience && a.isForService(t, func(s string) bool { return slices.Contains(a.Audiences, s) })
 }
 
 // scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
 // do: oidc-provider answers to one with a scope, and neither token_type nor aud.
-func scopeTells(c *claims) bool { return stated(c.Scope) && !stated(c.Nonce) }
+func (a *answer) scopeTells(t *Token, c *claims) bool {
+	return c.has(scope) && a.isForService(t, func(string) bool { return true })
+}
 
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
 // section 2.2): iss because the endpoint is the issuer's, aud by option.
@@ -111,7 +139,7 @@ func (a *answer) checkClaims(t *Token, iss string) error {
 	if t.Issuer != iss {
 		return ErrIssuer
 	}
-	audiences := a.rules.audience(t)
+	audiences := a.dialect.audience(t)
 	switch {
 	case audiences == nil && a.MissingAudience: // An aud that names no audience is there.
 	case a.AnyAudience && namesAny(audiences):

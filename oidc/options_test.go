@@ -19,7 +19,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		oidc.WithMaxTokenSize(0),
 		oidc.WithCacheSize(-1),
 		oidc.WithAlgorithms("none"),
-		oidc.WithProfile(200),
+		oidc.WithProfile(oidc.Vendor(200)),
 		oidc.WithHTTPClient(nil),
 		oidc.DangerouslyIgnoreConfirmation("jkt"),
 	)

@@ -1,30 +1,39 @@
 package oidc
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
 
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 )
 
-// Profile is how an issuer spells its access tokens. [RFC9068] is the default.
-// The others are named after the issuer whose deviations they accept, and each
-// says below which those are; whatever it does not mention is checked as by
-// RFC9068: iss, aud, exp, nbf, iat, sub, the client's id, jti, cnf.
+// Profile is how an issuer spells its access tokens: one of the constants of type
+// [Vendor], or what [Described] returns. [RFC9068] is the default.
 //
-// Accepting typ "JWT" gives up the check that tells access tokens from ID
-// tokens (RFC 9068, section 5; RFC 8725, section 3.12). So each profile that
-// does has other evidence, which the issuer's access tokens show and its ID
-// tokens do not. No profile accepts a token of another explicit type: a proof
-// (dpop+jwt), a logout token, an introspection response, a security event.
-type Profile uint8
+// Accepting typ "JWT" gives up the check that tells access tokens from ID tokens
+// (RFC 9068, section 5; RFC 8725, section 3.12). So each profile that does so has
+// other evidence, which the issuer's access tokens show and its ID tokens do not. No
+// profile accepts a token of another explicit type: a proof (dpop+jwt), a logout
+// token, an introspection response, a security event.
+type Profile interface {
+	// String is the name of the profile.
+	String() string
+
+	// dialect is what the profile stands for, or what is wrong with it.
+	dialect() (*dialect, error)
+}
+
+// Vendor is a [Profile] for the tokens of one issuer's software, whose deviations
+// from RFC 9068 it names. What it does not mention is checked as by [RFC9068]: iss,
+// aud, exp, nbf, iat, sub, the client's id, jti, cnf.
+type Vendor uint8
 
 const (
 	// RFC9068 is the default: RFC 9068, section 4, to the letter. The header's typ is at+jwt;
 	// iss, exp, aud, sub, client_id, iat and jti are present; scope is a string.
-	RFC9068 Profile = iota
+	RFC9068 Vendor = iota
 
 	// Keycloak accepts the access tokens of Keycloak 20 and later:
 	//   - the header's typ may be JWT. In its place the claim typ must be "Bearer" or "DPoP"; it is
@@ -56,6 +65,12 @@ const (
 	// found with WithMetadataURL.
 	EntraID
 
+	// EntraIDAnyApplication is EntraID, and accepts the tokens of applications that have been
+	// assigned no role of this API: Entra ID gives them to every application of the tenant. In the
+	// place of scp and roles the claim idtyp must be "app", an optional claim that the API's
+	// registration asks for. Authorize such clients by their id.
+	EntraIDAnyApplication
+
 	// Cognito accepts the access tokens of Amazon Cognito user pools:
 	//   - the header's typ may be JWT or missing. In its place the claim token_use must be "access"; it
 	//     is "id" in ID tokens;
@@ -64,203 +79,378 @@ const (
 	//     those of further clients to WithAudiences.
 	Cognito
 
-	profiles // the number of profiles
+	numVendors // the number of vendors
 )
 
+// vendors is what each Vendor stands for. Every row but the first has the date and
+// the source of its evidence.
+var vendors = [numVendors]dialect{
+	RFC9068: {name: "RFC9068"},
+
+	// 2026-11: tokens of Keycloak 26 (interop), and its JWT type constants since 20.
+	Keycloak: {
+		name:     "Keycloak",
+		types:    []string{"jwt"},
+		clientID: []ref{azp, clientID},
+		evidence: evidence{always: true, values: []valued{{typ, []string{"Bearer", "DPoP"}}}},
+		// Keycloak puts nonce into access tokens too: always before version 24, and by a mapper since.
+		idClaims:  []ref{atHash, cHash, sHash},
+		isClient:  keycloakClient,
+		typNeeded: true,
+	},
+
+	// 2026-11: Auth0's documentation of access token profiles and of ID token claims. OpenID
+	// Connect Core, section 2, has azp in ID tokens exactly if the client is not in aud, so
+	// that without a checked aud nothing is left to tell them apart.
+	Auth0: {
+		name:          "Auth0",
+		types:         []string{"jwt"},
+		clientID:      []ref{azp, clientID},
+		mayLack:       []string{"jti"},
+		evidence:      evidence{present: [][]ref{{azp}}, clientNotInAudience: true},
+		idClaims:      idClaims,
+		needsAudience: true,
+		isClient:      func(t *Token, _ *claims) bool { return t.ClientID != "" && t.Subject == t.ClientID+"@clients" },
+	},
+
+	// 2026-11: Okta's reference of access token and ID token claims.
+	Okta: {
+		name:     "Okta",
+		types:    []string{"jwt", ""},
+		clientID: []ref{cid, clientID},
+		scopes:   []scoped{{scp, list}, {scope, text}},
+		evidence: evidence{present: [][]ref{{cid}, {scp}}, clientNotInAudience: true},
+		idClaims: idClaims,
+	},
+
+	// 2026-11: Microsoft's references of access token claims and of optional claims. The client
+	// is not compared with aud: an application may call the API of its own registration. ID
+	// tokens have roles, but neither azp, appid nor scp.
+	EntraID: {
+		name:        "EntraID",
+		types:       []string{"jwt"},
+		clientID:    []ref{azp, appID},
+		scopes:      []scoped{{scp, text}},
+		tokenID:     []ref{jti, uti},
+		mayLack:     []string{"jti"},
+		evidence:    evidence{always: true, present: [][]ref{{azp, appID}, {scp, roles}}},
+		idClaims:    idClaims,
+		anyAudience: entraForAnyAudience,
+		isClient:    entraClient,
+	},
+	EntraIDAnyApplication: {
+		name:        "EntraIDAnyApplication",
+		types:       []string{"jwt"},
+		clientID:    []ref{azp, appID},
+		scopes:      []scoped{{scp, text}},
+		tokenID:     []ref{jti, uti},
+		mayLack:     []string{"jti"},
+		evidence:    evidence{always: true, present: [][]ref{{azp, appID}}, alternatives: []evidence{{present: [][]ref{{scp, roles}}}, {values: []valued{{idtyp, []string{"app"}}}}}},
+		idClaims:    idClaims,
+		anyAudience: entraForAnyAudience,
+		isClient:    entraClient,
+	},
+
+	// 2026-11: Amazon's references of the access token and of the ID token.
+	Cognito: {
+		name:              "Cognito",
+		types:             []string{"jwt", ""},
+		clientForAudience: true,
+		evidence:          evidence{always: true, values: []valued{{tokenUse, []string{"access"}}}},
+		idClaims:          idClaims,
+	},
+}
+
+func init() {
+	for i := range vendors {
+		vendors[i].complete()
+	}
+	issuer.CheckProfile = func(profile any) error {
+		_, err := profile.(Profile).dialect()
+		return err
+	}
+}
+
 // String is the name of the constant.
-func (p Profile) String() string {
-	names := [profiles]string{"RFC9068", "Keycloak", "Auth0", "Okta", "EntraID", "Cognito"}
-	if !p.valid() {
+func (v Vendor) String() string {
+	if v >= numVendors {
 		return "unknown"
 	}
-	return names[p]
+	return vendors[v].name
 }
 
-func (p Profile) valid() bool { return p < profiles }
-
-// profile is what a Profile stands for.
-type profile struct {
-	jwt     bool // typ may be JWT
-	untyped bool // typ may be missing
-	noID    bool // jti may be missing
-
-	client   func(*claims) string
-	scope    func(*claims) ([]string, error)
-	id       func(*claims) string
-	audience func(t *Token) []string
-	// access looks for the evidence that a token of typ JWT is an access token; typed is whether it
-	// is of typ at+jwt.
-	access func(t *Token, c *claims, typed bool) error
-	// forAnyAudience looks for what must be there besides if no audience is checked. It is nil if
-	// access relies on aud, so that there is nothing to look for.
-	forAnyAudience func(t *Token, c *claims) error
-}
-
-func (p Profile) rules() *profile {
-	r := &profile{
-		client:   func(c *claims) string { return optionalString(c.ClientID) },
-		scope:    func(c *claims) ([]string, error) { return splitScope(c.Scope) },
-		id:       func(c *claims) string { return c.ID },
-		audience: func(t *Token) []string { return t.Audience },
-		access:   func(*Token, *claims, bool) error { return nil }, // typ is at+jwt
-
-		forAnyAudience: func(*Token, *claims) error { return nil },
+func (v Vendor) dialect() (*dialect, error) {
+	if v >= numVendors {
+		return nil, errNoVendor
 	}
-	switch p {
-	case Keycloak:
-		r.jwt = true
-		r.client = func(c *claims) string { return firstString(c.AZP, c.ClientID) }
-		r.access = keycloakAccess
-	case Auth0:
-		r.jwt, r.noID = true, true
-		r.client = func(c *claims) string { return firstString(c.AZP, c.ClientID) }
-		r.access = auth0Access
-		// OpenID Connect Core, section 2, has azp in ID tokens, and that just if it is not in aud.
-		r.forAnyAudience = nil
-	case Okta:
-		r.jwt, r.untyped = true, true
-		r.client = func(c *claims) string { return firstString(c.CID, c.ClientID) }
-		r.scope = oktaScope
-		r.access = oktaAccess
-	case EntraID:
-		r.jwt, r.noID = true, true
-		r.client = func(c *claims) string { return firstString(c.AZP, c.AppID) }
-		r.scope = func(c *claims) ([]string, error) { return splitScope(c.SCP) }
-		r.id = func(c *claims) string { return cmp.Or(c.ID, optionalString(c.UTI)) }
-		r.access = entraAccess
-		r.forAnyAudience = entraForAnyAudience
-	case Cognito:
-		r.jwt, r.untyped = true, true
-		r.audience = cognitoAudience
-		r.access = cognitoAccess
-	}
-	return r
+	return &vendors[v], nil
 }
 
-// checkType is RFC 9068, section 4, with the relaxations of the profile. typed
+// dialect is what a Profile stands for.
+type dialect struct {
+	name     string
+	types    []string // accepted values of the header's typ besides at+jwt, normal; "" is none
+	clientID []ref    // the first that is a string counts
+	scopes   []scoped // the first that is there counts
+	tokenID  []ref    // the first that is a string counts
+	mayLack  []string // claims that may be missing
+	evidence evidence // of an access token
+	idClaims []ref    // claims that show an ID token: no other evidence outweighs one of them
+	extra    []string // the names of claims that only this dialect reads
+
+	// clientForAudience has the client's id stand for an aud that is missing.
+	clientForAudience bool
+	// needsAudience says that without comparing aud there is no evidence.
+	needsAudience bool
+	// anyAudience looks for what must be there besides if aud is not compared; nil: nothing.
+	anyAudience func(*Token, *claims) error
+	// typNeeded says that an introspection answer has the evidence too.
+	typNeeded bool
+	// isClient tells tokens that speak for the client itself; nil: by sub and client id.
+	isClient func(*Token, *claims) bool
+}
+
+// scoped is a claim that holds scopes, in one form or in either.
+type scoped struct {
+	claim ref
+	form  form
+}
+
+type form uint8
+
+const (
+	text   form = 1 << iota // words in a string (RFC 6749, section 3.3)
+	list                    // a JSON list of strings
+	either = text | list
+)
+
+// evidence is what access tokens show and other tokens of the issuer do not. All of
+// it must be there.
+type evidence struct {
+	always              bool       // also if the header's typ says that it is an access token
+	values              []valued   // claims with one of some exact values
+	present             [][]ref    // of each group, one claim
+	clientNotInAudience bool       // as it is in ID tokens
+	alternatives        []evidence // one of them
+}
+
+type valued struct {
+	claim  ref
+	values []string
+}
+
+// complete fills in what RFC 9068 has.
+func (d *dialect) complete() {
+	if d.clientID == nil {
+		d.clientID = []ref{clientID}
+	}
+	if d.scopes == nil {
+		d.scopes = []scoped{{scope, text}}
+	}
+	if d.tokenID == nil {
+		d.tokenID = []ref{jti}
+	}
+}
+
+// checkType is RFC 9068, section 4, with the relaxations of the dialect. typed
 // reports that the token is explicitly an access token.
-func (p *profile) checkType(typ string) (typed bool, err error) {
-	switch {
-	case jose.IsType(typ, "at+jwt"):
+func (d *dialect) checkType(header string) (typed bool, err error) {
+	if jose.IsType(header, "at+jwt") {
 		return true, nil
-	case jose.IsType(typ, "jwt"):
-		if p.jwt {
-			return false, nil
+	}
+	if header != "" && !jose.IsType(header, "jwt") {
+		if !slices.ContainsFunc(d.types, func(t string) bool { return t != "" && jose.IsType(header, t) }) {
+			return false, ErrType
 		}
+		return true, nil
+	}
+	normal := ""
+	if header != "" {
+		normal = "jwt"
+	}
+	if !slices.Contains(d.types, normal) {
 		return false, ErrTypeJWT
-	case typ == "":
-		if p.untyped {
-			return false, nil
-		}
-		return false, ErrTypeJWT
-	default:
-		return false, ErrType
 	}
+	return false, nil
 }
 
-// hasIDTokenClaims reports whether the token has a claim that only ID tokens
-// have (OpenID Connect Core, sections 2 and 3.3.2.11).
-func (c *claims) hasIDTokenClaims() bool {
-	return c.Nonce != nil || c.AtHash != nil || c.CHash != nil || c.SHash != nil
-}
-
-// keycloakAccess does not go by nonce: Keycloak puts it into access tokens too,
-// always before version 24 and by a mapper since.
-func keycloakAccess(t *Token, c *claims, _ bool) error {
-	if c.AtHash != nil || c.CHash != nil || c.SHash != nil {
+// checkAccess demands the evidence that the token is an access token. typed is
+// whether its header says so.
+func (d *dialect) checkAccess(t *Token, c *claims, typed bool) error {
+	if slices.ContainsFunc(d.idClaims, c.has) {
 		return ErrNotAccessToken
 	}
-	switch optionalString(c.Typ) {
-	case "Bearer":
-		return nil
-	case "DPoP":
-		if t.Confirmation.JKT == "" {
-			return ErrConfirmation
-		}
-		return nil
-	default:
-		return ErrNotAccessToken
-	}
-}
-
-func auth0Access(t *Token, c *claims, typed bool) error {
-	switch {
-	case c.hasIDTokenClaims():
-		return ErrNotAccessToken
-	case typed:
-		return nil
-	case !stated(c.AZP) || slices.Contains(t.Audience, t.ClientID):
-		return ErrNotAccessToken
-	default:
+	if typed && !d.evidence.always {
 		return nil
 	}
-}
-
-func oktaAccess(t *Token, c *claims, typed bool) error {
-	switch {
-	case c.hasIDTokenClaims():
+	if !d.evidence.shownBy(t, c) {
 		return ErrNotAccessToken
-	case typed:
-		return nil
-	case !stated(c.CID) || !stated(c.SCP) || slices.Contains(t.Audience, t.ClientID):
-		return ErrNotAccessToken
-	default:
-		return nil
 	}
-}
-
-// entraAccess does not compare the client with aud: an application may call the
-// API of its own registration. ID tokens have roles, but neither azp, appid nor scp.
-func entraAccess(_ *Token, c *claims, _ bool) error {
-	if c.hasIDTokenClaims() || !stated(c.AZP) && !stated(c.AppID) || !stated(c.SCP) && !stated(c.Roles) {
-		return ErrNotAccessToken
+	// Keycloak's name for a token whose key it has checked.
+	if d.typNeeded && c.text(typ) == "DPoP" && t.Confirmation.JKT == "" {
+		return ErrConfirmation
 	}
 	return nil
 }
 
-// entraForAnyAudience leaves no more to roles, which ID tokens have too, than to
-// applications that call the API of another registration.
+func (e *evidence) shownBy(t *Token, c *claims) bool {
+	for _, v := range e.values {
+		if !slices.Contains(v.values, c.text(v.claim)) {
+			return false
+		}
+	}
+	for _, group := range e.present {
+		if !slices.ContainsFunc(group, c.has) {
+			return false
+		}
+	}
+	if e.clientNotInAudience && slices.Contains(t.Audience, t.ClientID) {
+		return false
+	}
+	return len(e.alternatives) == 0 || slices.ContainsFunc(e.alternatives, func(one evidence) bool { return one.shownBy(t, c) })
+}
+
+// audience is what is compared with the service's own.
+func (d *dialect) audience(t *Token) []string {
+	if t.Audience == nil && d.clientForAudience {
+		return []string{t.ClientID}
+	}
+	return t.Audience
+}
+
+// checkPresent is RFC 9068, section 2.2, for the claims that no earlier check requires.
+func (d *dialect) checkPresent(t *Token) error {
+	missing := func(claim string, absent bool) bool { return absent && !slices.Contains(d.mayLack, claim) }
+	switch {
+	case t.Expiry.IsZero():
+		return ErrNoExpiry
+	case t.Subject == "":
+		return ErrNoSubject
+	case missing("client_id", t.ClientID == ""):
+		return ErrNoClientID
+	case missing("iat", t.IssuedAt.IsZero()):
+		return ErrNoIssuedAt
+	case missing("jti", t.ID == ""):
+		return ErrNoID
+	}
+	return nil
+}
+
+// scopesOf reads the scopes of the first claim that holds any.
+func (d *dialect) scopesOf(c *claims) ([]string, error) {
+	for _, s := range d.scopes {
+		raw := c.get(s.claim)
+		if raw == nil {
+			continue
+		}
+		if words, err := jsonString(raw); err == nil && s.form&text != 0 {
+			return strings.FieldsFunc(words, func(r rune) bool { return r == ' ' }), nil
+		}
+		if scopes, err := stringList(raw); err == nil && s.form&list != 0 {
+			return scopes, nil
+		}
+		return nil, ErrScope
+	}
+	return nil, nil
+}
+
+// entraForAnyAudience: without scp only roles marks an access token, and ID tokens
+// have roles too. So a token without scp is refused if its client is one of its
+// audiences.
 func entraForAnyAudience(t *Token, c *claims) error {
-	if !stated(c.SCP) && slices.Contains(t.Audience, t.ClientID) {
+	if !c.has(scp) && slices.Contains(t.Audience, t.ClientID) {
 		return ErrNotAccessToken
 	}
 	return nil
 }
 
-func cognitoAccess(_ *Token, c *claims, _ bool) error {
-	if c.hasIDTokenClaims() || optionalString(c.TokenUse) != "access" {
-		return ErrNotAccessToken
-	}
-	return nil
+// entraClient: sub is oid in tokens of applications, and a pairwise value in those of
+// users.
+func entraClient(t *Token, c *claims) bool {
+	return c.text(idtyp) == "app" || !c.has(scp) && c.has(oid) && t.Subject == c.text(oid)
 }
 
-func cognitoAudience(t *Token) []string {
-	if t.Audience != nil {
-		return t.Audience
+// keycloakClient: sub is the service account of the client, a user whom Keycloak made
+// for it. client_id comes from the session of the client credentials grant.
+func keycloakClient(t *Token, c *claims) bool {
+	if !c.has(azp) || c.text(clientID) != t.ClientID {
+		return false
 	}
-	return []string{t.ClientID}
+	return !c.has(username) || strings.EqualFold(c.text(username), "service-account-"+t.ClientID)
 }
 
-// oktaScope reads scp, a list of scopes, or the scope string of a typed token.
-func oktaScope(c *claims) ([]string, error) {
-	if c.SCP == nil {
-		return splitScope(c.Scope)
-	}
-	scopes, err := stringList(c.SCP)
-	if err != nil {
-		return nil, ErrScope
-	}
-	return scopes, nil
+// ref names a claim of a claim set: one of the constants, or, from numRefs on, one
+// that only a described dialect reads.
+type ref int
+
+// The claims whose form or meaning depends on the profile, or that tell the kinds of
+// tokens apart.
+const (
+	cnf ref = iota
+	jti
+	uti
+	clientID
+	azp
+	appID
+	cid
+	scope
+	scp
+	roles
+	typ
+	tokenUse
+	purpose
+	tokenType // of an introspection answer
+	idtyp
+	oid
+	username
+	nonce
+	atHash
+	cHash
+	sHash
+	events
+	numRefs
+)
+
+var refNames = [numRefs]string{
+	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "purpose", "token_type",
+	"idtyp", "oid", "preferred_username", "nonce", "at_hash", "c_hash", "s_hash", "events",
 }
 
-// splitScope splits a scope string (RFC 6749, section 3.3); nil has none.
-func splitScope(raw json.RawMessage) ([]string, error) {
-	if raw == nil {
-		return nil, nil
+var refs = func() map[string]ref {
+	m := make(map[string]ref, numRefs)
+	for i, name := range refNames {
+		m[name] = ref(i)
 	}
-	s, err := jsonString(raw)
-	if err != nil {
-		return nil, ErrScope
+	return m
+}()
+
+// idClaims are what only ID tokens have (OpenID Connect Core, sections 2 and
+// 3.3.2.11), and events, which only security events have (RFC 8417, section 2.2).
+var idClaims = []ref{nonce, atHash, cHash, sHash, events}
+
+// get returns the JSON of a claim, or nil: one that is null is not there.
+func (c *claims) get(r ref) json.RawMessage {
+	if r < numRefs {
+		return c.raw[r]
 	}
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), nil
+	return c.more[r-numRefs]
+}
+
+// has reports whether the token has the claim.
+func (c *claims) has(r ref) bool { return c.get(r) != nil }
+
+// text is the string of a claim, or "" if it holds none.
+func (c *claims) text(r ref) string {
+	s, _ := jsonString(c.get(r))
+	return s
+}
+
+// first is the first string of some claims that is not empty.
+func (c *claims) first(of []ref) string {
+	for _, r := range of {
+		if s := c.text(r); s != "" {
+			return s
+		}
+	}
+	return ""
 }

@@ -247,5 +247,5 @@ func TestCognito(t *testing.T) {
 func TestProfilesHaveNames(t *testing.T) {
 	require.Equal(t, "Keycloak", oidc.Keycloak.String())
 	require.Equal(t, "RFC9068", oidc.RFC9068.String())
-	require.Equal(t, "unknown", oidc.Profile(200).String())
+	require.Equal(t, "unknown", oidc.Vendor(200).String())
 }

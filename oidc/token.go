@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,8 @@ type Token struct {
 	Expiry       time.Time // zero if the token does not say, which only an introspected token may
 	Confirmation Confirmation
 
+	forClient bool // the profile says so; see SubjectIsClient
+
 	claims *claimSet
 	hash   [sha256.Size]byte // of the token as sent; zero if it is not known
 }
@@ -51,11 +54,15 @@ type Confirmation struct {
 // Bound reports whether the token is bound to anything.
 func (c Confirmation) Bound() bool { return c != Confirmation{} }
 
-// SubjectIsClient reports whether the token speaks for the client itself, as
-// those of the client credentials grant do, and not for a user. Issuers that let
-// a client choose its own id can give it the sub of a user (RFC 9068, section
-// 5): a service that looks up users by Subject asks this first.
-func (t *Token) SubjectIsClient() bool { return t.Subject != "" && t.Subject == t.ClientID }
+// SubjectIsClient reports whether the token speaks for the client itself, as those of
+// the client credentials grant do, and not for a user. It is so if Subject equals
+// ClientID, and if the issuer's [Profile] has another sign of it: Auth0, Entra ID and
+// Keycloak give clients a sub of another form. Issuers that let a client choose its
+// own id can give it the sub of a user (RFC 9068, section 5): a service that looks up
+// users by Subject asks this first.
+func (t *Token) SubjectIsClient() bool {
+	return t.forClient || t.Subject != "" && t.Subject == t.ClientID
+}
 
 // CheckTimes compares the times of the token with now; one that the token does not
 // state is not compared. A token is good before exp, not at it (RFC 7519, section
@@ -178,7 +185,7 @@ func (c *claimSet) tree() map[string]any {
 // audience; which claims must be there is the caller's business too. It keeps no
 // reference to claims. Its errors are [TokenError] kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
-	t, _, err := newToken(claims, RFC9068.rules(), nil)
+	t, _, err := newToken(claims, &vendors[RFC9068], nil)
 	return t, err
 }
 
@@ -187,34 +194,21 @@ func TokenFromClaims(claims []byte) (*Token, error) {
 type claims struct {
 	Issuer   string                 // iss
 	Subject  string                 // sub
-	ID       string                 // jti
-	UTI      json.RawMessage        // uti
 	Audience []string               // aud
 	Expiry   strictjson.NumericDate // exp
 	Begin    strictjson.NumericDate // nbf
 	IssuedAt strictjson.NumericDate // iat
-	Cnf      json.RawMessage        // cnf
 
-	ClientID json.RawMessage // client_id
-	AZP      json.RawMessage // azp
-	AppID    json.RawMessage // appid
-	CID      json.RawMessage // cid
-	Scope    json.RawMessage // scope
-	SCP      json.RawMessage // scp
-	Roles    json.RawMessage // roles
-
-	// What tells an access token from other tokens.
-	Typ       json.RawMessage // typ
-	TokenUse  json.RawMessage // token_use
-	TokenType json.RawMessage // token_type, of an introspection answer
-	Nonce     json.RawMessage // nonce
-	AtHash    json.RawMessage // at_hash
-	CHash     json.RawMessage // c_hash
-	SHash     json.RawMessage // s_hash
+	raw  [numRefs]json.RawMessage
+	more []json.RawMessage // those of dialect.extra
 }
 
-// read takes the claims from a claim set.
-func (c *claims) read(raw []byte) (err error) {
+// read takes the claims from a claim set; extra names those that only the dialect
+// reads.
+func (c *claims) read(raw []byte, extra []string) (err error) {
+	if len(extra) > 0 {
+		c.more = make([]json.RawMessage, len(extra))
+	}
 	var o strictjson.Object
 	for o.StartDocument(raw, maxTokenDepth); o.Next(); {
 		switch string(o.Name()) {
@@ -222,8 +216,6 @@ func (c *claims) read(raw []byte) (err error) {
 			o.Text(&c.Issuer)
 		case "sub":
 			o.Text(&c.Subject)
-		case "jti":
-			o.Text(&c.ID)
 		case "aud":
 			if c.Audience, err = stringOrList(o.Value()); err != nil {
 				return err
@@ -231,18 +223,20 @@ func (c *claims) read(raw []byte) (err error) {
 		case "exp":
 			o.Date(&c.Expiry)
 		case "nbf":
-			o.Date(&c.Begin)
+			lateDate(&o, &c.Begin)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			lateDate(&o, &c.IssuedAt)
 		default:
-			if field := c.rawField(o.Name()); field != nil {
-				*field = o.Value()
+			if r, ok := refs[string(o.Name())]; ok {
+				c.raw[r] = o.Value()
+			} else if i := slices.Index(extra, string(o.Name())); i >= 0 {
+				c.more[i] = o.Value()
 			}
 		}
 	}
 	switch o.Err() {
 	case nil:
-		return nil
+		return c.checkID()
 	case strictjson.ErrTooDeep:
 		return ErrTooDeep
 	default:
@@ -250,41 +244,24 @@ func (c *claims) read(raw []byte) (err error) {
 	}
 }
 
-// rawField returns where a claim is kept whose type depends on the profile.
-func (c *claims) rawField(name []byte) *json.RawMessage {
-	switch string(name) {
-	case "uti":
-		return &c.UTI
-	case "cnf":
-		return &c.Cnf
-	case "client_id":
-		return &c.ClientID
-	case "azp":
-		return &c.AZP
-	case "appid":
-		return &c.AppID
-	case "cid":
-		return &c.CID
-	case "scope":
-		return &c.Scope
-	case "scp":
-		return &c.SCP
-	case "roles":
-		return &c.Roles
-	case "typ":
-		return &c.Typ
-	case "token_use":
-		return &c.TokenUse
-	case "token_type":
-		return &c.TokenType
-	case "nonce":
-		return &c.Nonce
-	case "at_hash":
-		return &c.AtHash
-	case "c_hash":
-		return &c.CHash
-	case "s_hash":
-		return &c.SHash
+// lateDate takes milliseconds, which lie beyond the years that a
+// [strictjson.NumericDate] can hold, for the end of those years: the token is then not
+// valid yet, and the operator can be told by how much.
+func lateDate(o *strictjson.Object, dst *strictjson.NumericDate) {
+	const last = 253402300799 // the last second of the year 9999
+	if n, err := strconv.ParseFloat(string(o.Value()), 64); err == nil && n > last && n <= 1000*last {
+		o.NearestDate(dst)
+		return
+	}
+	o.Date(dst)
+}
+
+// checkID: a jti that is there is a string (RFC 7519, section 4.1.7).
+func (c *claims) checkID() error {
+	if c.has(jti) {
+		if _, err := jsonString(c.raw[jti]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -294,32 +271,37 @@ func (c *claims) rawField(name []byte) *json.RawMessage {
 //
 // Invariant: nothing in the result shares memory with raw, which lies next to
 // the very token in a parsed message: a cached Token must not keep that alive.
-func newToken(raw []byte, p *profile, ignored []string) (*Token, *claims, error) {
+func newToken(raw []byte, d *dialect, ignored []string) (*Token, *claims, error) {
 	var c claims
-	if err := c.read(raw); err != nil {
+	if err := c.read(raw, d.extra); err != nil {
 		return nil, nil, err
 	}
-	scopes, err := p.scope(&c)
+	scopes, err := d.scopesOf(&c)
 	if err != nil {
 		return nil, nil, err
 	}
-	cnf, err := parseConfirmation(c.Cnf, ignored)
+	confirmation, err := parseConfirmation(c.raw[cnf], ignored)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Token{
+	t := &Token{
 		Issuer:       c.Issuer,
 		Subject:      c.Subject,
-		ClientID:     p.client(&c),
-		ID:           p.id(&c),
+		ClientID:     c.first(d.clientID),
+		ID:           c.first(d.tokenID),
 		Audience:     slices.Clip(c.Audience),
 		Scopes:       slices.Clip(scopes),
 		IssuedAt:     c.IssuedAt.Time(),
 		NotBefore:    c.Begin.Time(),
 		Expiry:       c.Expiry.Time(),
-		Confirmation: cnf,
+		Confirmation: confirmation,
 		claims:       &claimSet{raw: bytes.Clone(raw)},
-	}, &c, nil
+	}
+	t.forClient = d.isClient != nil && d.isClient(t, &c)
+	if t.Subject == "" && slices.Contains(d.mayLack, "sub") {
+		t.Subject = t.ClientID
+	}
+	return t, &c, nil
 }
 
 // stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
@@ -346,23 +328,4 @@ func jsonString(raw []byte) (string, error) {
 		return "", ErrClaims
 	}
 	return s, nil
-}
-
-// stated reports whether a claim is there; one that is null was not read.
-func stated(raw json.RawMessage) bool { return raw != nil }
-
-// optionalString is the string in raw, or "" if it holds none.
-func optionalString(raw json.RawMessage) string {
-	s, _ := jsonString(raw)
-	return s
-}
-
-// firstString is the first string in raws that is not empty.
-func firstString(raws ...json.RawMessage) string {
-	for _, raw := range raws {
-		if s := optionalString(raw); s != "" {
-			return s
-		}
-	}
-	return ""
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/jwks"
 )
 
@@ -23,7 +24,7 @@ type Verifier struct {
 	own     bool // the Issuer was made by New, and is closed with the Verifier
 	keys    KeySource
 	checks  issuer.Checks
-	profile *profile
+	dialect *dialect
 	cache   *cache // nil if switched off
 }
 
@@ -44,11 +45,11 @@ var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	ic := newIssuerConfig(options.For("oidc"), issuer)
 	c := newConfig(ic, opts)
-	if c.Given("WithKeys") && (c.Given("WithMetadataURL") || c.Given("WithHTTPClient")) {
-		c.Problem("with WithKeys nothing is fetched, so WithMetadataURL and WithHTTPClient have no meaning")
+	if c.Given("WithKeys") && (c.Given("WithMetadataURL") || c.Given("WithMetadataIssuer") || c.Given("WithHTTPClient")) {
+		c.Problem("with WithKeys nothing is fetched, so WithMetadataURL, WithMetadataIssuer and WithHTTPClient have no meaning")
 	}
-	if c.Given("WithJWKSURI") && c.Given("WithMetadataURL") {
-		c.Problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL has no meaning")
+	if c.Given("WithJWKSURI") && (c.Given("WithMetadataURL") || c.Given("WithMetadataIssuer")) {
+		c.Problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL and WithMetadataIssuer have no meaning")
 	}
 	i, _ := ic.makeIssuer() // c has its problems too
 	v, err := c.verifier(i, audience)
@@ -62,8 +63,9 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 // verifier makes the Verifier, or reports every problem of c.
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
-	v := &Verifier{issuer: i, checks: c.Checks, profile: c.profile.rules()}
-	if c.AnyAudience && v.profile.forAnyAudience == nil {
+	d, _ := c.profile.dialect() // WithProfile reports the error
+	v := &Verifier{issuer: i, checks: c.Checks, dialect: d}
+	if c.AnyAudience && d != nil && d.needsAudience {
 		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
 	}
 	if err := c.Err(); err != nil {
@@ -156,27 +158,27 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 // cheap, and because a token of another issuer must not make us ask ours for
 // its key.
 func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
-	typed, err := v.profile.checkType(m.Header.Type)
+	typed, err := v.dialect.checkType(m.Header.Type)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains(v.checks.Algorithms, m.Header.Algorithm) {
 		return nil, ErrAlgorithm
 	}
-	t, c, err := newToken(m.Payload, v.profile, v.checks.IgnoredConfirmation)
+	t, c, err := newToken(m.Payload, v.dialect, v.checks.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
 	if t.Issuer != v.issuer.inside.URL {
 		return nil, ErrIssuer
 	}
-	if err := v.profile.access(t, c, typed); err != nil {
+	if err := v.dialect.checkAccess(t, c, typed); err != nil {
 		return nil, err
 	}
 	if err := v.checkAudience(t, c); err != nil {
 		return nil, err
 	}
-	if err := v.profile.checkPresent(t); err != nil {
+	if err := v.dialect.checkPresent(t); err != nil {
 		return nil, err
 	}
 	if err := t.CheckTimes(now, v.checks.Skew); err != nil {
@@ -188,10 +190,13 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
 // checkAudience is RFC 9068, section 4, and what takes its place if the audience
 // does not matter.
 func (v *Verifier) checkAudience(t *Token, c *claims) error {
-	stated := v.profile.audience(t)
+	stated := v.dialect.audience(t)
 	switch {
 	case v.checks.AnyAudience && namesAny(stated):
-		return v.profile.forAnyAudience(t, c)
+		if v.dialect.anyAudience == nil {
+			return nil
+		}
+		return v.dialect.anyAudience(t, c)
 	case !v.checks.AnyAudience && intersects(stated, v.checks.Audiences):
 		return nil
 	}
@@ -205,7 +210,7 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 	case errors.Is(err, jwks.ErrNoKey):
 		return nil, ErrNoKey
 	case err != nil:
-		return nil, fmt.Errorf("oidc: keys of %s: %w", v.issuer.URL(), err)
+		return nil, outage.As(outage.Issuer, fmt.Errorf("oidc: keys of %s: %w", v.issuer.URL(), err))
 	case len(keys) == 0 || len(keys) > maxKeys:
 		return nil, ErrNoKey
 	}
@@ -215,23 +220,6 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 		}
 	}
 	return nil, ErrSignature
-}
-
-// checkPresent is RFC 9068, section 2.2, for what no other check has missed.
-func (p *profile) checkPresent(t *Token) error {
-	switch {
-	case t.Expiry.IsZero():
-		return ErrNoExpiry
-	case t.Subject == "":
-		return ErrNoSubject
-	case t.ClientID == "":
-		return ErrNoClientID
-	case t.IssuedAt.IsZero():
-		return ErrNoIssuedAt
-	case t.ID == "" && !p.noID:
-		return ErrNoID
-	}
-	return nil
 }
 
 // namesAny reports whether a token's audiences are more than nothing at all.

@@ -2,11 +2,12 @@ package session
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // Defaults and limits.
@@ -23,41 +24,32 @@ const (
 // list, giving an option twice is a mistake that [New] reports.
 type Option interface{ apply(*config) }
 
-// config collects what the options say, and what is wrong with it.
+// config collects what the options say.
 type config struct {
+	*options.Set
 	keys           [][]byte
 	name           string
 	path, domain   string
 	sameSite       http.SameSite
-	secure         bool
 	idle, lifetime time.Duration
 	trusted        []string
-
-	given    []string // names of the options seen
-	problems []error
 }
 
 type optionFunc func(*config)
 
 func (f optionFunc) apply(c *config) { f(c) }
 
-// once wraps the setting that the option called name makes.
+// once makes an option that may be given only once.
 func once(name string, set func(*config)) Option {
 	return optionFunc(func(c *config) {
-		if c.has(name) {
-			c.problem("%s given twice", name)
-			return
+		if c.Once(name) {
+			set(c)
 		}
-		c.given = append(c.given, name)
-		set(c)
 	})
 }
 
-func (c *config) has(name string) bool { return slices.Contains(c.given, name) }
-
-func (c *config) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("session: "+format, args...))
-}
+// secure reports whether browsers send the cookie over https only.
+func (c *config) secure() bool { return !c.Given("DangerouslyAllowPlainHTTP") }
 
 // WithPreviousKeys also reads cookies that were sealed with one of the given keys.
 // To rotate keys without ending sessions, first give the new key to every replica
@@ -73,12 +65,16 @@ func WithPreviousKeys(keys ...[]byte) Option {
 
 // WithCookieName sets the name of the cookie. The default is __Host-session, or
 // __Secure-session with [WithDomain] or [WithPath]: the prefixes keep other hosts,
-// and those who can write into plain HTTP, from setting it (RFC 6265bis, section
+// and attackers who write into plain HTTP, from setting it (RFC 6265bis, section
 // 4.1.3).
+//
+// A client may have sessions of several Sessions on one host, such as those of two
+// guards with keys of their own. Where the cookie of that name is another one's, a
+// session is kept under the name, a dot, and a short name of the key.
 func WithCookieName(name string) Option {
 	return once("WithCookieName", func(c *config) {
 		if name == "" {
-			c.problem("WithCookieName: empty")
+			c.Problem("WithCookieName: empty")
 		}
 		c.name = name
 	})
@@ -88,7 +84,7 @@ func WithCookieName(name string) Option {
 func WithPath(path string) Option {
 	return once("WithPath", func(c *config) {
 		if !strings.HasPrefix(path, "/") {
-			c.problem("WithPath: %q does not begin with a slash", path)
+			c.Problem("WithPath: %q does not begin with a slash", path)
 		}
 		c.path = path
 	})
@@ -99,7 +95,7 @@ func WithPath(path string) Option {
 func WithDomain(domain string) Option {
 	return once("WithDomain", func(c *config) {
 		if domain == "" {
-			c.problem("WithDomain: empty")
+			c.Problem("WithDomain: empty")
 		}
 		c.domain = domain
 	})
@@ -111,7 +107,7 @@ func WithSameSite(mode http.SameSite) Option {
 		switch mode {
 		case http.SameSiteStrictMode, http.SameSiteLaxMode, http.SameSiteNoneMode:
 		default:
-			c.problem("WithSameSite: neither Strict nor Lax nor None")
+			c.Problem("WithSameSite: neither Strict nor Lax nor None")
 		}
 		c.sameSite = mode
 	})
@@ -123,7 +119,7 @@ func WithSameSite(mode http.SameSite) Option {
 func WithIdleTimeout(d time.Duration) Option {
 	return once("WithIdleTimeout", func(c *config) {
 		if d < minTimeout || d > maxLifetime {
-			c.problem("WithIdleTimeout: %v is not between %v and %v", d, minTimeout, maxLifetime)
+			c.Problem("WithIdleTimeout: %v is not between %v and %v", d, minTimeout, maxLifetime)
 		}
 		c.idle = d
 	})
@@ -134,20 +130,22 @@ func WithIdleTimeout(d time.Duration) Option {
 func WithLifetime(d time.Duration) Option {
 	return once("WithLifetime", func(c *config) {
 		if d < minTimeout || d > maxLifetime {
-			c.problem("WithLifetime: %v is not between %v and %v", d, minTimeout, maxLifetime)
+			c.Problem("WithLifetime: %v is not between %v and %v", d, minTimeout, maxLifetime)
 		}
 		c.lifetime = d
 	})
 }
 
 // WithTrustedOrigins lets pages of other origins ("https://app.example") make
-// requests with unsafe methods within a session. A list: it can be given several
+// requests with unsafe methods within a session. An origin is scheme, host and port:
+// without this option a page of http://app.example is of another origin than the
+// service at https://app.example. A list: it can be given several
 // times.
 func WithTrustedOrigins(origins ...string) Option {
 	origins = slices.Clone(origins)
 	return optionFunc(func(c *config) {
 		if len(origins) == 0 {
-			c.problem("WithTrustedOrigins: no origin given")
+			c.Problem("WithTrustedOrigins: no origin given")
 		}
 		c.trusted = append(c.trusted, origins...)
 	})
@@ -155,16 +153,16 @@ func WithTrustedOrigins(origins ...string) Option {
 
 // DangerouslyAllowPlainHTTP leaves out the Secure attribute, and with it the
 // prefix of the default name, so that browsers send the cookie over plain HTTP
-// where anybody on the path can copy it. It is for development.
+// where an attacker on the path can copy it. It is for development.
 func DangerouslyAllowPlainHTTP() Option {
-	return once("DangerouslyAllowPlainHTTP", func(c *config) { c.secure = false })
+	return once("DangerouslyAllowPlainHTTP", func(*config) {})
 }
 
 func (c *config) cookieName() string {
 	switch {
 	case c.name != "":
 		return c.name
-	case !c.secure:
+	case !c.secure():
 		return "session"
 	case c.domain != "" || c.path != "/":
 		return "__Secure-session"
@@ -178,20 +176,20 @@ func (c *config) checkCookie(cookie *http.Cookie) {
 	probe := *cookie
 	probe.Value = "v"
 	if err := probe.Valid(); err != nil {
-		c.problem("the cookie is not valid: %w", err)
+		c.Problem("the cookie is not valid: %w", err)
 	}
 	// Browsers compare the prefixes without regard to case.
 	switch name := strings.ToLower(cookie.Name); {
-	case strings.HasPrefix(name, "__host-") && (!c.secure || c.domain != "" || c.path != "/"):
-		c.problem("%s: the prefix demands Secure, the path / and no domain", cookie.Name)
-	case strings.HasPrefix(name, "__secure-") && !c.secure:
-		c.problem("%s: the prefix demands Secure", cookie.Name)
+	case strings.HasPrefix(name, "__host-") && (!c.secure() || c.domain != "" || c.path != "/"):
+		c.Problem("%s: the prefix demands Secure, the path / and no domain", cookie.Name)
+	case strings.HasPrefix(name, "__secure-") && !c.secure():
+		c.Problem("%s: the prefix demands Secure", cookie.Name)
 	}
-	if c.sameSite == http.SameSiteNoneMode && !c.secure {
-		c.problem("SameSite=None demands Secure")
+	if c.sameSite == http.SameSiteNoneMode && !c.secure() {
+		c.Problem("SameSite=None demands Secure")
 	}
 	if c.idle > c.lifetime {
-		c.problem("the idle timeout, %v, is longer than the lifetime, %v", c.idle, c.lifetime)
+		c.Problem("the idle timeout, %v, is longer than the lifetime, %v", c.idle, c.lifetime)
 	}
 }
 
@@ -199,7 +197,7 @@ func (c *config) protection() *http.CrossOriginProtection {
 	p := http.NewCrossOriginProtection()
 	for _, origin := range c.trusted {
 		if err := p.AddTrustedOrigin(origin); err != nil {
-			c.problem("WithTrustedOrigins: %w", err)
+			c.Problem("WithTrustedOrigins: %w", err)
 		}
 	}
 	return p

@@ -1,10 +1,14 @@
 package session_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -242,7 +246,7 @@ func TestANewTokenBeginsANewSession(t *testing.T) {
 }
 
 func TestRequestsOfOtherSites(t *testing.T) {
-	s := newSessions(t, session.WithTrustedOrigins("https://app.example"))
+	s := newSessions(t, session.WithTrustedOrigins("https://app.example", "http://old.example"))
 	b := begin(t, s, "token")
 	for _, test := range []struct {
 		method, site, origin string
@@ -255,6 +259,17 @@ func TestRequestsOfOtherSites(t *testing.T) {
 		{"POST", "cross-site", "https://evil.example", session.ErrCrossOrigin},
 		{"POST", "same-site", "https://evil.example", session.ErrCrossOrigin},
 		{"POST", "", "https://evil.example", session.ErrCrossOrigin},
+		// R11: an attacker on the path can write into the pages of http://api.example.
+		{"POST", "", "http://api.example", session.ErrCrossOrigin},
+		{"POST", "", "HTTP://api.example", session.ErrCrossOrigin},
+		{"POST", "same-origin", "http://api.example", session.ErrCrossOrigin},
+		{"DELETE", "", "http://api.example", session.ErrCrossOrigin},
+		{"WebSocket", "", "http://api.example", session.ErrCrossOrigin},
+		{"GET", "", "http://api.example", nil},
+		{"POST", "", "http://old.example", nil}, // named by WithTrustedOrigins
+		{"POST", "", "https://old.example", session.ErrCrossOrigin},
+		{"POST", "", "null", session.ErrCrossOrigin},
+		{"POST", "", "https://api.example, https://evil.example", session.ErrCrossOrigin},
 		{"DELETE", "cross-site", "https://evil.example", session.ErrCrossOrigin},
 		{"POST", "cross-site", "https://app.example", nil},
 		{"GET", "cross-site", "https://evil.example", nil},
@@ -277,6 +292,109 @@ func TestRequestsOfOtherSites(t *testing.T) {
 		}
 		_, err := s.Read(r)
 		require.Equal(t, test.want, err, "%+v", test)
+	}
+}
+
+func TestTwoOriginFieldsAreNoOrigin(t *testing.T) {
+	s := newSessions(t)
+	r := begin(t, s, "token").request("POST")
+	r.Header["Origin"] = []string{"https://api.example", "https://api.example"}
+	_, err := s.Read(r)
+	require.Equal(t, session.ErrCrossOrigin, err)
+}
+
+func TestWithoutSecureThePagesOfPlainHTTPAreTheServicesOwn(t *testing.T) {
+	s := newSessions(t, session.DangerouslyAllowPlainHTTP())
+	r := begin(t, s, "token").request("POST")
+	r.Header.Set("Origin", "http://api.example")
+	_, err := s.Read(r)
+	require.NoError(t, err)
+}
+
+func TestSessionsOfSeveralKeysLiveSideBySide(t *testing.T) {
+	// One host, two guards, two keys, and the default name.
+	one := newSessions(t)
+	two, err := session.New(other)
+	require.NoError(t, err)
+	b := begin(t, one, "first token")
+	has := func(s *session.Sessions, token string) {
+		t.Helper()
+		read, err := s.Read(b.request("GET"))
+		if token == "" {
+			require.Equal(t, session.ErrNone, err)
+			return
+		}
+		require.NoError(t, err)
+		require.Equal(t, token, read.Token)
+	}
+	save := func(s *session.Sessions, token string) {
+		t.Helper()
+		h := http.Header{}
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: token}))
+		b.take(t, h)
+	}
+	has(two, "")
+	save(two, "second token")
+	has(one, "first token")
+	has(two, "second token")
+	save(one, strings.Repeat("long ", 1000))
+	save(two, strings.Repeat("longer ", 1000))
+	has(one, strings.Repeat("long ", 1000))
+	has(two, strings.Repeat("longer ", 1000))
+	for _, s := range []*session.Sessions{one, two} {
+		r := b.request("GET")
+		r.AddCookie(&http.Cookie{Name: "theme", Value: "dark"})
+		stripped := (&http.Request{Header: s.Strip(r.Header)}).Cookies()
+		require.NotContains(t, stripped, "theme")
+		for _, c := range stripped {
+			// Of the other Sessions, those under its own name are left, sealed as they are.
+			require.True(t, c.Name == "theme" || strings.HasPrefix(c.Name, "__Host-session."), c.Name)
+		}
+	}
+
+	// The key of the second one is exchanged: its session goes along, and stays when the
+	// old key is dropped.
+	key3 := []byte("the third key of thirty-two bytes")
+	two, err = session.New(key3, session.WithPreviousKeys(other))
+	require.NoError(t, err)
+	has(two, strings.Repeat("longer ", 1000))
+	save(two, "third token")
+	two, err = session.New(key3)
+	require.NoError(t, err)
+	has(two, "third token")
+	has(one, strings.Repeat("long ", 1000))
+
+	h := http.Header{}
+	two.End(h, b.request("GET"))
+	b.take(t, h)
+	has(two, "")
+	has(one, strings.Repeat("long ", 1000))
+	h = http.Header{}
+	one.End(h, b.request("GET"))
+	b.take(t, h)
+	require.Empty(t, b.cookies)
+}
+
+func TestNothingThatPrintsASessionShowsItsToken(t *testing.T) {
+	secrets := []string{"S3CR3T-T0KEN", string(key), fmt.Sprint(key), fmt.Sprintf("%x", key), fmt.Sprintf("%#v", key), string(other), fmt.Sprint(other)}
+	s, err := session.New(key, session.WithPreviousKeys(other))
+	require.NoError(t, err)
+	read := session.Session{Scheme: "DPoP", Token: "S3CR3T-T0KEN"}
+	for _, v := range []any{s, *s, read, &read, []session.Session{read}, map[string]any{"session": read, "sessions": s}, session.ErrNone} {
+		printed := ""
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			printed += fmt.Sprintf(verb+"\n", v)
+		}
+		var text, js bytes.Buffer
+		slog.New(slog.NewTextHandler(&text, nil)).Info("printed", "value", v)
+		slog.New(slog.NewJSONHandler(&js, nil)).Info("printed", "value", v)
+		printed += text.String()
+		if _, nested := v.(map[string]any); !nested && reflect.TypeOf(v).Kind() != reflect.Slice {
+			printed += js.String() // encoding/json looks into the values of maps and slices itself
+		}
+		for _, secret := range secrets {
+			require.NotContains(t, printed, secret)
+		}
 	}
 }
 
@@ -332,9 +450,9 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		opts []session.Option
 		want string
 	}{
-		{"a nil option", []session.Option{nil}, "nil Option"},
-		{"an option given twice", []session.Option{session.WithIdleTimeout(time.Minute), session.WithIdleTimeout(time.Minute)}, "WithIdleTimeout given twice"},
-		{"a short previous key", []session.Option{session.WithPreviousKeys([]byte("short"))}, "key 2 has 5 octets, not 32 or more"},
+		{"a nil option", []session.Option{nil}, "option 1 is nil"},
+		{"an option given twice", []session.Option{session.WithIdleTimeout(time.Minute), session.WithIdleTimeout(time.Minute)}, "WithIdleTimeout is given twice"},
+		{"a short previous key", []session.Option{session.WithPreviousKeys([]byte("short"))}, "key 2 has 5 bytes, not 32 or more"},
 		{"the same key again", []session.Option{session.WithPreviousKeys(other, key)}, "key 3 is key 1 again"},
 		{"an empty name", []session.Option{session.WithCookieName("")}, "WithCookieName: empty"},
 		{"a name that is none", []session.Option{session.WithCookieName("a b")}, "the cookie is not valid"},

@@ -23,7 +23,7 @@ func newTransport(key crypto.Signer, algorithm string, base http.RoundTripper, o
 		dpopclient.WithBase(base),
 		dpopclient.WithAlgorithm(algorithm),
 		dpopclient.WithOrigins(origin),
-		dpopclient.WithLoopbackHTTP(),
+		dpopclient.DangerouslyAllowLoopbackHTTP(),
 	}
 	if endpoint != "" {
 		opts = append(opts, dpopclient.WithTokenEndpoint(endpoint))

@@ -21,7 +21,7 @@
 // # Where the token goes
 //
 // The access token, and every proof, goes to the origins of [WithOrigins] and to
-// nobody else; a proof without a token goes to the URLs of [WithTokenEndpoint]. A
+// no other server; a proof without a token goes to the URLs of [WithTokenEndpoint]. A
 // RoundTripper sees each hop of a redirect as a request of its own, so the rule
 // holds here and not in the http.Client:
 //
@@ -33,7 +33,7 @@
 //   - A request to an origin that is not configured goes out without a proof. If
 //     it carries an access token (scheme DPoP or Bearer) it is refused with
 //     [ErrOrigin]; other schemes, such as Basic, are the caller's own affair.
-//   - Plain http is refused with [ErrInsecure]; see [WithLoopbackHTTP].
+//   - Plain http is refused with [ErrInsecure]; see [DangerouslyAllowLoopbackHTTP].
 //
 // # Which token
 //
@@ -69,8 +69,12 @@
 // # What it does not do
 //
 // It does not look into access tokens, fetch or refresh them, or follow redirects.
-// It does not check that a token is bound to the key: the server does. It does not
-// hide the request from base: a base that resends a request by itself, as
-// [http.Transport] does with an idempotent one when a reused connection breaks,
-// resends the same proof, which a server that had already read it refuses.
+// It does not check that a token is bound to the key: the server does.
+//
+// # Requests that are sent again
+//
+// A proof is good once. [http.Transport] sends an idempotent request again by itself
+// when a connection that was kept alive breaks; this Transport notices, and gives each
+// transmission a proof of its own. It cannot do that for another base that repeats
+// requests, so a library for retries belongs around the Transport.
 package dpopclient

@@ -37,7 +37,7 @@ func Example() {
 			}
 			return t.AccessToken, t.TokenType, nil
 		})),
-		dpopclient.WithLoopbackHTTP(), // httptest without TLS
+		dpopclient.DangerouslyAllowLoopbackHTTP(), // httptest without TLS
 	)
 	if err != nil {
 		log.Fatal(err)

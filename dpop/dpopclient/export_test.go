@@ -20,4 +20,6 @@ func ParseChallenges(line string) []Challenge {
 
 var AsksForNonce = asksForNonce
 
+var DefaultBase = defaultBase
+
 const MaxNonce = maxNonce

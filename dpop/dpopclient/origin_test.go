@@ -300,7 +300,7 @@ func TestHTTPSOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var opts []dpopclient.Option
 			if c.loopback {
-				opts = append(opts, dpopclient.WithLoopbackHTTP(), dpopclient.WithOrigins("http://127.0.0.1:8080",
+				opts = append(opts, dpopclient.DangerouslyAllowLoopbackHTTP(), dpopclient.WithOrigins("http://127.0.0.1:8080",
 					"http://localhost:8080", "http://[::1]:8080"))
 			}
 			tr, n := newTransport(t, ok, append(opts, withToken())...)
@@ -362,7 +362,7 @@ func TestContractOfARoundTripper(t *testing.T) {
 		proofIn(t, n.last(t))
 	})
 	t.Run("CLI-12 many goroutines, one Transport", func(t *testing.T) {
-		tr, n := newTransport(t, nil, withToken(), dpopclient.WithServerClock())
+		tr, n := newTransport(t, nil, withToken(), dpopclient.FollowServerClock())
 		n.handler = func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("DPoP-Nonce", "n"+r.URL.Query().Get("i"))
 			w.Header().Set("Date", "Sat, 21 Nov 2026 00:00:00 GMT")

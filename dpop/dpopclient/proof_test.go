@@ -113,7 +113,7 @@ func jtiOf(t testing.TB, r *http.Request) string {
 }
 
 func TestClaimsOfTheProof(t *testing.T) {
-	tr, n := newTransport(t, ok, withToken(), dpopclient.WithLoopbackHTTP(),
+	tr, n := newTransport(t, ok, withToken(), dpopclient.DangerouslyAllowLoopbackHTTP(),
 		dpopclient.WithOrigins("http://127.0.0.1:80", "https://[2001:DB8:0::1]:8443"))
 	for _, c := range []struct{ name, method, url, htm, htu string }{
 		{"CLI-03 query and fragment are dropped", "GET", api + "/r?a=b&c#f", "GET", api + "/r"},
@@ -294,13 +294,13 @@ func TestServerClock(t *testing.T) {
 		opts    []dpopclient.Option
 		want    time.Duration
 	}{
-		{"CLI-16 a clock that is slow", date(time.Hour), []dpopclient.Option{dpopclient.WithServerClock()}, time.Hour},
-		{"CLI-16 a clock that is fast", date(-10 * time.Minute), []dpopclient.Option{dpopclient.WithServerClock()}, -10 * time.Minute},
+		{"CLI-16 a clock that is slow", date(time.Hour), []dpopclient.Option{dpopclient.FollowServerClock()}, time.Hour},
+		{"CLI-16 a clock that is fast", date(-10 * time.Minute), []dpopclient.Option{dpopclient.FollowServerClock()}, -10 * time.Minute},
 		{"CLI-16 not without the option", date(time.Hour), nil, 0},
-		{"CLI-16 Date is no finer than a second", date(-time.Second), []dpopclient.Option{dpopclient.WithServerClock()}, 0},
-		{"CLI-16 no proof is dated days ahead", date(25 * time.Hour), []dpopclient.Option{dpopclient.WithServerClock()}, 0},
-		{"CLI-16 a stored response is no clock", date(-time.Hour, "Age", "3600"), []dpopclient.Option{dpopclient.WithServerClock()}, 0},
-		{"CLI-16 a broken Date is ignored", date(0, "Date", "yesterday"), []dpopclient.Option{dpopclient.WithServerClock()}, 0},
+		{"CLI-16 Date is no finer than a second", date(-time.Second), []dpopclient.Option{dpopclient.FollowServerClock()}, 0},
+		{"CLI-16 no proof is dated days ahead", date(25 * time.Hour), []dpopclient.Option{dpopclient.FollowServerClock()}, 0},
+		{"CLI-16 a stored response is no clock", date(-time.Hour, "Age", "3600"), []dpopclient.Option{dpopclient.FollowServerClock()}, 0},
+		{"CLI-16 a broken Date is ignored", date(0, "Date", "yesterday"), []dpopclient.Option{dpopclient.FollowServerClock()}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -9,13 +9,18 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/josesign"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 const (
 	nonceError = "use_dpop_nonce"
 	// maxDrain is what is read of a refused response so that its connection can be
 	// used again.
-	maxDrain = 16 << 10
+	maxDrain     = 16 << 10
+	maxDrainTime = 250 * time.Millisecond
 	// maxErrorBody is how much of a token endpoint's 400 is searched for its error.
 	maxErrorBody = 64 << 10
 )
@@ -26,7 +31,7 @@ const (
 // It is safe for concurrent use, and immutable but for the nonces and clocks it
 // learns. The zero Transport refuses every request.
 type Transport struct {
-	base         http.RoundTripper // nil is http.DefaultTransport
+	base         http.RoundTripper // nil in the zero Transport
 	source       TokenSource       // may be nil
 	signer       *signer
 	resources    map[string]*peer // by origin
@@ -44,13 +49,13 @@ func (t *Transport) Thumbprint() string {
 	if t.signer == nil {
 		return ""
 	}
-	return t.signer.thumbprint
+	return t.signer.key.Thumbprint()
 }
 
 // CloseIdleConnections forwards the call of [http.Client.CloseIdleConnections] to
 // the base, if that has such a method.
 func (t *Transport) CloseIdleConnections() {
-	if c, ok := t.next().(interface{ CloseIdleConnections() }); ok {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
@@ -68,12 +73,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	used := d.nonce()
-	out, err := t.outgoing(req, req.Body, d, used)
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	resp, fresh, err := t.send(out, req, d)
+	resp, fresh, err := t.transmit(req, req.Body, d, used)
 	if err != nil || fresh == "" || fresh == used || !d.signed() || !isReplayable(req) {
 		return resp, err
 	}
@@ -100,7 +100,7 @@ func (d decision) nonce() string {
 	return d.peer.latest()
 }
 
-// decide is the whole policy: who gets a proof, and with which token.
+// decide is the whole policy: which server gets a proof, and with which token.
 func (t *Transport) decide(req *http.Request) (decision, error) {
 	if t.signer == nil {
 		return decision{}, ErrUnready
@@ -111,7 +111,7 @@ func (t *Transport) decide(req *http.Request) (decision, error) {
 	if !isAllowedScheme(req.URL, t.loopbackHTTP) {
 		return decision{}, ErrInsecure
 	}
-	origin := originOf(req.URL.Scheme, req.URL.Host)
+	origin := origins.Of(req.URL.Scheme, req.URL.Host)
 	if crossedOrigins(req, origin) {
 		return decision{strip: true}, nil
 	}
@@ -123,7 +123,7 @@ func (t *Transport) decide(req *http.Request) (decision, error) {
 	// The token goes where the URL says. Both must be configured.
 	named := origin
 	if req.Host != "" {
-		named = originOf(req.URL.Scheme, req.Host)
+		named = origins.Of(req.URL.Scheme, req.Host)
 	}
 	path := pathOf(req.URL)
 	d := decision{url: named + path}
@@ -223,7 +223,7 @@ func (t *Transport) outgoing(req *http.Request, body io.ReadCloser, d decision, 
 		c.method = http.MethodGet
 	}
 	if d.token != "" {
-		c.ath = digest(d.token)
+		c.ath = josesign.Digest(d.token)
 		out.Header.Set("Authorization", "DPoP "+d.token)
 	}
 	proof, err := t.signer.proof(c)
@@ -234,9 +234,40 @@ func (t *Transport) outgoing(req *http.Request, body io.ReadCloser, d decision, 
 	return out, nil
 }
 
+// transmit sends req with a proof of its own for each time that it goes over a
+// connection. It closes body. fresh is the usable nonce in the response, if any.
+func (t *Transport) transmit(req *http.Request, body io.ReadCloser, d decision, nonce string) (resp *http.Response, fresh string, err error) {
+	for range maxTransmissions {
+		out, err := t.outgoing(req, body, d, nonce)
+		if err != nil {
+			if body != nil {
+				body.Close()
+			}
+			return nil, "", err
+		}
+		var sent repeats
+		if d.signed() {
+			out = sent.watch(out)
+		}
+		resp, fresh, err = t.send(out, req, d)
+		if !sent.spoiled(resp, err) || !isReplayable(req) || req.Context().Err() != nil {
+			return resp, fresh, err
+		}
+		// The base has decided that req may be sent again. It gets another proof.
+		if resp != nil {
+			drain(resp)
+		}
+		if body, err = bodyAgain(req); err != nil {
+			return nil, "", err
+		}
+		nonce = d.nonce()
+	}
+	return nil, "", errStale
+}
+
 // send returns the response and the usable nonce in it, if any.
 func (t *Transport) send(out, req *http.Request, d decision) (resp *http.Response, nonce string, err error) {
-	resp, err = t.next().RoundTrip(out)
+	resp, err = t.base.RoundTrip(out)
 	if err != nil || resp == nil {
 		return resp, "", err
 	}
@@ -257,29 +288,24 @@ func (t *Transport) send(out, req *http.Request, d decision) (resp *http.Respons
 // retry answers the challenge in refused, which it closes.
 func (t *Transport) retry(req *http.Request, refused *http.Response, d decision, nonce string) (*http.Response, error) {
 	drain(refused) // First, so that the next request can have the connection.
-	body := req.Body
-	if hasBody(req) {
-		var err error
-		if body, err = req.GetBody(); err != nil {
-			return nil, fmt.Errorf("dpopclient: body for the retry: %w", err)
-		}
-	}
-	out, err := t.outgoing(req, body, d, nonce)
+	body, err := bodyAgain(req)
 	if err != nil {
-		if body != nil {
-			body.Close()
-		}
 		return nil, err
 	}
-	resp, _, err := t.send(out, req, d)
+	resp, _, err := t.transmit(req, body, d, nonce)
 	return resp, err
 }
 
-func (t *Transport) next() http.RoundTripper {
-	if t.base == nil {
-		return http.DefaultTransport
+// bodyAgain returns req's body from its beginning. Precondition: isReplayable(req).
+func bodyAgain(req *http.Request) (io.ReadCloser, error) {
+	if !hasBody(req) {
+		return req.Body, nil
 	}
-	return t.base
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, fmt.Errorf("dpopclient: body for the retry: %w", err)
+	}
+	return body, nil
 }
 
 // isResourceChallenge reports whether a resource server asks for a nonce
@@ -318,8 +344,12 @@ func closeBody(req *http.Request) {
 	}
 }
 
+// drain reads what is left of a refused response, so that its connection can be used
+// again, unless that takes long: only the connection is at stake.
 func drain(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain) // Best effort: only the connection is at stake.
+	late := time.AfterFunc(maxDrainTime, func() { resp.Body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
 	resp.Body.Close()
 }
 

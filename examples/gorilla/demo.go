@@ -24,7 +24,7 @@ func demonstrate(origin, audience string) (*oidc.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := dpopclient.New(key, dpopclient.WithOrigins(origin), dpopclient.WithLoopbackHTTP())
+	transport, err := dpopclient.New(key, dpopclient.WithOrigins(origin), dpopclient.DangerouslyAllowLoopbackHTTP())
 	if err != nil {
 		return nil, err
 	}

@@ -18,9 +18,10 @@ type environment struct {
 	marks  *strings.Replacer // of marks by values
 	mark   string            // what stands in the text for a variable, up to its number
 	names  []string          // by number
+	refs   []string          // as they were written
 }
 
-var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+"([A-Za-z_][A-Za-z0-9_]*)"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
+var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+\\?"([A-Za-z_][A-Za-z0-9_]*)\\?"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
 
 // newEnvironment returns text with a mark in the place of each reference. With
 // indent, the mark gets its spaces, so that it is within a block of text; the lines
@@ -34,6 +35,7 @@ func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environme
 		name := string(found[1])
 		value, _ := lookup(name)
 		e.names = append(e.names, name)
+		e.refs = append(e.refs, strings.ReplaceAll(string(ref), `\"`, `"`)) // JSON escapes them
 		pairs = append(pairs, mark, value)
 		spaces, _ := strconv.Atoi(string(found[2])) // 0 without indent
 		return []byte(strings.Repeat(" ", spaces) + mark)
@@ -64,30 +66,33 @@ func (e *environment) expand(scalar string) (value string, from bool, err error)
 
 var vaultReference = regexp.MustCompile(`^\{vault://([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)(?:/([^/}?#]+))?\}$`)
 
+var vaultName = regexp.MustCompile(`^\{vault://([^/{}]+)/[^{}]+\}$`)
+
 // vault resolves a reference as Kong's env vault does: the name in upper case, its
 // hyphens as underscores, and with a second element, that member of a JSON object.
 func (e *environment) vault(ref string) (string, error) {
 	found := vaultReference.FindStringSubmatch(ref)
+	name := vaultName.FindStringSubmatch(ref)
 	switch {
+	case name != nil && name[1] != "env":
+		return "", fmt.Errorf("the vault %q is not supported: let what starts the gateway read it, and refer to the environment, by {vault://env/NAME} or ${{ env \"NAME\" }}", name[1])
 	case found == nil:
 		return "", fmt.Errorf("%q is not a reference that is supported; it can be {vault://env/NAME}", ref)
-	case found[1] != "env":
-		return "", fmt.Errorf("the vault %q is not supported: let what starts the gateway read it, and refer to the environment, by {vault://env/NAME} or ${{ env \"NAME\" }}", found[1])
 	}
-	name := strings.ToUpper(strings.ReplaceAll(found[2], "-", "_"))
-	value, ok := e.lookup(name)
+	variable := strings.ToUpper(strings.ReplaceAll(found[2], "-", "_"))
+	value, ok := e.lookup(variable)
 	if !ok {
-		return "", fmt.Errorf("the environment variable %s is not set", name)
+		return "", fmt.Errorf("the environment variable %s is not set", variable)
 	}
 	if found[3] == "" {
 		return value, nil
 	}
 	var members map[string]string
 	if json.Unmarshal([]byte(value), &members) != nil {
-		return "", fmt.Errorf("the environment variable %s is not a JSON object of strings, which the reference takes it for", name)
+		return "", fmt.Errorf("the environment variable %s is not a JSON object of strings, which the reference takes it for", variable)
 	}
 	if value, ok = members[found[3]]; !ok {
-		return "", fmt.Errorf("the environment variable %s has no member %q", name, found[3])
+		return "", fmt.Errorf("the environment variable %s has no member %q", variable, found[3])
 	}
 	return value, nil
 }

@@ -5,7 +5,7 @@ const (
 	noUsers        = `is not supported: users do not log in here; put an application or a proxy that signs users in before this service, and let it send their tokens`
 	noStore        = `is not supported: a session is its cookie alone, and nothing is stored; leave the key out`
 	notInHeaders   = `is not supported: nothing of a session is told in headers; a service reads the claims of its token from upstream_headers`
-	ownCookie      = `is not supported: a session is an encrypted cookie of its own`
+	ownCookie      = `is not supported: a session is an encrypted cookie of its own; leave the key out`
 	noConsumers    = `is not supported: there are no consumers; a service reads the claims of the token from upstream_headers, in Go from middleware.FromContext, and limits by them`
 	noUserInfo     = `is not supported: what a token permits is said by the token; have the issuer put the claim into it`
 	notDownstream  = `is not supported: nothing of a token is told to the client, which has it`
@@ -55,7 +55,7 @@ var Keys = []Key{
 	{Name: "cache_user_info", Type: "boolean", Default: `true`, Why: noUserInfo},
 	{Name: "claims_forbidden", Type: "strings", Values: "any", Go: "`RuleFunc`"},
 	{Name: "client_alg", Type: "strings", Values: "any, one", Go: "the algorithm of the assertion"},
-	{Name: "client_arg", Type: "string", Default: `"client_id"`, Why: `is not supported: the gateway has one client, whatever a request says`},
+	{Name: "client_arg", Type: "string", Default: `"client_id"`, Why: `is not supported: the gateway has one client, whatever a request says; leave the key out`},
 	{Name: "client_auth", Type: "strings", Values: "any, one", Go: "`clientauth.SecretBasic`, `SecretPost`, `SecretJWT`, `PrivateKeyJWT`, `TLS`, `SelfSignedTLS`, `None`"},
 	{Name: "client_credentials_param_type", Type: "strings", Default: `["body", "header", "query"]`, Values: "header; Kong's default is read as that", Go: "nothing: always"},
 	{Name: "client_id", Type: "strings", Values: "one client", Go: "the id in `clientauth`"},

@@ -13,9 +13,12 @@ import (
 type OpenIDConnect struct {
 	entity
 	Issuer      string
-	MetadataURL string   // "" to find it
-	JWKSURI     string   // "" for what the metadata says
-	Issuers     []string // whose tokens are accepted
+	MetadataURL string // "" to find it
+	// MetadataIssuer is what the metadata may call the issuer besides, where services
+	// reach it under another name than clients do; "" for nothing.
+	MetadataIssuer string
+	JWKSURI        string   // "" for what the metadata says
+	Issuers        []string // whose tokens are accepted
 
 	Bearer            bool
 	Introspection     bool
@@ -142,8 +145,19 @@ func (p *OpenIDConnect) readIssuer() {
 	}
 	p.JWKSURI = p.m.text("jwks_endpoint", "")
 	p.Issuers = p.m.texts("issuers_allowed", p.Issuer)
-	if len(p.Issuers) == 0 {
+	switch {
+	case len(p.Issuers) == 0:
 		p.Wrong("issuers_allowed", "is empty")
+	case slices.Contains(p.Issuers, p.Issuer):
+	case len(p.Issuers) > 1:
+		p.Wrong("issuers_allowed", "has several issuers, and issuer is none of them: its metadata describes one; give each issuer a plugin of its own, or name issuer too if its tokens count")
+	default:
+		// issuer is where the metadata is, by a name that this network has, and
+		// issuers_allowed what tokens say.
+		if p.MetadataURL == "" {
+			p.MetadataURL = strings.TrimSuffix(p.Issuer, "/") + openID
+		}
+		p.MetadataIssuer, p.Issuer = p.Issuer, p.Issuers[0]
 	}
 }
 
@@ -352,7 +366,11 @@ func (p *OpenIDConnect) checkPlainHTTP(key string, urls ...string) {
 
 // check finds settings that do not go together.
 func (p *OpenIDConnect) check() {
-	p.checkPlainHTTP("issuer", p.Issuer)
+	if p.MetadataURL != "" {
+		p.checkPlainHTTP("issuer", p.MetadataURL)
+	} else {
+		p.checkPlainHTTP("issuer", p.Issuer)
+	}
 	p.checkPlainHTTP("jwks_endpoint", p.JWKSURI)
 	p.checkPlainHTTP("introspection_endpoint", p.Introspect.Endpoint)
 	p.checkPlainHTTP("token_endpoint", p.Grant.Endpoint)

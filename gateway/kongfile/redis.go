@@ -10,6 +10,11 @@ import (
 // Redis is where replicas share used proofs and introspection answers.
 type Redis struct {
 	entity
+	RedisSettings
+}
+
+// RedisSettings are how it is reached.
+type RedisSettings struct {
 	Addresses   []string // of one server, or of nodes of a cluster
 	Cluster     bool
 	Username    string
@@ -20,8 +25,7 @@ type Redis struct {
 	DialTimeout time.Duration
 	ReadTimeout time.Duration
 	SendTimeout time.Duration
-	PoolSize    int  // 0: the client's
-	Answers     bool // introspection answers are shared too
+	PoolSize    int // 0: the client's
 }
 
 // readRedis reads cluster_cache_strategy and its record. Kong shares introspection
@@ -49,13 +53,11 @@ func (p *OpenIDConnect) readRedis() {
 		return
 	}
 	p.Redis = newRedis(m)
-	p.Redis.Answers = true
 }
 
 func newRedis(m *mapping) *Redis {
 	second := 2 * time.Second
-	r := &Redis{
-		entity:      entity{m},
+	r := &Redis{entity: entity{m}, RedisSettings: RedisSettings{
 		Username:    m.text("username", ""),
 		Password:    m.text("password", ""),
 		Database:    m.integer("database", 0, 0, 1<<15),
@@ -65,7 +67,7 @@ func newRedis(m *mapping) *Redis {
 		ReadTimeout: m.duration("read_timeout", time.Millisecond, second),
 		SendTimeout: m.duration("send_timeout", time.Millisecond, second),
 		PoolSize:    m.integer("keepalive_pool_size", 0, 1, 1<<20),
-	}
+	}}
 	m.mustBe("ssl_verify", true, "whoever is in between could forget used proofs; name a private CA with -redis-ca")
 	nodes := m.list("cluster_nodes")
 	for _, node := range nodes {

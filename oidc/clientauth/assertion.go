@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/josesign"
 	"github.com/keybound-go/middleware/internal/options"
 )
 
@@ -90,15 +90,15 @@ func compactJWS(header, payload any, sign func(input []byte) ([]byte, error)) (s
 	if err != nil {
 		return "", err
 	}
-	out := base64.RawURLEncoding.AppendEncode(nil, h)
+	out := josesign.AppendPart(nil, h)
 	out = append(out, '.')
-	out = base64.RawURLEncoding.AppendEncode(out, p)
+	out = josesign.AppendPart(out, p)
 	signature, err := sign(out)
 	if err != nil {
 		return "", err
 	}
 	out = append(out, '.')
-	return string(base64.RawURLEncoding.AppendEncode(out, signature)), nil
+	return string(josesign.AppendPart(out, signature)), nil
 }
 
 type privateKeyJWT struct {
@@ -126,7 +126,7 @@ func (a *privateKeyJWT) Check() error {
 
 func (a *privateKeyJWT) Authenticate(_ context.Context, issuer string, _ http.Header, form url.Values) error {
 	key := a.keys.signing(time.Now())
-	return a.add(form, issuer, key.alg.name, key.id, key.sign)
+	return a.add(form, issuer, key.key.Algorithm(), key.id, key.key.Sign)
 }
 
 type secretJWT struct {

@@ -43,6 +43,7 @@ func newConfig(opts []Option) *config {
 	c := &config{
 		Set:             options.For("introspect"),
 		Checks:          issuer.DefaultChecks(),
+		profile:         oidc.RFC9068,
 		cacheSize:       issuer.DefaultCacheSize,
 		answerLifetime:  defaultAnswerLifetime,
 		refusalLifetime: defaultRefusalLifetime,
@@ -55,13 +56,14 @@ func newConfig(opts []Option) *config {
 // [oidc.RFC9068].
 func WithProfile(p oidc.Profile) Option {
 	return option(func(c *config) {
-		switch {
-		case !c.Once("WithProfile"):
-		case p.String() == "unknown":
-			c.Problem("WithProfile: not a profile of package oidc")
-		default:
-			c.profile = p
+		if !options.Value(c.Set, "WithProfile", p) {
+			return
 		}
+		if err := issuer.CheckProfile(p); err != nil {
+			c.Problem("WithProfile: %w", err)
+			return
+		}
+		c.profile = p
 	})
 }
 

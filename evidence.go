@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net/http"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
@@ -24,11 +23,11 @@ type Credential struct {
 	Proof *dpop.Proof
 	// Certificate is the client certificate that the token is bound to, or nil.
 	// It is nil too where a terminator passes on the thumbprint alone, or a
-	// certificate that crypto/x509 cannot parse; Token.Confirmation says in every
-	// case what the token is bound to.
+	// certificate that crypto/x509 cannot parse; Token.Confirmation says in every case
+	// what the token is bound to.
 	Certificate *x509.Certificate
-	// CertificateDER is the certificate as it came, also one that could not be
-	// parsed. It is nil if only a thumbprint came, or no certificate at all.
+	// CertificateDER is the client certificate as it came, also one that could not be
+	// parsed. It is nil where a terminator passes on the thumbprint alone.
 	CertificateDER []byte
 }
 
@@ -38,14 +37,21 @@ func FromContext(ctx context.Context) (*Credential, bool) {
 	switch c := credctx.From(ctx).(type) {
 	case *verified:
 		return &c.Credential, c != nil
-	case *Credential: // put there by middlewaretest
+	case *Credential:
 		return c, c != nil
 	}
 	return nil, false
 }
 
-// verified is a Credential with who verified it and for which request: what a
-// nested Guard must know to rely on it.
+// NewContext returns a context in which [FromContext] finds c: for transports of one's
+// own that have asked [Guard.Judge], and that pass c on to their handlers. A nil c hides
+// the credential that ctx may carry. No Guard relies on what NewContext puts there.
+func NewContext(ctx context.Context, c *Credential) context.Context {
+	return credctx.With(ctx, c)
+}
+
+// verified is a Credential with the parts that verified it and the request that it was
+// verified for: what a nested Guard must know to rely on it.
 type verified struct {
 	Credential
 
@@ -64,25 +70,30 @@ type verified struct {
 	tokenTime, bindingTime time.Duration
 }
 
-// provedTokenTo reports whether v, which may be nil, holds a token that verifier
-// has verified.
-func (v *verified) provedTokenTo(verifier TokenVerifier) bool {
-	return v != nil && v.Token != nil && v.by.tokens == verifier
+// token returns the token of v, which may be nil, if by has verified it.
+func (v *verified) token(by TokenVerifier) *oidc.Token {
+	if v == nil || v.by.tokens != by {
+		return nil
+	}
+	return v.Token
 }
 
-// bySession reports whether the token of v, which may be nil, came in a cookie.
-func (v *verified) bySession() bool { return v != nil && v.session }
-
-// provedKeyTo reports whether v, which may be nil, holds a proof that verifier
-// has verified for the token raw: a proof is for one token.
-func (v *verified) provedKeyTo(verifier *dpop.Verifier, raw string) bool {
-	return v != nil && verifier != nil && v.by.dpop == verifier && v.Proof != nil && v.raw == raw
+// proof returns the proof of v, which may be nil, if by has verified it for the token
+// raw: a proof is for one token.
+func (v *verified) proof(by *dpop.Verifier, raw string) *dpop.Proof {
+	if v == nil || by == nil || v.by.dpop != by || v.raw != raw {
+		return nil
+	}
+	return v.Proof
 }
 
-// provedCertificateTo reports whether the certificate of v, which may be nil,
-// was verified by verifier.
-func (v *verified) provedCertificateTo(verifier *mtlspop.Verifier) bool {
-	return v != nil && verifier != nil && v.by.mtls == verifier
+// certificate returns the Credential of v, which may be nil, if by has verified that
+// the request came over the certificate with the thumbprint x5t.
+func (v *verified) certificate(by *mtlspop.Verifier, x5t string) *Credential {
+	if v == nil || by == nil || v.by.mtls != by || v.Token.Confirmation.X5T != x5t {
+		return nil
+	}
+	return &v.Credential
 }
 
 // shape says what the token is bound to. Once the binding policy has passed,
@@ -111,26 +122,29 @@ type requestIdentity struct {
 	tls                  *tls.ConnectionState
 }
 
-// identify returns the identity of r, if it has one. A request that did not come
-// from a server has no RequestURI: its URL, which middleware may change, takes
-// the place, and a credential of its own must be there.
-func identify(r *http.Request) (id requestIdentity, ok bool) {
-	authorization, n := headers.Single(r.Header, headers.Authorization)
-	proof, _ := headers.Single(r.Header, headers.DPoP)
-	id = requestIdentity{r.Method, r.RequestURI, r.Host, authorization, proof, r.TLS}
-	if id.target == "" && r.URL != nil && authorization != "" {
-		id.target = "no RequestURI: " + r.URL.String() // equal to no RequestURI
+// identity returns the identity of q, if it has one. A request that did not come from a
+// server has no request target: its URL, which middleware may change, takes the place,
+// and a credential of its own must be there.
+func (q *Request) identity() (id requestIdentity, ok bool) {
+	authorization, n := headers.Single(q.Header, headers.Authorization)
+	proof, _ := headers.Single(q.Header, headers.DPoP)
+	id = requestIdentity{q.Method, q.Target, q.Host, authorization, proof, q.TLS}
+	if id.target == "" {
+		id.target = q.URL
+	}
+	if id.target == "" && q.native && q.received.URL != nil && authorization != "" {
+		id.target = "no RequestURI: " + q.received.URL.String() // equal to no RequestURI
 	}
 	return id, id.target != "" && n <= 1
 }
 
 // earlier returns what an outer Guard verified for this very request, or nil.
-func earlier(r *http.Request) *verified {
-	v, _ := credctx.From(r.Context()).(*verified)
+func earlier(ctx context.Context, q *Request) *verified {
+	v, _ := credctx.From(ctx).(*verified)
 	if v == nil {
 		return nil
 	}
-	if id, ok := identify(r); !ok || id != v.of {
+	if id, ok := q.identity(); !ok || id != v.of {
 		return nil
 	}
 	return v

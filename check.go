@@ -1,0 +1,282 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/headers"
+)
+
+var (
+	errZeroGuard = errors.New("middleware: the zero Guard rejects every request")
+	errNoToken   = errors.New("middleware: the TokenVerifier returned neither a token nor an error")
+	errNoProof   = errors.New("middleware: the proof verifier returned neither a proof nor an error")
+)
+
+// inspection is one request on its way through the steps of [Guard.Check], past the
+// first. It starts with what the client has sent; each step leaves what it has found.
+type inspection struct {
+	*Guard
+	ctx    context.Context
+	req    Request
+	before *verified // what an outer guard verified for this very request; may be nil
+
+	verified // what this guard verified
+
+	unmet     *unmet // the rule that is not satisfied, if that is why
+	wouldDeny string // the reason of a staged rule in report that is not satisfied
+	asker     caller.Context
+}
+
+// decision is what [Guard.Check] finds out, with what Wrap must know besides.
+type decision struct {
+	*inspection        // nil if step 1 failed
+	scheme      scheme // that the client used, as far as it was recognised
+	nonce       string // for the client's next proof; "" if it needs none
+	err         error  // nil if the request may pass, and inspection is then not nil
+}
+
+// credential is that of a request that may pass.
+//
+// Precondition: the error of d is nil.
+func (d *decision) credential() *Credential { return &d.inspection.Credential }
+
+// inspect takes the steps of [Guard.Check] in order. A panic in any of them is a refusal.
+//
+// Invariant: the error of what it returns is nil only past every step.
+func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.err = panicError("middleware: panic during verification: " + printable(p))
+		}
+	}()
+	before := earlier(ctx, q)
+	sent, err := g.checkShape(ctx, q, before)
+	if d.scheme, d.err = sent.scheme, err; err != nil {
+		return d
+	}
+	i := &inspection{Guard: g, ctx: ctx, req: *q, before: before}
+	i.credentials = sent
+	i.asker = caller.Context{Context: ctx, Of: i}
+	d.inspection = i
+	for _, step := range [...]func(*inspection) error{
+		(*inspection).checkToken,
+		(*inspection).checkPolicy,
+		(*inspection).checkCertificate,
+		(*inspection).checkProof,
+		(*inspection).checkRules,
+	} {
+		if d.err = step(i); d.err != nil {
+			return d
+		}
+	}
+	return d
+}
+
+// printable tells a programming error from a panic with a text that may hold
+// what the client has sent, or a secret of a part.
+func printable(panicked any) string {
+	if err, ok := panicked.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", panicked)
+}
+
+// checkShape is step 1. It allocates nothing, for what it refuses costs an attacker
+// nothing either.
+func (g *Guard) checkShape(ctx context.Context, q *Request, before *verified) (sent credentials, err error) {
+	if err = g.checkTransport(q); err != nil {
+		return sent, err
+	}
+	if sent, err = g.readCredentials(ctx, q, before); err != nil {
+		return sent, err
+	}
+	switch s := sent.scheme; {
+	case !g.takes(s):
+		err = ErrUnsupportedScheme
+	case !g.ignoreQueryToken && hasQueryToken(q.query()):
+		err = ErrQueryToken
+	case s == schemeDPoP && before.proof(g.dpop, sent.raw) == nil:
+		err = g.checkProofField(q)
+	}
+	return sent, err
+}
+
+func (g *Guard) checkTransport(q *Request) error {
+	switch {
+	case q.isEarlyData():
+		return ErrTooEarly
+	case g.requireTLS && q.TLS == nil && !g.terminators.Trusts(q.peer()):
+		return ErrPlainHTTP
+	case q.hasBadTarget():
+		return ErrBadTarget
+	}
+	return nil
+}
+
+// checkProofField finds without crypto what check 1 of RFC 9449, section 4.3, refuses.
+func (g *Guard) checkProofField(q *Request) error {
+	switch field, n := headers.Single(q.Header, headers.DPoP); {
+	case n == 0:
+		return dpop.ErrMissing
+	case n > 1:
+		return dpop.ErrMultiple
+	case len(field) > g.maxProofSize:
+		return dpop.ErrTooLarge
+	case !headers.IsToken68(field): // which a compact JWS is
+		return dpop.ErrMalformed
+	}
+	return nil
+}
+
+// takes reports whether credentials of that scheme are accepted at all.
+func (g *Guard) takes(s scheme) bool {
+	switch s {
+	case schemeDPoP:
+		return g.dpop != nil && !g.exchangeOnly
+	case schemeBasic:
+		return g.exchange != nil
+	default:
+		return !g.exchangeOnly
+	}
+}
+
+// checkToken is step 2.
+func (i *inspection) checkToken() (err error) {
+	i.by.tokens, i.by.sessions = i.tokens, i.sessions
+	if i.before != nil && i.by.sessions == nil {
+		i.by.sessions = i.before.by.sessions
+	}
+	if i.Token = i.before.token(i.tokens); i.Token != nil {
+		i.nested = true
+		i.bindingSkipped = i.skipBinding && i.before.scheme == schemeBasic
+		return nil
+	}
+	defer i.clock(&i.tokenTime)()
+	if i.scheme == schemeBasic {
+		i.bindingSkipped = i.skipBinding
+		i.raw, i.Token, err = i.exchangeSecret(i.raw)
+	} else {
+		i.Token, err = i.tokens.VerifyToken(&i.asker, i.raw)
+	}
+	switch {
+	case err != nil:
+		return err
+	case i.Token == nil:
+		return errNoToken
+	}
+	return nil
+}
+
+// CallerAddress is what the context of a question to an issuer knows of the client.
+func (i *inspection) CallerAddress() (addr netip.Addr) {
+	defer func() {
+		if recover() != nil { // in a goroutine of a part this would end the process
+			addr = netip.Addr{}
+		}
+	}()
+	return i.findCaller()
+}
+
+func (i *inspection) findCaller() netip.Addr {
+	if i.callerAddress != nil {
+		return i.callerAddress(i.req.http(i.ctx))
+	}
+	return i.req.callerAddress()
+}
+
+// checkPolicy is step 3.
+func (i *inspection) checkPolicy() error {
+	cnf := i.Token.Confirmation
+	switch {
+	case cnf.JKT != "" && i.dpop == nil, cnf.X5T != "" && i.mtls == nil:
+		return ErrBindingNotConfigured
+	case cnf.JKT != "" && i.scheme != schemeDPoP:
+		return ErrDowngrade
+	case cnf.JKT == "" && i.scheme == schemeDPoP:
+		return ErrNotForDPoP
+	case i.shape() == unboundShape && !i.allowUnbound && !i.bindingSkipped:
+		return ErrUnbound
+	case cnf.JKT == "" && i.refuseStrayProofs && len(i.req.Header[headers.DPoP]) > 0:
+		return ErrStrayProof
+	}
+	return nil
+}
+
+// checkCertificate is step 4.
+//
+// Precondition: checkPolicy has passed, so that the part is there if it is needed.
+func (i *inspection) checkCertificate() error {
+	x5t := i.Token.Confirmation.X5T
+	if x5t == "" {
+		return nil
+	}
+	i.by.mtls = i.mtls
+	if known := i.before.certificate(i.mtls, x5t); known != nil {
+		i.Certificate, i.CertificateDER = known.Certificate, known.CertificateDER
+		return nil
+	}
+	defer i.clock(&i.bindingTime)()
+	e, err := i.mtls.VerifyRequest(i.ctx, i.req.certificate(), x5t)
+	if err != nil {
+		return err
+	}
+	i.Certificate, i.CertificateDER = e.Certificate, e.DER
+	return nil
+}
+
+// checkProof is step 5.
+//
+// Precondition: checkPolicy has passed, so that the part is there if it is needed.
+func (i *inspection) checkProof() (err error) {
+	jkt := i.Token.Confirmation.JKT
+	if jkt == "" {
+		return nil
+	}
+	i.by.dpop = i.dpop
+	if known := i.before.proof(i.dpop, i.raw); known != nil && known.Thumbprint == jkt {
+		i.Proof = known
+		return nil
+	}
+	defer i.clock(&i.bindingTime)()
+	req := i.req.proof()
+	req.Thumbprint = jkt
+	// The hash that the verifier computed counts if it is of the token as the client
+	// sent it. A TokenVerifier of a user's own may have given another token to package
+	// oidc, such as the one that an opaque one stands for.
+	if hash, ok := i.Token.Hash(); ok && i.hashesWhatWasSent {
+		req.TokenHash = hash
+	} else {
+		req.AccessToken = i.raw
+	}
+	if i.Proof, err = i.dpop.VerifyProof(i.ctx, req); err == nil && i.Proof == nil {
+		return errNoProof
+	}
+	return err
+}
+
+// checkRules is step 6.
+func (i *inspection) checkRules() error {
+	for _, rule := range i.rules {
+		if i.unmet = rule.check(i); i.unmet != nil {
+			return i.unmet.err
+		}
+	}
+	return nil
+}
+
+// clock adds to total what passes until the function that it returns is called, if an
+// operator wants to know.
+func (i *inspection) clock(total *time.Duration) (stop func()) {
+	if i.observer == nil {
+		return func() {}
+	}
+	begin := time.Now()
+	return func() { *total += time.Since(begin) }
+}
