@@ -247,7 +247,7 @@ func checks(o middleware.Outcome) []check {
 		result := "passed"
 		switch {
 		case i == failed:
-			text, result = text+": "+o.Err.Error(), "failed"
+			text, result = text+" \u2014 "+o.Reason+": "+o.Err.Error(), "failed"
 		case i > failed, i == certificateStep && o.Confirmation.X5T == "", i == proofStep && o.Confirmation.JKT == "":
 			result = "skipped"
 		}
