@@ -87,7 +87,9 @@ func TestTheProgramsForThePagesConfigurationsGuard(t *testing.T) {
 	t.Setenv("DECK_CA_CERT", testbed.PEM(clients.Certificate))
 	setJWK(t, key)
 	nobody := bed.Client(nil)
-	issue := func(changes ...oidctest.Change) string { return bed.Issuer.Token(append([]oidctest.Change{oidctest.Keycloak()}, changes...)...) }
+	issue := func(changes ...oidctest.Change) string {
+		return bed.Issuer.Token(append([]oidctest.Change{oidctest.Keycloak()}, changes...)...)
+	}
 
 	t.Run("DPoP", func(t *testing.T) {
 		url := runProgram(t, bed, "testdata/dpop-strict.yaml", nil)
