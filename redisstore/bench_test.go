@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"encoding/base64"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,4 +128,40 @@ func BenchmarkTokenCache(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Benchmark64AtOnce is 64 requests that come at the same time, again and again: with a
+// SET NX of go-redis each, and with Add, which pipelines them. The two take turns.
+// DESIGN: half the time.
+func Benchmark64AtOnce(b *testing.B) {
+	const callers = 64
+	client := startServer(b).client()
+	ops := [2]func(){bare(b, client), adding(b, newReplayCache(b, client, patient()))}
+	var took [2][]time.Duration
+	burst := func(op func()) time.Duration {
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range callers {
+			wg.Go(op)
+		}
+		wg.Wait()
+		return time.Since(began)
+	}
+	for range 20 {
+		burst(ops[0])
+		burst(ops[1])
+	}
+	for b.Loop() {
+		for i, op := range ops {
+			took[i] = append(took[i], burst(op))
+		}
+	}
+	median := func(d []time.Duration) float64 {
+		slices.Sort(d)
+		return float64(d[len(d)/2])
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(took[0])/callers, "ns/bare")
+	b.ReportMetric(median(took[1])/callers, "ns/add")
+	b.ReportMetric(median(took[1])/median(took[0]), "x-bare")
 }

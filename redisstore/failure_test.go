@@ -230,8 +230,8 @@ func silentAddr(t *testing.T) string {
 
 func TestALostReply(t *testing.T) {
 	s := startServer(t)
-	for _, pass := range []int{0, 1, 4} { // octets of "+OK\r\n"
-		t.Run(fmt.Sprintf("after %d octets, once", pass), func(t *testing.T) {
+	for _, pass := range []int{0, 1, 4} { // bytes of "+OK\r\n"
+		t.Run(fmt.Sprintf("after %d bytes, once", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			cache := newReplayCache(t, newClient(t, p.addr()), patient())
 			for range 20 {
@@ -244,7 +244,7 @@ func TestALostReply(t *testing.T) {
 				require.False(t, add(t, newReplayCache(t, s.client(), patient()), id))
 			}
 		})
-		t.Run(fmt.Sprintf("after %d octets, every time", pass), func(t *testing.T) {
+		t.Run(fmt.Sprintf("after %d bytes, every time", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			svc := newService(t, newReplayCache(t, newClient(t, p.addr())))
 			svc.eventually(time.Second)
@@ -257,7 +257,7 @@ func TestALostReply(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, status, "nobody knows any more whose it was")
 			require.ErrorIs(t, cause, dpop.ErrReplayed)
 		})
-		t.Run(fmt.Sprintf("after %d octets, with a client that does not retry", pass), func(t *testing.T) {
+		t.Run(fmt.Sprintf("after %d bytes, with a client that does not retry", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			cache := newReplayCache(t, newClient(t, p.addr(), func(o *redis.Options) { o.MaxRetries = -1 }), patient())
 			var cuts atomic.Int32

@@ -121,6 +121,6 @@ func TestMemoryOfProofs(t *testing.T) {
 	}
 	wg.Wait()
 	each := float64(s.info("used_memory")-before) / float64(proofs)
-	t.Logf("%.0f octets for each of %d live proofs", each, proofs)
+	t.Logf("%.0f bytes for each of %d live proofs", each, proofs)
 	require.Less(t, each, 200.0, "what the documentation promises")
 }

@@ -97,8 +97,8 @@ func TestMistakesAreReportedAllAtOnce(t *testing.T) {
 			nil, redisstore.WithPrefix(""), redisstore.WithPrefix("a"), redisstore.WithTimeout(0), redisstore.WithTimeout(time.Second),
 			redisstore.WithLocalTier(0), redisstore.WithLocalTier(1),
 		}, []string{
-			"nil ReplayOption", `WithPrefix: ""`, "WithPrefix given twice", "WithTimeout: 0s", "WithTimeout given twice",
-			"WithLocalTier: 0", "WithLocalTier given twice",
+			"option 1 is nil", `WithPrefix: ""`, "WithPrefix is given twice", "WithTimeout: 0s", "WithTimeout is given twice",
+			"WithLocalTier: 0", "WithLocalTier is given twice",
 		}},
 		"a tag":      {redis.NewClient(good), []redisstore.ReplayOption{redisstore.WithPrefix("{x}")}, []string{"braces"}},
 		"a space":    {redis.NewClient(good), []redisstore.ReplayOption{redisstore.WithPrefix("x y")}, []string{"visible"}},
