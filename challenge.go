@@ -18,6 +18,7 @@ type challenges struct {
 	realm    string   // `realm="..."`
 	algs     string   // `, algs="..."`
 	metadata string   // `, resource_metadata="..."`, or nothing
+	scope    string   // `, scope="..."`, or nothing
 	describe bool
 }
 
@@ -30,6 +31,9 @@ func newChallenges(c *config, rules []Rule) challenges {
 	ch := challenges{realm: "realm=" + quote(c.challengeRealm()), describe: !c.omitDescriptions, both: possible[bothShape]}
 	if c.resource != nil {
 		ch.metadata = ", resource_metadata=" + quote(c.resource.metadataURL().String())
+	}
+	if scopes := c.requestedScopes(rules); len(scopes) > 0 {
+		ch.scope = `, scope="` + strings.Join(scopes, " ") + `"`
 	}
 	bearer := possible[unboundShape] || possible[certificateShape]
 	// A token that is bound both ways comes under the DPoP scheme, but is not
@@ -47,6 +51,37 @@ func newChallenges(c *config, rules []Rule) challenges {
 		ch.offered = append(ch.offered, schemeBasic)
 	}
 	return ch
+}
+
+// requestedScopes are those that a client should ask the issuer for, where challenges
+// name them (RFC 6750, section 3): what the rules demand, or else what the resource has.
+func (c *config) requestedScopes(rules []Rule) []string {
+	if !c.nameScopes {
+		return nil
+	}
+	if scopes := demandedScopes(rules); len(scopes) > 0 {
+		return scopes
+	}
+	return c.resource.Scopes
+}
+
+// demandedScopes are those that every request needs by one of the rules.
+func demandedScopes(rules []Rule) (scopes []string) {
+	for _, rule := range rules {
+		var more []string
+		switch r := rule.(type) {
+		case *scopesRule:
+			more = r.all
+		case allOfRule:
+			more = demandedScopes(r)
+		}
+		for _, scope := range more {
+			if !slices.Contains(scopes, scope) {
+				scopes = append(scopes, scope)
+			}
+		}
+	}
+	return scopes
 }
 
 // any reports whether there is any scheme to offer.
@@ -101,6 +136,9 @@ func (c *challenges) lines(used scheme, err clientError, params string) []string
 			line += c.errorParams(err) + params
 		case statusOf(err) == http.StatusForbidden:
 			continue // Another scheme would not widen what the token may do.
+		}
+		if statusOf(err) == http.StatusUnauthorized {
+			line += c.scope
 		}
 		if s == schemeDPoP {
 			line += c.algs

@@ -11,7 +11,6 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/caller"
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/oidc"
 )
 
 var (
@@ -279,9 +278,4 @@ func (i *inspection) clock(total *time.Duration) (stop func()) {
 	}
 	begin := time.Now()
 	return func() { *total += time.Since(begin) }
-}
-
-// readToken is what a TokenVerifier makes of a token that WithExchange obtained.
-func (i *inspection) readToken(raw string) (*oidc.Token, error) {
-	return i.tokens.VerifyToken(&i.asker, raw)
 }

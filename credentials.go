@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"strings"
 
 	"github.com/keybound-go/middleware/internal/headers"
@@ -118,18 +117,26 @@ func (g *Guard) readSession(ctx context.Context, q *Request) (sent credentials, 
 // spelling that a form decoder would take for it, with & or ; between parameters.
 //
 // The name has one underscore: what stands around each is compared, in place. A
-// megabyte of query is as fast to look through as its bytes are to read.
+// client can make net/http read a megabyte of query; looking through it costs next to
+// nothing beside that, whatever stands there.
 func hasQueryToken(query string) bool {
-	for i := 0; i < len(query); i++ {
-		switch {
-		case query[i] == '_':
-			if isQueryToken(query[:i], query[i+1:]) {
-				return true
+	if strings.IndexByte(query, '_') < 0 && strings.IndexByte(query, '5') < 0 { // %5F
+		return false
+	}
+	for i := len("access"); i < len(query)-len("oken"); i++ {
+		end := i + 1
+		switch query[i] {
+		case '_':
+		case '%':
+			if query[i+1] != '5' || query[i+2]|0x20 != 'f' {
+				continue
 			}
-		case query[i] == '%' && i+2 < len(query) && query[i+1] == '5' && query[i+2]|0x20 == 'f':
-			if isQueryToken(query[:i], query[i+3:]) {
-				return true
-			}
+			end = i + 3
+		default:
+			continue
+		}
+		if last := query[i-1]; (last == 's' || last == '3') && isQueryToken(query[:i], query[end:]) {
+			return true
 		}
 	}
 	return false
@@ -190,25 +197,11 @@ func splitBasic(credentials string) (id, secret string, err error) {
 	return id, secret, nil
 }
 
-// exchangeSecret is step 2 for Basic credentials. A remembered token that turns out
-// to be withdrawn is exchanged for a new one, once.
+// exchangeSecret is step 2 for Basic credentials: see [exchange.Exchange.Verified].
 func (i *inspection) exchangeSecret(credentials string) (raw string, token *oidc.Token, err error) {
 	id, secret, err := splitBasic(credentials)
 	if err != nil {
 		return "", nil, err
 	}
-	address := i.findCaller()
-	for range 2 {
-		if raw, err = i.exchange.Token(i.ctx, address, id, secret); err != nil {
-			return "", nil, err
-		}
-		token, err = i.readToken(raw)
-		if _, ok := asClientError(err); !ok {
-			return raw, token, err
-		}
-		i.exchange.Forget(id, secret, raw)
-	}
-	// The caller's secret is right, so it is not the caller's fault. %v, and not
-	// %w: nothing in the chain may say that it is.
-	return "", nil, fmt.Errorf("middleware: the issuer's token for client credentials is not accepted: %v", err)
+	return i.exchange.Verified(&i.asker, i.findCaller(), id, secret, i.tokens)
 }

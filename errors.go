@@ -14,7 +14,7 @@ import (
 // checks of the other rooms: with its Authorization field, with how the scheme
 // fits the token's binding, or with a rule. It is comparable with == and costs
 // no allocation. The other refusals that the client can cause are
-// [dpop.ProofError], [mtlspop.BindingError] and [oidc.TokenError].
+// [dpop.ProofError], [mtlspop.BindingError], [oidc.TokenError] and [exchange.Error].
 type RequestError uint8
 
 // The kinds of RequestError.
@@ -35,7 +35,7 @@ const (
 	// ErrStrayProof: a DPoP proof came with a token that is not bound to a key,
 	// and [RefuseStrayProofs] is set.
 	ErrStrayProof
-	// ErrTooEarly: the request came as TLS early data, which anybody on the
+	// ErrTooEarly: the request came as TLS early data, which an attacker on the
 	// path can replay (RFC 8470).
 	ErrTooEarly
 	// ErrUnbound: the token is bound to nothing, and the guard is without

@@ -276,6 +276,24 @@ func TestRealServers(t *testing.T) {
 	}
 }
 
+// R5, URI-03, URI-04: a router that does not clean paths gives each of these targets to
+// another handler than /orders, so a proof for /orders is none for them.
+func TestAProofForOneRouteIsNoneForAnother(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard()
+	token := w.dpopToken()
+	for _, target := range []string{"/admin/../orders", "/admin/x/../../orders", "/admin/%2e%2e/orders", "/%6frders", "/./orders", "//orders", "/orders/", "/orders/."} {
+		r := get(target)
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", w.proof("GET", origin+"/orders", token))
+		serve(g, r).refused(t, 401)
+		own := get(target)
+		own.Header.Set("Authorization", "DPoP "+token)
+		own.Header.Set("DPoP", w.proof("GET", origin+target, token))
+		serve(g, own).accepted(t)
+	}
+}
+
 // TestOverARawConnection sends what no Go client would.
 func TestOverARawConnection(t *testing.T) {
 	w := newWorld(t)

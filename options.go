@@ -63,6 +63,7 @@ type config struct {
 	passPreflights   bool
 	exposeHeaders    bool
 	omitDescriptions bool
+	nameScopes       bool // in challenges
 
 	realm    string
 	resource *ProtectedResource

@@ -25,8 +25,8 @@ type Denial struct {
 // a proof or a secret. HTU and ExpectedHTU are without their query.
 type Outcome struct {
 	// Err is nil if the request may pass. Otherwise it is the RequestError,
-	// oidc.TokenError, dpop.ProofError or mtlspop.BindingError that the client
-	// is told of, or another error that explains a 503.
+	// oidc.TokenError, dpop.ProofError, mtlspop.BindingError or exchange.Error that the
+	// client is told of, or another error that explains a 503.
 	Err error
 	// Status is the status of the refusal, 0 if the request may pass.
 	Status int

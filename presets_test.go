@@ -409,6 +409,30 @@ func TestMCP(t *testing.T) {
 	require.ErrorContains(t, err, "given twice")
 }
 
+// B08: clients of MCP learn from the challenge which scopes to ask for.
+func TestMCPNamesScopesInChallenges(t *testing.T) {
+	w := newWorld(t)
+	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}, Scopes: []string{"tools:read", "tools:write"}}
+	g := w.guard(middleware.MCP(resource), withDPoP())
+	for name, row := range map[string]struct {
+		guard *middleware.Guard
+		r     *http.Request
+		code  int
+		want  string
+	}{
+		"no credentials: the resource's":      {g, get("/mcp"), 401, "tools:read tools:write"},
+		"a bad token":                         {g, w.bearerRequest("/mcp", oidctest.Claim("aud", "x")), 401, "tools:read tools:write"},
+		"no credentials: those of the rules":  {g.Require(middleware.AllOf(middleware.Scopes("a", "b"), middleware.Scopes("b", "c"))), get("/mcp"), 401, "a b c"},
+		"a rule that can be met in two ways":  {g.Require(middleware.AnyOf(middleware.Scopes("a"), middleware.Scopes("b"))), get("/mcp"), 401, "tools:read tools:write"},
+		"insufficient scope: what is missing": {g.Require(middleware.Scopes("a")), w.bearerRequest("/mcp"), 403, "a"},
+	} {
+		for _, c := range serve(row.guard, row.r).refused(t, row.code).challenges(t) {
+			require.Equal(t, row.want, c.params["scope"], "%s: %v", name, c)
+		}
+	}
+	require.NotContains(t, serve(w.guard(withDPoP(), middleware.AllowUnbound(), middleware.WithProtectedResource(resource)), get("/mcp")).refused(t, 401).challenges(t)[0].params, "scope")
+}
+
 // An inner guard relies on what an outer one verified, and on nothing that the
 // outer one was told to overlook.
 func TestNestedGuardsDoNotInheritWhatWasOverlooked(t *testing.T) {

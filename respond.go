@@ -236,8 +236,26 @@ func (g *Guard) denial(err error) Denial {
 	return d
 }
 
+// refusedBodyTime is how long the server may wait for the body of a refused request.
+const refusedBodyTime = 2 * time.Second
+
+// limitBody keeps a slow body from holding up a refusal. Before it answers, a server of
+// HTTP/1 reads what is left of the body, up to 256 KiB, so that the connection can serve
+// another request: a client that sends a byte now and then would hold the connection and
+// its goroutine for as long as it likes.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return
+	}
+	err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBodyTime))
+	if err != nil && r.ProtoMajor == 1 { // a wrapper without Unwrap
+		w.Header().Set("Connection", "close") // Then the server does not read on.
+	}
+}
+
 // refuse answers a request that may not pass.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, decided decision) {
+	limitBody(w, r)
 	if g.config == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return

@@ -6,6 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -71,6 +75,21 @@ type Request struct {
 	// peer, which a peer on a unix socket can choose.
 	LocalAddr net.Addr
 }
+
+// String names the peer and the fields, and no value of them: some are credentials.
+func (q Request) String() string {
+	names := slices.Sorted(maps.Keys(q.Header))
+	return fmt.Sprintf("mtlspop.Request{from %q, TLS: %t, fields: %q}", q.RemoteAddr, q.TLS != nil, names)
+}
+
+// Format prints the same as String, whatever the verb.
+func (q Request) Format(s fmt.State, _ rune) { io.WriteString(s, q.String()) }
+
+// LogValue keeps slog from printing the fields.
+func (q Request) LogValue() slog.Value { return slog.StringValue(q.String()) }
+
+// MarshalText keeps encoding/json from printing the fields.
+func (q Request) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
 
 // RequestOf returns the Request that r is. It shares the header and the TLS state
 // with r.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -172,7 +173,15 @@ func TestDISC04LoopbackNeedsItsOption(t *testing.T) {
 	issuer := oidctest.NewIssuer(t, oidctest.InMemory(local))
 	_, err := oidc.New(local, oidctest.Audience)
 	require.ErrorContains(t, err, "https")
-	_, err = oidc.New("http://issuer.example", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+	for _, elsewhere := range []string{"http://192.0.2.1", "http://0.0.0.0:8080", "http://[::]:8080"} {
+		_, err = oidc.New(elsewhere, oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+		require.ErrorContains(t, err, "https", elsewhere)
+	}
+	// What a name stands for is known when it is dialled, by a client of our own.
+	named, err := oidc.New("http://keycloak.test:8080/realms/main", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+	require.NoError(t, err)
+	require.NoError(t, named.Close())
+	_, err = oidc.New("http://keycloak.test:8080/realms/main", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP(), oidc.WithHTTPClient(new(http.Client)))
 	require.ErrorContains(t, err, "https")
 	_, err = verifyToken(t, newVerifier(t, issuer, oidc.DangerouslyAllowLoopbackHTTP()), issuer.Token())
 	require.NoError(t, err)
@@ -386,4 +395,52 @@ func TestRotation(t *testing.T) {
 			require.Equal(t, fetches+1, issuer.Fetches(oidctest.KeySet))
 		})
 	})
+}
+
+// Services and clients may know an issuer by two names: compose files and clusters do.
+func TestAnIssuerWithTwoNames(t *testing.T) {
+	const public = "https://id.example/realms/main"
+	issuer := newIssuer(t) // whose own name, identifier, is the internal one
+	fromPublic := issuer.Token(oidctest.Claim("iss", public))
+	for name, tc := range map[string]struct {
+		named, keys string // what the document says, "" for what it usually does
+		opts        []oidc.Option
+		problem     string
+	}{
+		"DISC-03 the document has the second name": {opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)}},
+		"DISC-03 the document has the first name":  {named: public, opts: []oidc.Option{oidc.WithMetadataIssuer("https://other.example")}},
+		"DISC-03 the document has a third name": {named: "https://other.example", opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)},
+			problem: `the discovery document is of issuer "https://other.example"`},
+		"DISC-03 no second name was given": {problem: "the discovery document is of issuer"},
+		"DISC-03 the keys are elsewhere": {keys: "https://id.example/jwks", opts: []oidc.Option{oidc.WithMetadataIssuer(identifier)},
+			problem: "jwks_uri of " + public + " is on another origin than its metadata; oidc.WithJWKSURI"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer.Edit(oidctest.OpenIDMetadata, func(doc map[string]any) {
+				if tc.named != "" {
+					doc["issuer"] = tc.named
+				}
+				if tc.keys != "" {
+					doc["jwks_uri"] = tc.keys
+				}
+			})
+			v, err := oidc.New(public, oidctest.Audience, append(tc.opts,
+				oidc.WithHTTPClient(issuer.Client()), oidc.WithMetadataURL(issuer.Endpoint(oidctest.OpenIDMetadata)))...)
+			require.NoError(t, err)
+			t.Cleanup(func() { v.Close() })
+			_, err = verifyToken(t, v, fromPublic)
+			if tc.problem != "" {
+				requireOurs(t, err)
+				require.ErrorContains(t, err, tc.problem)
+				return
+			}
+			require.NoError(t, err)
+			_, err = verifyToken(t, v, issuer.Token())
+			requireKind(t, oidc.ErrIssuer, err) // Tokens have one name only.
+		})
+	}
+	_, err := oidc.New(public, "a", oidc.WithMetadataIssuer(public))
+	require.ErrorContains(t, err, "is the issuer itself")
+	_, err = oidc.New(public, "a", oidc.WithMetadataIssuer("http://id.example"))
+	require.ErrorContains(t, err, "WithMetadataIssuer: http://id.example: https is required")
 }

@@ -62,6 +62,8 @@ const (
 	ErrConfirmation
 	// ErrInactive: the introspection endpoint says that the token is not active.
 	ErrInactive
+	// ErrUnknown: the introspection endpoint answers with an error instead of saying that the token is not active.
+	ErrUnknown
 	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
 	ErrTokenType
 
@@ -106,6 +108,9 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 		"oidc.DangerouslyIgnoreConfirmation can name cnf members to overlook"},
 	ErrInactive:  {"The access token is not active", ""},
 	ErrTokenType: {"The access token is a DPoP token that names no key", ""},
+	// The client is told the same as of one that is not active (RFC 7662, section 2.2).
+	ErrUnknown: {"The access token is not active",
+		"the introspection endpoint answered 400, 401 or 404 for this token, which it does not know"},
 }
 
 // Error is "oidc: " and the description.

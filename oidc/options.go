@@ -67,8 +67,16 @@ func (c *issuerConfig) setURL(option string, to *string, url string) {
 
 // check reports what only all options together show.
 func (c *issuerConfig) check() {
-	if err := issuer.Check(c.URL, c.LoopbackHTTP); err != nil {
+	if err := c.Check(c.URL); err != nil {
 		c.Problem("the issuer: %w", err)
+	}
+	if c.AlsoNamed != "" {
+		if err := c.Check(c.AlsoNamed); err != nil {
+			c.Problem("WithMetadataIssuer: %w", err)
+		}
+		if c.AlsoNamed == c.URL {
+			c.Problem("WithMetadataIssuer: %s is the issuer itself", c.AlsoNamed)
+		}
 	}
 	if c.Given("WithKeys") && (c.Given("WithJWKSURI") || c.Given("WithCooldown")) {
 		c.Problem("with WithKeys no keys are fetched, so WithJWKSURI and WithCooldown have no meaning")
@@ -167,6 +175,22 @@ func WithMetadataURL(url string) IssuerOption {
 	return issuerOption{"WithMetadataURL", func(c *issuerConfig) { c.setURL("WithMetadataURL", &c.MetadataURL, url) }}
 }
 
+// WithMetadataIssuer names a second value that the issuer of the discovery document may
+// have, for an issuer that services reach under another name than clients do (a
+// compose file, a cluster). The document's issuer must equal the configured issuer or
+// this value; tokens must name the configured issuer in any case. RFC 8414, section
+// 3.3, knows no second name: whoever answers under it makes the tokens.
+//
+//	oidc.New("https://id.example/realms/main", audience,
+//		oidc.WithMetadataURL("https://keycloak.internal/realms/main/.well-known/openid-configuration"),
+//		oidc.WithMetadataIssuer("https://keycloak.internal/realms/main"))
+//
+// With this option jwks_uri must be on the origin of the discovery document, or be set
+// by [WithJWKSURI].
+func WithMetadataIssuer(issuer string) IssuerOption {
+	return issuerOption{"WithMetadataIssuer", func(c *issuerConfig) { c.setURL("WithMetadataIssuer", &c.AlsoNamed, issuer) }}
+}
+
 // WithJWKSURI sets the URL of the issuer's key set, so that no discovery document is needed for it.
 func WithJWKSURI(url string) IssuerOption {
 	return issuerOption{"WithJWKSURI", func(c *issuerConfig) { c.setURL("WithJWKSURI", &c.JWKSURI, url) }}
@@ -196,9 +220,15 @@ func WithCooldown(d time.Duration) IssuerOption {
 	}}
 }
 
-// DangerouslyAllowLoopbackHTTP accepts http URLs of the issuer whose host is a
-// loopback address or localhost. For development only: whoever can answer on
-// that port makes the tokens.
+// DangerouslyAllowLoopbackHTTP permits http to loopback addresses, for the URL of the
+// issuer and all that its metadata names. For development only: any program that
+// can listen on that port can make tokens.
+//
+// The address that is dialled decides, not the name: http://keycloak.test:8080
+// works where that name stands for 127.0.0.1, and where it does not is an error of
+// the first request that needs the issuer, and of Ready. No proxy is asked. 0.0.0.0
+// and :: are no loopback addresses. With [WithHTTPClient] it is not known what is
+// dialled, so the host must be localhost or a loopback address as it is written.
 func DangerouslyAllowLoopbackHTTP() IssuerOption {
 	return issuerOption{"DangerouslyAllowLoopbackHTTP", func(c *issuerConfig) {
 		c.LoopbackHTTP = c.Once("DangerouslyAllowLoopbackHTTP") || c.LoopbackHTTP

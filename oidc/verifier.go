@@ -44,11 +44,11 @@ var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
 func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	ic := newIssuerConfig(options.For("oidc"), issuer)
 	c := newConfig(ic, opts)
-	if c.Given("WithKeys") && (c.Given("WithMetadataURL") || c.Given("WithHTTPClient")) {
-		c.Problem("with WithKeys nothing is fetched, so WithMetadataURL and WithHTTPClient have no meaning")
+	if c.Given("WithKeys") && (c.Given("WithMetadataURL") || c.Given("WithMetadataIssuer") || c.Given("WithHTTPClient")) {
+		c.Problem("with WithKeys nothing is fetched, so WithMetadataURL, WithMetadataIssuer and WithHTTPClient have no meaning")
 	}
-	if c.Given("WithJWKSURI") && c.Given("WithMetadataURL") {
-		c.Problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL has no meaning")
+	if c.Given("WithJWKSURI") && (c.Given("WithMetadataURL") || c.Given("WithMetadataIssuer")) {
+		c.Problem("with WithJWKSURI no discovery document is fetched, so WithMetadataURL and WithMetadataIssuer have no meaning")
 	}
 	i, _ := ic.makeIssuer() // c has its problems too
 	v, err := c.verifier(i, audience)

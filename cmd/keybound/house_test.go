@@ -133,3 +133,43 @@ func startService(t *testing.T, issuer *runningIssuer, dpopOptions ...dpop.Optio
 func withNonces() dpop.Option {
 	return dpop.WithNonces(dpop.NewNonces([]byte("0123456789abcdef0123456789abcdef")))
 }
+
+// startServiceFor is a guarded service for an issuer that does not run yet: it reads the
+// issuer's CA when it first needs it. A faulty one lets a proof be used twice.
+func startServiceFor(t *testing.T, issuer, issuerCA string, faulty bool) *service {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	server.TLS = mtlspop.RequestClientCert(nil)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	client := &http.Client{Transport: &http.Transport{
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			ca, err := os.ReadFile(issuerCA)
+			if err != nil {
+				return nil, err
+			}
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(ca)
+			return (&tls.Dialer{Config: &tls.Config{RootCAs: pool}}).DialContext(ctx, network, addr)
+		},
+	}}
+	t.Cleanup(client.CloseIdleConnections)
+	// A short cooldown: each run of the command has an issuer with new keys.
+	tokens, err := oidc.New(issuer, "https://api.example", oidc.WithHTTPClient(client), oidc.WithCooldown(time.Second))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tokens.Close() })
+	var opts []dpop.Option
+	if faulty {
+		opts = append(opts, dpop.DangerouslyAllowReplay())
+	}
+	guard, err := middleware.New(
+		middleware.WithTokens(tokens, nil),
+		middleware.WithDPoP(dpop.New(server.URL, opts...)),
+		middleware.WithMTLS(mtlspop.New()),
+	)
+	require.NoError(t, err)
+	server.Config.Handler = guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "orders") }))
+	caFile := filepath.Join(t.TempDir(), "service.pem")
+	require.NoError(t, os.WriteFile(caFile, pen.CertificatePEM(server.Certificate().Raw), 0o600))
+	return &service{server.URL, caFile}
+}

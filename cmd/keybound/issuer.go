@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,14 +15,12 @@ import (
 )
 
 type issuerFlags struct {
-	settings          issuerSettings
-	listen, caFile    string
-	certFile, keyFile string
-	clients, bound    []string
-	faults            []string
-	rotateEvery       time.Duration
-	retireAfter       time.Duration
-	hosts             []string
+	settings       issuerSettings
+	serve          serveFlags
+	clients, bound []string
+	faults         []string
+	rotateEvery    time.Duration
+	retireAfter    time.Duration
 }
 
 func newIssuer(s *streams) *cobra.Command {
@@ -59,7 +52,6 @@ redirect:URL, or html (200 with a page in place of JSON).`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.settings.url, "url", "https://localhost:9443", "issuer identifier, as in iss")
-	flags.StringVar(&f.listen, "listen", "", "address to listen on (default: host and port of --url)")
 	flags.StringVar(&f.settings.profile, "profile", "rfc9068", "dialect of the tokens: "+strings.Join(slices.Sorted(maps.Keys(profiles)), ", "))
 	flags.StringVar(&f.settings.audience, "audience", "https://api.example", "aud of tokens that are asked for without resource or audience")
 	flags.StringVar(&f.settings.algorithm, "alg", "ES256", "algorithm that tokens are signed with")
@@ -75,10 +67,7 @@ redirect:URL, or html (200 with a page in place of JSON).`,
 	flags.StringArrayVar(&f.faults, "fault", nil, "endpoint=kind; may be repeated")
 	flags.DurationVar(&f.settings.delay, "delay", 0, "answer every request this late")
 	flags.BoolVar(&f.settings.down, "down", false, "break every connection")
-	flags.StringVar(&f.caFile, "ca-file", "", "file to write the CA's certificate to, as PEM")
-	flags.StringVar(&f.certFile, "tls-cert", "", "certificate chain of the server, PEM")
-	flags.StringVar(&f.keyFile, "tls-key", "", "private key of the server, PEM")
-	flags.StringArrayVar(&f.hosts, "host", nil, "another name or address for the server's certificate; may be repeated")
+	f.serve.add(flags, "")
 	_ = c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(slices.Sorted(maps.Keys(profiles)), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -88,11 +77,7 @@ func (f *issuerFlags) run(ctx context.Context, s *streams) error {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("--url %q is not an http or https URL without query and fragment", f.settings.url)
 	}
-	if err := f.complete(u); err != nil {
-		return err
-	}
-	config, err := f.tlsConfig(u)
-	if err != nil {
+	if err := f.complete(); err != nil {
 		return err
 	}
 	issuer, err := startIssuer(f.settings)
@@ -100,38 +85,22 @@ func (f *issuerFlags) run(ctx context.Context, s *streams) error {
 		return err
 	}
 	defer issuer.close()
-	listener, err := net.Listen("tcp", f.listen)
+	server, err := f.serve.open(u, issuer)
 	if err != nil {
-		return notAsked(err)
+		return err
 	}
-	server := &http.Server{Handler: issuer, TLSConfig: config, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, server.close)
 	defer stop()
 	go f.rotate(ctx, issuer)
-
-	s.out.Printf("issuer    %s\nprofile   %s\naudience  %s\nlistening on %s\n", f.settings.url, f.settings.profile, f.settings.audience, listener.Addr())
-	if f.caFile != "" {
-		s.out.Printf("CA        %s\n", f.caFile)
+	s.out.Printf("issuer    %s\nprofile   %s\naudience  %s\nlistening on %s\n", f.settings.url, f.settings.profile, f.settings.audience, server.address)
+	if f.serve.caFile != "" {
+		s.out.Printf("CA        %s\n", f.serve.caFile)
 	}
-	if config == nil {
-		err = server.Serve(listener)
-	} else {
-		err = server.ServeTLS(listener, "", "")
-	}
-	if !errors.Is(err, http.ErrServerClosed) {
-		return notAsked(err)
-	}
-	return nil
+	return server.wait()
 }
 
 // complete fills in what follows from other flags, and checks the lists.
-func (f *issuerFlags) complete(u *url.URL) error {
-	if f.listen == "" {
-		f.listen = u.Host
-		if u.Port() == "" {
-			f.listen = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
-		}
-	}
+func (f *issuerFlags) complete() error {
 	if len(f.clients) == 0 {
 		f.clients = []string{"client:secret"}
 	}
@@ -159,38 +128,6 @@ func (f *issuerFlags) complete(u *url.URL) error {
 		return fmt.Errorf("--alg %s is not one of %s", f.settings.algorithm, strings.Join(pen.Algorithms, ", "))
 	}
 	return nil
-}
-
-// tlsConfig returns nil for plain http.
-func (f *issuerFlags) tlsConfig(u *url.URL) (*tls.Config, error) {
-	if u.Scheme == "http" {
-		return nil, nil
-	}
-	// Certificates are asked for and not judged: RFC 8705, section 2.2.
-	config := &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
-	if f.certFile != "" {
-		cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert: %w", err)
-		}
-		config.Certificates = []tls.Certificate{cert}
-		return config, nil
-	}
-	ca, err := pen.NewAuthority("keybound issuer CA")
-	if err != nil {
-		return nil, err
-	}
-	cert, err := ca.Server(append([]string{u.Hostname(), "localhost", "127.0.0.1", "::1"}, f.hosts...)...)
-	if err != nil {
-		return nil, err
-	}
-	config.Certificates = []tls.Certificate{cert}
-	if f.caFile != "" {
-		if err := os.WriteFile(f.caFile, ca.PEM(), 0o644); err != nil {
-			return nil, fmt.Errorf("--ca-file: %w", err)
-		}
-	}
-	return config, nil
 }
 
 func (f *issuerFlags) rotate(ctx context.Context, issuer *devIssuer) {

@@ -22,12 +22,18 @@ import (
 type Config struct {
 	URL          string // the issuer identifier
 	MetadataURL  string // "": by the rules of RFC 8414 and OpenID Connect Discovery
+	AlsoNamed    string // what the metadata may call the issuer besides URL; "": nothing
 	JWKSURI      string // "": from the metadata
 	Client       *http.Client
 	LoopbackHTTP bool
 	Cooldown     time.Duration // of the keys; 0: the default
 	Keys         Keys          // nil: those of the key set
 }
+
+// plain says which http URLs of the issuer may be called.
+func (c *Config) plain() remote.Plain { return remote.PlainFor(c.LoopbackHTTP, c.Client) }
+
+func (i *Issuer) plain() remote.Plain { return remote.PlainFor(i.loopback, i.client) }
 
 // Keys is the part of oidc.KeySource that a signature takes.
 type Keys interface {
@@ -42,6 +48,8 @@ type Issuer struct {
 
 	client   *http.Client // as configured; nil: none
 	loopback bool
+	also     string // see Config.AlsoNamed
+	origin   string // of the metadata
 	metadata *remote.Resource[*Metadata]
 	fixed    bool // the keys take no metadata
 
@@ -64,9 +72,9 @@ const failureCooldown = 5 * time.Second
 
 // New starts nothing and touches no network.
 //
-// Precondition: c.URL has passed [Check].
+// Precondition: c.URL has passed [Config.Check].
 func New(c Config) (*Issuer, error) {
-	i := &Issuer{URL: c.URL, Keys: c.Keys, client: c.Client, loopback: c.LoopbackHTTP}
+	i := &Issuer{URL: c.URL, Keys: c.Keys, client: c.Client, loopback: c.LoopbackHTTP, also: c.AlsoNamed}
 	var problems []error
 	if err := i.makeMetadata(c); err != nil {
 		problems = append(problems, err)

@@ -78,10 +78,13 @@ func (a *mtlsAliases) read(raw []byte) error {
 func (i *Issuer) makeMetadata(c Config) (err error) {
 	urls := metadataURLs(c.URL)
 	if c.MetadataURL != "" {
-		if err := checkURL(c.MetadataURL, c.LoopbackHTTP); err != nil {
+		if err := checkURL(c.MetadataURL, c.plain()); err != nil {
 			return fmt.Errorf("oidc: WithMetadataURL: %w", err)
 		}
 		urls = []string{c.MetadataURL}
+	}
+	if len(urls) > 0 { // a URL that cannot be parsed has none, which Check reports
+		i.origin = originOf(urls[0])
 	}
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
@@ -113,9 +116,23 @@ func (i *Issuer) PeekMetadata() (m *Metadata, st remote.Status, ok bool) {
 	return m, st, !i.fixed || m != nil || !st.LastAttempt.IsZero()
 }
 
-// jwksURI is the locate function of the issuer's key source.
+// jwksURI is the locate function of the issuer's key source. Where metadata may name
+// another issuer than the configured one, the keys come from where the metadata does.
 func (i *Issuer) jwksURI(ctx context.Context) (string, error) {
-	return i.located(ctx, "jwks_uri", func(m *Metadata) string { return m.JWKSURI })
+	uri, err := i.located(ctx, "jwks_uri", func(m *Metadata) string { return m.JWKSURI })
+	if err == nil && i.also != "" && originOf(uri) != i.origin {
+		return "", fmt.Errorf("oidc: jwks_uri of %s is on another origin than its metadata; oidc.WithJWKSURI names the one to use", i.URL)
+	}
+	return uri, err
+}
+
+// originOf is the origin of a URL, or "" if it has none.
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return strings.ToLower(u.Scheme + "://" + u.Host)
 }
 
 // located returns the URL that pick chooses from the discovery document, after
@@ -129,14 +146,14 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	if raw == "" {
 		return "", fmt.Errorf("oidc: the discovery document of %s has no %s", i.URL, name)
 	}
-	if err := checkURL(raw, i.loopback); err != nil {
+	if err := checkURL(raw, i.plain()); err != nil {
 		return "", fmt.Errorf("oidc: %s of %s: %w", name, i.URL, err)
 	}
 	return raw, nil
 }
 
-// decode accepts a document of the configured issuer only. RFC 8414, section
-// 3.3: otherwise the data MUST NOT be used.
+// decode accepts a document of the configured issuer only, or of the other name that
+// the operator has for it. RFC 8414, section 3.3: otherwise the data MUST NOT be used.
 func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return nil, errors.New("oidc: the discovery document is not application/json")
@@ -145,7 +162,7 @@ func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if err := m.read(strictjson.WithoutBOM(body)); err != nil {
 		return nil, fmt.Errorf("oidc: the discovery document is malformed: %w", err)
 	}
-	if m.Issuer != i.URL {
+	if m.Issuer != i.URL && (i.also == "" || m.Issuer != i.also) {
 		return nil, fmt.Errorf("oidc: the discovery document is of issuer %.200q, not of %q", m.Issuer, i.URL)
 	}
 	return m, nil
@@ -167,8 +184,8 @@ func metadataURLs(issuer string) []string {
 
 // Check reports what is wrong with an issuer identifier: RFC 8414, section 2 wants
 // an https URL without query or fragment. The error names no room.
-func Check(issuer string, loopbackHTTP bool) error {
-	if err := checkURL(issuer, loopbackHTTP); err != nil {
+func (c *Config) Check(issuer string) error {
+	if err := checkURL(issuer, c.plain()); err != nil {
 		return err
 	}
 	if strings.Contains(issuer, "?") {
@@ -181,8 +198,8 @@ func Check(issuer string, loopbackHTTP bool) error {
 }
 
 // checkURL is remote.CheckURL with an error that names no room.
-func checkURL(raw string, loopbackHTTP bool) error {
-	if _, err := remote.CheckURL(raw, loopbackHTTP); err != nil {
+func checkURL(raw string, plain remote.Plain) error {
+	if _, err := remote.CheckURL(raw, plain); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))
 	}
 	return nil

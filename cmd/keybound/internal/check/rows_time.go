@@ -1,0 +1,453 @@
+package check
+
+import (
+	"math/big"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
+	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
+)
+
+// nonces are the rows of RFC 9449, sections 8, 9 and 11.3.
+func (s *suite) nonces() {
+	on := all(needsDPoP, not("the server demands no nonces", func(c *Config) bool { return !c.Nonces }))
+	needed := text{"DPOP-9-01", "RFC 9449, section 9", Must,
+		"Resource servers use an HTTP 401 (Unauthorized) error code with an accompanying WWW-Authenticate: DPoP value and DPoP-Nonce value to accomplish this.", on}
+	s.add(needed, "challenge", func(p *play) {
+		d := p.draft()
+		proofClaim("nonce", absent{})(d)
+		res := p.send(d)
+		p.refuse(res, useNonce)
+		if len(res.Header.Values("DPoP-Nonce")) != 1 {
+			p.fail("%d DPoP-Nonce fields in the challenge", len(res.Header.Values("DPoP-Nonce")))
+		}
+	})
+	s.add(needed, "retry-with-the-nonce", func(p *play) {
+		d := p.draft()
+		proofClaim("nonce", absent{})(d)
+		res := p.send(d)
+		p.refuse(res, useNonce)
+		again := p.draft()
+		proofClaim("nonce", res.Header.Get("DPoP-Nonce"))(again)
+		p.accept(p.send(again))
+	})
+	s.add(text{"DPOP-9-01", "RFC 9449, section 9", Practice,
+		"A request without any proof is given a nonce too, so that the next one succeeds.", on},
+		"nonce-for-a-request-without-proof", func(p *play) {
+			d := p.draft()
+			d.noProof = true
+			res := p.send(d)
+			p.refuse(res, anyRefusal)
+			if res.Header.Get("DPoP-Nonce") == "" {
+				p.fail("no DPoP-Nonce: %s", answerText(res))
+			}
+		})
+	nonce := func(change func(string) string) func(*draft) { return proofClaimFrom("nonce", change) }
+	s.refused(text{"DPOP-8-03", "RFC 9449, section 8", Must,
+		"If the nonce claim in the DPoP proof does not exactly match a nonce recently supplied by the server to the client, the server MUST reject the request. This same error code is used when supplying a new nonce value when there was a nonce mismatch.", on}, useNonce,
+		variant{"unknown", proofClaim("nonce", "keybound-unknown-nonce")},
+		variant{"last-character-changed", nonce(func(n string) string { return n[:len(n)-1] + otherLetter(n[len(n)-1]) })},
+		variant{"first-character-changed", nonce(func(n string) string { return otherLetter(n[0]) + n[1:] })},
+		variant{"middle-character-changed", nonce(func(n string) string { i := len(n) / 2; return n[:i] + otherLetter(n[i]) + n[i+1:] })},
+		variant{"cut", nonce(func(n string) string { return n[:len(n)-1] })},
+		variant{"longer", nonce(func(n string) string { return n + "A" })},
+		variant{"twice", nonce(func(n string) string { return n + n })},
+		variant{"lower-case", nonce(swapCase)},
+		variant{"other-server", nonce(func(n string) string { return pen.Encode([]byte(randomText()))[:min(len(n), 26)] })},
+	)
+	s.refused(text{"DPOP-8-03", "RFC 9449, section 8", Must,
+		"The same, for a nonce that is no text.", on},
+		answer{[]int{401}, "DPoP", []string{"use_dpop_nonce", "invalid_dpop_proof"}},
+		variant{"empty", proofClaim("nonce", "")},
+		variant{"null", proofClaim("nonce", nil)},
+		variant{"number", proofClaim("nonce", 1)},
+		variant{"list", func(d *draft) {
+			d.onProof(func(j *jwt) { j.claims["nonce"] = []any{j.claims["nonce"]} })
+		}},
+		variant{"in-the-header", func(d *draft) {
+			d.onProof(func(j *jwt) { j.header["nonce"] = j.claims["nonce"]; j.claims["nonce"] = absent{} })
+		}},
+	)
+	s.refused(text{"DPOP-11.3-01", "RFC 9449, section 11.3", Must,
+		"A server MUST NOT accept any DPoP proofs without the nonce claim when a DPoP nonce has been provided to the client.", on}, useNonce,
+		variant{"good-otherwise", proofClaim("nonce", absent{})},
+		variant{"HEAD", both(func(d *draft) { d.method = "HEAD" }, proofClaim("nonce", absent{}))},
+		variant{"POST", both(func(d *draft) { d.method = "POST" }, proofClaim("nonce", absent{}))},
+	)
+	s.add(text{"DPOP-8-01", "RFC 9449, section 8", Must, "Nonce values MUST be unpredictable.", on},
+		"unpredictable", func(p *play) {
+			var seen []string
+			for range 3 {
+				d := p.draft()
+				proofClaim("nonce", absent{})(d)
+				n := p.send(d).Header.Get("DPoP-Nonce")
+				if len(n) < 16 {
+					p.fail("%q is short enough to guess", n)
+				}
+				seen = append(seen, n)
+			}
+			if strings.Trim(seen[0], "0123456789") == "" {
+				p.fail("%q is a number: a time or a counter", seen[0])
+			}
+		})
+	s.add(text{"DPOP-36", "RFC 9449, section 8", Practice,
+		"A challenge carries another nonce than the refused proof: clients take the same one for a loop.", on},
+		"another-nonce-in-the-challenge", func(p *play) {
+			d := p.draft()
+			stale := "keybound-stale"
+			proofClaim("nonce", stale)(d)
+			if n := p.send(d).Header.Get("DPoP-Nonce"); n == "" || n == stale {
+				p.fail("the challenge's nonce is %q", n)
+			}
+		})
+	s.add(text{"DPOP-9-03", "RFC 9449, section 11.1", Must,
+		"It is acceptable for clients to use the same nonce multiple times, and for the server to accept the same nonce multiple times.", on},
+		"the-same-nonce-twice", func(p *play) {
+			n := p.nonce.get()
+			for range 2 {
+				d := p.draft()
+				proofClaim("nonce", n)(d)
+				p.accept(p.send(d))
+			}
+		})
+	s.add(text{"DPOP-11.1-09", "RFC 9449, section 11.1", Must,
+		"As long as the jti value is tracked and duplicates rejected for the lifetime of the nonce, there is no additional risk of token replay.", on},
+		"replay-with-a-nonce", func(p *play) {
+			d := p.draft()
+			p.accept(p.send(d))
+			p.refuse(p.send(d), answer{[]int{401}, "DPoP", []string{"invalid_dpop_proof"}})
+		})
+	s.add(text{"DPOP-8.2-01", "RFC 9449, section 8", Must,
+		"Servers keep a window of recent nonces: one that a later response has replaced is good for a while.", on},
+		"an-older-nonce", func(p *play) {
+			before := p.nonce.get()
+			challenge := p.draft()
+			proofClaim("nonce", absent{})(challenge)
+			p.send(challenge)
+			d := p.draft()
+			proofClaim("nonce", before)(d)
+			p.accept(p.send(d))
+		})
+	old := func(d *draft) { proofClaim("iat", unix(-10*time.Minute))(d) }
+	s.accepted(text{"DPOP-31", "RFC 9449, section 11.1", May,
+		"Servers MAY limit DPoP proof lifetimes by using server-provided nonce values containing the time at the server rather than comparing the client-supplied iat time: then the client's clock does not matter.",
+		all(on, not("the MCP profile wants iat within five minutes all the same", func(c *Config) bool { return c.Profile == MCP }))},
+		variant{"stale-iat-with-a-good-nonce", old})
+	s.refused(text{"DPOP-31", "RFC 9449, section 11.1", Must,
+		"A stale iat without a good nonce does not pass.", on}, anyRefusal,
+		variant{"stale-iat-without-a-nonce", both(old, proofClaim("nonce", absent{}))},
+		variant{"stale-iat-with-a-bad-nonce", both(old, proofClaim("nonce", "keybound-unknown-nonce"))},
+	)
+}
+
+// otherLetter is a base64url letter other than c that differs in its high bits, so that
+// it stands for other bytes at the end of an encoding too.
+func otherLetter(c byte) string {
+	if c == 'Q' {
+		return "g"
+	}
+	return "Q"
+}
+
+// replays are the rows of RFC 9449, section 11.1, about proofs that come twice.
+func (s *suite) replays() {
+	once := text{"DPOP-11.1-03", "RFC 9449, section 11.1", Must,
+		"HTTP requests to the same URI for which the jti value has been seen before would be declined.", needsDPoP}
+	s.add(once, "the-same-proof-again", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		p.refuse(p.send(d), invalidProof)
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "the-same-jti-in-a-new-proof", func(p *play) {
+		d := p.draft()
+		proofClaim("jti", "keybound-same")(d)
+		p.accept(p.send(d))
+		d.proof = ""
+		proofClaim("iat", unix(-time.Second))(d)
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "with-another-query", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		d.query = "keybound=1"
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "malleable-signature", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		// (r, n-s) verifies as well: the same proof in another spelling.
+		order, _ := new(big.Int).SetString("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", 16)
+		parts := strings.Split(d.proof, ".")
+		sig := decode64(parts[2])
+		other := new(big.Int).Sub(order, new(big.Int).SetBytes(sig[32:]))
+		d.proof = parts[0] + "." + parts[1] + "." + pen.Encode(append(slices.Clone(sig[:32]), other.FillBytes(make([]byte, 32))...))
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "after-a-hundred-others", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		for range 100 {
+			other := p.draft()
+			other.token = d.token
+			other.key = d.key
+			p.accept(p.send(other))
+		}
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "twenty-at-once", func(p *play) {
+		d := p.draft()
+		r := p.build(d)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		passed := 0
+		for range 20 {
+			wg.Go(func() {
+				res, err := p.transmit(d.cert, r)
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil && res.Status/100 == 2 {
+					passed++
+				}
+			})
+		}
+		wg.Wait()
+		if passed != 1 {
+			panic(outcome{Failed, "of twenty copies sent at once, " + itoa(passed) + " passed", passed > 1})
+		}
+	})
+	s.add(once, "after-three-seconds", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		time.Sleep(3 * time.Second)
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(once, "with-one-more-field", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		d.field("X-Keybound", "1")
+		p.refuse(p.send(d), invalidProof)
+	})
+	t := once
+	t.applies = all(needsDPoP, not("the target does not take HEAD", func(c *Config) bool { return !c.HEAD }))
+	s.add(t, "GET-proof-for-HEAD-afterwards", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		d.method = "HEAD"
+		p.refuse(p.send(d), invalidProof)
+	})
+	s.add(text{"DPOP-11.1-06", "RFC 9449, section 4.2", Must,
+		"jti is unique among the proofs of a client: two clients that chose the same one do not get in each other's way.", needsDPoP},
+		"the-same-jti-by-two-clients", func(p *play) {
+			jti := randomText()
+			for range 2 {
+				d := p.draft()
+				proofClaim("jti", jti)(d)
+				p.accept(p.send(d))
+			}
+		})
+	s.add(text{"DPOP-11.1-05", "RFC 9449, section 11.1", Practice,
+		"A proof that was refused has not been used: an attacker who knows a jti cannot use it up for its client.", needsDPoP},
+		"a-refused-proof-uses-nothing-up", func(p *play) {
+			d := p.draft()
+			jti := randomText()
+			proofClaim("jti", jti)(d)
+			d.onProof(func(j *jwt) { j.claims["ath"] = pen.Digest("another token") })
+			p.refuse(p.send(d), invalidProof)
+			good := p.draft()
+			good.key, good.token = d.key, d.token
+			proofClaim("jti", jti)(good)
+			p.accept(p.send(good))
+		})
+	s.add(text{"DPOP-11.1-05", "RFC 9449, section 11.1", Practice,
+		"The same where the token is refused, or the signature is wrong.", needsDPoP},
+		"a-forged-proof-uses-nothing-up", func(p *play) {
+			jti := randomText()
+			d := p.draft()
+			proofClaim("jti", jti)(d)
+			d.onProof(func(j *jwt) { j.key = unknownKey("") }) // under the client's own jwk
+			p.refuse(p.send(d), invalidProof)
+			good := p.draft()
+			good.key, good.token = d.key, d.token
+			proofClaim("jti", jti)(good)
+			p.accept(p.send(good))
+		})
+	s.refused(text{"DPOP-11.1-04", "RFC 9449, section 11.1", Should,
+		"A server that is tracking jti values should reject DPoP proof JWTs with unnecessarily large jti values or store only a hash thereof.", needsDPoP}, anyRefusal,
+		variant{"jti-of-6000-bytes", proofClaim("jti", strings.Repeat("j", 6000))})
+	s.accepted(text{"DPOP-11.1-04", "RFC 9449, section 4.2", Must,
+		"jti: at least 96 bits of pseudorandom data in any suitable encoding.", needsDPoP},
+		variant{"uuid", proofClaim("jti", "6ba7b810-9dad-41d1-80b4-00c04fd430c8")},
+		variant{"16-characters", now(func() func(*draft) { return proofClaim("jti", randomText()[:16]) })},
+		variant{"200-characters", now(func() func(*draft) { return proofClaim("jti", randomText()+strings.Repeat("j", 174)) })},
+		variant{"not-ascii", now(func() func(*draft) { return proofClaim("jti", randomText()+"\u00e9\u2028") })},
+	)
+}
+
+// targets are the rows about htu: RFC 9449, section 4.3, check 9, with RFC 3986.
+func (s *suite) targets() {
+	match := text{"DPOP-4.3-09", "RFC 9449, section 4.3, check 9", Must,
+		"The htu claim matches the HTTP URI value for the HTTP request in which the JWT was received, ignoring any query and fragment parts.", needsDPoP}
+	htu := func(change func(scheme, host, path string) string) func(*draft) {
+		return proofClaimFrom("htu", func(u string) string {
+			scheme, rest, _ := strings.Cut(u, "://")
+			host, path, _ := strings.Cut(rest, "/")
+			return change(scheme, host, "/"+path)
+		})
+	}
+	s.accepted(match,
+		variant{"query-in-htu", htu(func(s, h, p string) string { return s + "://" + h + p + "?a=b" })},
+		variant{"fragment-in-htu", htu(func(s, h, p string) string { return s + "://" + h + p + "#a?b" })},
+		variant{"query-in-the-request", func(d *draft) { d.query = "keybound=1&a=%26" }},
+		variant{"other-query-in-both", both(func(d *draft) { d.query = "a=1" }, htu(func(s, h, p string) string { return s + "://" + h + p + "?a=2" }))},
+		variant{"odd-query", func(d *draft) { d.query = "a=%zz&b=;;&c=\"{}" }},
+		variant{"question-mark-alone", htu(func(s, h, p string) string { return s + "://" + h + p + "?" })},
+	)
+	s.accepted(text{"URI-01", "RFC 3986, section 6.2.2.1; RFC 9449, section 4.3", Should,
+		"Servers SHOULD employ Syntax-Based Normalization and Scheme-Based Normalization before comparing the htu claim: scheme and host are case-insensitive.", needsDPoP},
+		variant{"upper-case-scheme", htu(func(s, h, p string) string { return strings.ToUpper(s) + "://" + h + p })},
+		variant{"upper-case-host", htu(func(s, h, p string) string { return s + "://" + strings.ToUpper(h) + p })},
+	)
+	s.refused(match, invalidProof,
+		variant{"other-host", htu(func(s, h, p string) string { return s + "://evil.example" + p })},
+		variant{"subdomain", htu(func(s, h, p string) string { return s + "://x." + h + p })},
+		variant{"host-as-prefix", htu(func(s, h, p string) string {
+			return s + "://" + strings.Replace(h, ":", ".evil.example:", 1) + ".evil.example" + p
+		})},
+		variant{"trailing-dot", htu(func(s, h, p string) string {
+			host, port, found := strings.Cut(h, ":")
+			if found {
+				port = ":" + port
+			}
+			return s + "://" + host + "." + port + p
+		})},
+		variant{"other-port", htu(func(s, h, p string) string { host, _, _ := strings.Cut(h, ":"); return s + "://" + host + ":1" + p })},
+		variant{"other-scheme", htu(func(s, h, p string) string {
+			return map[string]string{"https": "http", "http": "https"}[s] + "://" + h + p
+		})},
+		variant{"wss", htu(func(s, h, p string) string { return "wss://" + h + p })},
+		variant{"no-scheme", htu(func(s, h, p string) string { return "//" + h + p })},
+		variant{"path-alone", htu(func(s, h, p string) string { return p })},
+		variant{"host-alone", htu(func(s, h, p string) string { return h + p })},
+		variant{"opaque", htu(func(s, h, p string) string { return s + ":" + h + p })},
+		variant{"no-host", htu(func(s, h, p string) string { return s + ":///" + p })},
+		variant{"userinfo", htu(func(s, h, p string) string { return s + "://user@" + h + p })},
+		variant{"real-host-as-userinfo", htu(func(s, h, p string) string { return s + "://" + h + "@evil.example" + p })},
+		variant{"path-longer", htu(func(s, h, p string) string { return s + "://" + h + p + "x" })},
+		variant{"path-with-slash", htu(func(s, h, p string) string { return s + "://" + h + p + "/" })},
+		variant{"path-below", htu(func(s, h, p string) string { return s + "://" + h + p + "/a" })},
+		variant{"path-above", htu(func(s, h, p string) string { return s + "://" + h + "/keybound-other" })},
+		variant{"double-slash", htu(func(s, h, p string) string { return s + "://" + h + "/" + p })},
+		variant{"path-parameter", htu(func(s, h, p string) string { return s + "://" + h + p + ";a=1" })},
+		variant{"space-behind", htu(func(s, h, p string) string { return s + "://" + h + p + " " })},
+		variant{"space-in-front", htu(func(s, h, p string) string { return " " + s + "://" + h + p })},
+		variant{"backslash", htu(func(s, h, p string) string { return s + "://" + h + `\` + p })},
+		variant{"escape-that-is-none", htu(func(s, h, p string) string { return s + "://" + h + p + "%zz" })},
+		variant{"control-character", htu(func(s, h, p string) string { return s + "://" + h + p + "\x00" })},
+		variant{"wildcard", htu(func(s, h, p string) string { return s + "://" + h + "/*" })},
+		variant{"another-uri-behind", htu(func(s, h, p string) string { return s + "://" + h + p + "," + s + "://evil.example/" })},
+		variant{"host-not-ascii", htu(func(s, h, p string) string { return s + "://" + h + "\u3002" + p })},
+	)
+	lie := func(fields ...string) func(*draft) {
+		return func(d *draft) {
+			d.proofURL = "https://evil.example" + d.path
+			for i := 0; i < len(fields); i += 2 {
+				d.field(fields[i], fields[i+1])
+			}
+		}
+	}
+	authority := text{"DPOP-4.3-09b", "RFC 9110, section 7.4; RFC 9449, section 4.3", Must,
+		"A server that takes its own name from the request accepts proofs that were made for other servers: a malicious server replays those that it receives.", needsDPoP}
+	s.refused(authority, anyRefusal,
+		variant{"host", lie("Host", "evil.example")},
+		variant{"absolute-form", both(lie(), func(d *draft) {
+			d.onRequest(func(r *wire.Request) { r.Target = "https://evil.example" + r.Target })
+		})},
+		variant{"x-forwarded-host", lie("X-Forwarded-Host", "evil.example")},
+		variant{"x-forwarded-host-and-proto", lie("X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "X-Forwarded-Port", "443")},
+		variant{"forwarded", lie("Forwarded", "host=evil.example;proto=https")},
+		variant{"x-original-host", lie("X-Original-Host", "evil.example", "X-Host", "evil.example", "X-Forwarded-Server", "evil.example")},
+		variant{"x-original-url", lie("X-Original-URL", "https://evil.example/", "X-Rewrite-URL", "https://evil.example/")},
+		variant{"origin-and-referer", lie("Origin", "https://evil.example", "Referer", "https://evil.example/")},
+	)
+	path := func(fields ...string) func(*draft) {
+		return func(d *draft) {
+			d.onProof(func(j *jwt) { j.claims["htu"] = p2(j.claims["htu"].(string)) })
+			for i := 0; i < len(fields); i += 2 {
+				d.field(fields[i], fields[i+1])
+			}
+		}
+	}
+	s.refused(authority, anyRefusal,
+		variant{"path-from-x-original-url", path("X-Original-URL", "/keybound-other")},
+		variant{"path-from-x-rewrite-url", path("X-Rewrite-URL", "/keybound-other")},
+		variant{"path-from-x-forwarded-prefix", path("X-Forwarded-Prefix", "/keybound-other", "X-Script-Name", "/keybound-other")},
+		variant{"path-from-x-forwarded-uri", path("X-Forwarded-Uri", "/keybound-other")},
+	)
+
+	below := all(needsDPoP, not("nothing below the target is served alike", func(c *Config) bool { return !c.Subtree }))
+	pair := func(request, claim string) func(*draft) {
+		return func(d *draft) {
+			base := d.path
+			d.path = strings.TrimSuffix(base, "/") + request
+			d.onProof(func(j *jwt) {
+				u := j.claims["htu"].(string)
+				j.claims["htu"] = strings.TrimSuffix(u, request) + claim
+			})
+		}
+	}
+	same := text{"URI-03", "RFC 3986, section 6.2.2.2; RFC 9449, section 4.3", Should,
+		"Servers SHOULD employ Syntax-Based Normalization: escapes in either case, and unreserved characters escaped or not, are the same in htu.", below}
+	s.accepted(same,
+		variant{"as-it-stands", pair("/~user", "/~user")},
+		variant{"claim-escapes-tilde", pair("/~user", "/%7Euser")},
+		variant{"claim-escapes-a-letter", pair("/abc", "/%61bc")},
+		variant{"escape-in-lower-case", pair("/a%2Fb", "/a%2fb")},
+		variant{"escape-in-upper-case", pair("/a%2fb", "/a%2Fb")},
+		variant{"escape-in-both", pair("/%7Euser", "/%7Euser")},
+		variant{"escaped-at-sign", pair("/a%40b", "/a%40b")},
+		variant{"dot-segment-in-the-claim", pair("/c", "/b/../c")},
+		variant{"escaped-dot-segment-in-the-claim", pair("/c", "/b/%2e%2e/c")},
+		variant{"single-dot-in-the-claim", pair("/a/c", "/a/./c")},
+		variant{"utf-8-in-the-claim", pair("/%C3%A9", "/\u00e9")},
+		variant{"braces-in-the-claim", pair("/a%7Bb%7D", "/a{b}")},
+		variant{"sub-delimiters", pair("/a;b=1,c!$&'()*+", "/a;b=1,c!$&'()*+")},
+	)
+	s.refused(text{"URI-06", "RFC 3986, section 6.2.2", Must,
+		"What RFC 3986 does not call equivalent is not: a proof for one resource is not good for another.", below}, invalidProof,
+		variant{"escaped-slash", pair("/a/b", "/a%2Fb")},
+		variant{"slash-for-an-escaped-one", pair("/a%2Fb", "/a/b")},
+		variant{"at-sign", pair("/a@b", "/a%40b")},
+		variant{"escaped-at-sign-for-at-sign", pair("/a%40b", "/a@b")},
+		variant{"case-of-the-path", pair("/Orders", "/orders")},
+		variant{"trailing-slash", pair("/a/", "/a")},
+		variant{"no-trailing-slash", pair("/a", "/a/")},
+		variant{"path-parameters", pair("/a;x=1", "/a")},
+		variant{"escaped-twice", pair("/a%2520b", "/a%20b")},
+		variant{"plus-for-space", pair("/a+b", "/a%20b")},
+		variant{"escaped-question-mark", pair("/a%3Fb", "/a?b")},
+		variant{"escaped-hash", pair("/a%23b", "/a#b")},
+		variant{"null-byte", pair("/a%00", "/a")},
+	)
+	s.refused(text{"URI-04", "RFC 3986, section 6.2.2.3", Practice,
+		"Routers read a request target as it stands: a proof for /orders is not good for /admin/../orders, nor for /%6frders.", below}, anyRefusal,
+		variant{"double-slash-in-the-request", pair("/a//b", "/a/b")},
+		variant{"dots-in-the-request", pair("/admin/../orders", "/orders")},
+		variant{"escaped-dots-in-the-request", pair("/admin/%2e%2e/orders", "/orders")},
+		variant{"escaped-letter-in-the-request", pair("/%6frders", "/orders")},
+		variant{"dot-in-the-request", pair("/./orders", "/orders")},
+		variant{"backslash-in-the-request", pair(`/admin%5C..%5Corders`, "/orders")},
+	)
+}
+
+// p2 replaces the path of an htu.
+func p2(htu string) string {
+	i := strings.Index(htu, "://") + 3
+	if j := strings.IndexByte(htu[i:], '/'); j >= 0 {
+		return htu[:i+j] + "/keybound-other"
+	}
+	return htu + "/keybound-other"
+}
