@@ -13,7 +13,7 @@ import (
 	"github.com/keybound-go/middleware/redisstore"
 )
 
-// bare is the least that anybody could do: SET NX PX of the whole id.
+// bare is the least that a cache could do: SET NX PX of the whole id.
 func bare(b *testing.B, client redis.UniversalClient) func() {
 	return func() {
 		id := randomID()
@@ -94,7 +94,7 @@ func BenchmarkParallel(b *testing.B) {
 
 func BenchmarkKnownReplay(b *testing.B) {
 	for name, opts := range map[string][]redisstore.ReplayOption{
-		"asking": nil, "local tier": {redisstore.WithLocalTier(1000)},
+		"asking": nil, "local tier": {redisstore.WithCacheSize(1000)},
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := newReplayCache(b, startServer(b).client(), append(opts, patient())...)

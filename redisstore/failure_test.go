@@ -108,7 +108,7 @@ func (s *service) eventually(within time.Duration) {
 func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 	// DPOP-11.1-08 Store failure fails closed: 503, no challenge, next not called, within the deadline; and everything works
 	// again when the store does, without a restart of the service.
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no server", func(t *testing.T) {
 		s := startServer(t)
 		svc := newService(t, newReplayCache(t, s.client()))
 		svc.eventually(time.Second)
@@ -185,7 +185,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		svc := newService(t, newReplayCache(t, s.client()))
 		svc.unavailable(svc.proof())
 	})
-	t.Run("nobody answers the connection", func(t *testing.T) {
+	t.Run("no answer to the connection", func(t *testing.T) {
 		svc := newService(t, newReplayCache(t, newClient(t, silentAddr(t))))
 		for range 3 {
 			svc.unavailable(svc.proof())
@@ -206,7 +206,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 	})
 }
 
-// silentAddr is an address on loopback whose packets vanish: nobody takes connections from a queue that is full.
+// silentAddr is an address on loopback whose packets vanish: no process takes connections from a queue that is full.
 func silentAddr(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -254,7 +254,7 @@ func TestALostReply(t *testing.T) {
 			p.cutting(nil)
 			svc.eventually(3 * time.Second)
 			status, _, cause := svc.send(lost)
-			require.Equal(t, http.StatusUnauthorized, status, "nobody knows any more whose it was")
+			require.Equal(t, http.StatusUnauthorized, status, "whose it was cannot be told any more")
 			require.ErrorIs(t, cause, dpop.ErrReplayed)
 		})
 		t.Run(fmt.Sprintf("after %d bytes, with a client that does not retry", pass), func(t *testing.T) {

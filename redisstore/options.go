@@ -14,7 +14,7 @@ const (
 	maxPrefix    = 64
 	minTimeout   = time.Millisecond
 	maxTimeout   = 10 * time.Second
-	maxLocalTier = 1 << 24
+	maxCacheSize = 1 << 24
 )
 
 // ReplayOption is a setting of [NewReplayCache]. An option given twice is a mistake.
@@ -46,7 +46,7 @@ type config struct {
 	*options.Set
 	prefix    string
 	timeout   time.Duration
-	localTier int
+	cacheSize int
 	previous  [][]byte
 	report    func(error)
 }
@@ -88,18 +88,18 @@ func WithTimeout(d time.Duration) Option {
 	})
 }
 
-// WithLocalTier remembers up to this many used proofs in the process too, some 50
-// bytes each. A replay at the process that has seen the proof costs no round trip
-// then. Proofs that are not among them are asked for as ever. The default is none.
-func WithLocalTier(proofs int) ReplayOption {
+// WithCacheSize sets how many used proofs the process remembers too, some 50 bytes
+// each. A replay at the process that has seen the proof costs no round trip then.
+// Proofs that are not among them are asked for as ever. The default is none.
+func WithCacheSize(proofs int) ReplayOption {
 	return replayOption(func(c *config) {
-		if !c.Once("WithLocalTier") {
+		if !c.Once("WithCacheSize") {
 			return
 		}
-		if proofs < 1 || proofs > maxLocalTier {
-			c.Problem("WithLocalTier: %d is not between 1 and %d", proofs, maxLocalTier)
+		if proofs < 1 || proofs > maxCacheSize {
+			c.Problem("WithCacheSize: %d is not between 1 and %d", proofs, maxCacheSize)
 		}
-		c.localTier = proofs
+		c.cacheSize = proofs
 	})
 }
 

@@ -66,7 +66,7 @@ func NewReplayCache(client redis.UniversalClient, opts ...ReplayOption) (*Replay
 		return nil, err
 	}
 	r := &ReplayCache{
-		client: client, prefix: c.prefix, timeout: c.timeout, local: newKnown(c.localTier),
+		client: client, prefix: c.prefix, timeout: c.timeout, local: newKnown(c.cacheSize),
 		windows: newWindows(client, c.prefix), dials: watchDials(client),
 	}
 	// The nodes of a cluster fail one by one: a pipeline would wait for the slowest.
