@@ -708,7 +708,7 @@ func (w *world) challenge(line string, v *oracle.Verdict, s *situation) {
 	if _, after, ok := strings.Cut(params, `error="`); ok {
 		code, _, _ = strings.Cut(after, `"`)
 	}
-	v.Scope = v.Scope || strings.Contains(params, `scope="read write"`)
+	v.Scope = v.Scope || strings.Contains(params, `, scope="read`)
 	switch {
 	case scheme == "DPoP" && v.DPoP == "" && v.Bearer == "":
 		v.DPoP = code
