@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/outage"
 )
 
 // A RevocationChecker says whether a chain holds a revoked certificate. Package
@@ -40,7 +42,7 @@ func checkRevocation(ctx context.Context, c RevocationChecker, chain []*x509.Cer
 	case errors.Is(err, ErrRevoked):
 		return ErrRevoked
 	default:
-		return fmt.Errorf("mtlspop: revocation could not be checked: %w", err)
+		return outage.As(outage.Revocation, fmt.Errorf("mtlspop: revocation could not be checked: %w", err))
 	}
 }
 
@@ -72,7 +74,7 @@ var errNoRoots = errors.New("mtlspop: there are no roots: the function of WithRo
 func (a *anchors) chain(leaf *x509.Certificate, sum thumbprint, others func() ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	pool := a.roots()
 	if pool == nil {
-		return nil, errNoRoots
+		return nil, outage.As(outage.Roots, errNoRoots)
 	}
 	now := time.Now()
 	if k, ok := a.known.get(sum); ok && k.pool == pool && allValidAt(k.chain, now) {
