@@ -268,7 +268,7 @@ func (p *OpenIDConnect) readGrant() {
 		g.TokenLifetime = p.Introspect.Lifetime
 	}
 	if !p.m.flag("cache_tokens", true) {
-		g.TokenLifetime = time.Second // the least: the issuer is asked once for those who come together
+		g.TokenLifetime = time.Second // the least: the issuer is asked once for requests that come together
 	}
 	// The key of what is remembered is a MAC over id, secret and request, so that it includes the
 	// scopes in any case, and its salt is random.
