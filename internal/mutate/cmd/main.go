@@ -5,6 +5,7 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
+//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt
 package main
 
 import (
@@ -66,7 +67,15 @@ func main() {
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
 	verbose := flag.Bool("v", false, "name each mutant")
+	seeds := flag.Bool("seeds", false, "plant the faults of internal/mutate/seeds.txt")
 	flag.Parse()
+	if *seeds {
+		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt"); err != nil {
+			fmt.Fprintln(os.Stderr, "mutate:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*changed, *only, *files, *limit, *listed, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
