@@ -29,8 +29,9 @@ type inspection struct {
 
 	verified // what this guard verified
 
-	unmet *unmet // the rule that is not satisfied, if that is why
-	asker caller.Context
+	unmet     *unmet // the rule that is not satisfied, if that is why
+	wouldDeny string // the reason of a staged rule in report that is not satisfied
+	asker     caller.Context
 }
 
 // decision is what [Guard.Check] finds out, with what Wrap must know besides.
@@ -52,7 +53,7 @@ func (d *decision) credential() *Credential { return &d.inspection.Credential }
 func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.err = fmt.Errorf("middleware: panic during verification: %s", printable(p))
+			d.err = panicError("middleware: panic during verification: " + printable(p))
 		}
 	}()
 	before := earlier(ctx, q)

@@ -3,7 +3,7 @@ package forwardauth
 import "fmt"
 
 // A Dialect says in which fields a proxy tells of the request that it asks about. The
-// zero Dialect is none, and a mistake.
+// zero Dialect is invalid.
 type Dialect uint8
 
 // The dialects. In each, the proxy must be configured as docs/terminators.md shows:

@@ -41,10 +41,10 @@ func New(guard *middleware.Guard, opts ...Option) (*Handler, error) {
 	return &Handler{guard: guard, proxies: c.proxies, sign: c.sign, logger: c.logger}, nil
 }
 
-// ServeHTTP answers one subrequest: 200 if the request that it tells of may pass; what the
-// Guard answers to its client if it may not; 403 to peers that are not trusted, and 500 if
-// the fields of the dialect are not there once each. Every answer replaces the fields of
-// the package comment, and none may be stored. The body of r is not read.
+// ServeHTTP answers one subrequest: 200 if the request that it tells of may pass; what
+// the Guard answers to its client if it may not; 403 to peers that are not trusted, and
+// 500 if the fields of the dialect are not there once each. Every answer replaces the
+// fields of the package comment, and none may be stored. The body of r is not read.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := w.Header()
 	none.write(answer)

@@ -263,8 +263,8 @@ func TestForwardedCertificatesCountAsForTheGuard(t *testing.T) {
 	require.Equal(t, 401, ask(h, request(mtlspoptest.SelfSigned(t, "mallory"))).Code)
 	require.Equal(t, 401, ask(h, request(nil)).Code)
 
-	// The certificate of the proxy's own connection is not the client's, not even to a guard
-	// that knows of no forwarded one.
+	// The certificate of the proxy's own connection is not the client's, not even to a
+	// guard that knows of no forwarded one.
 	direct := newWorld(t)
 	guard, err := middleware.New(middleware.WithTokens(oidc.New(direct.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(direct.issuer.Client()))),
 		middleware.WithMTLS(mtlspop.New()))

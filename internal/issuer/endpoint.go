@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
@@ -189,10 +190,11 @@ func retryAfter(h http.Header) time.Duration {
 	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 }
 
-// outage is an error of our side: the issuer cannot be asked, or what it says
+// silence is an error of our side: the issuer cannot be asked, or what it says
 // makes no sense. The guard answers 503.
-type outage struct {
+type silence struct {
 	what  string // "room: name endpoint of issuer"
+	name  string
 	after time.Duration
 	cause error
 }
@@ -209,14 +211,22 @@ func (e *Endpoint) Outage(after time.Duration, cause error) error {
 	if after == 0 && errors.As(cause, &wait) {
 		after = wait.RetryAfter()
 	}
-	return &outage{e.room + ": " + e.name + " endpoint of " + e.issuer, after, cause}
+	return &silence{e.room + ": " + e.name + " endpoint of " + e.issuer, e.name, after, cause}
 }
 
-func (o *outage) Error() string { return o.what + ": " + o.cause.Error() }
-func (o *outage) Unwrap() error { return o.cause }
+func (o *silence) Error() string { return o.what + ": " + o.cause.Error() }
+func (o *silence) Unwrap() error { return o.cause }
+
+// Reason is the stable name of the outage; see package internal/outage.
+func (o *silence) Reason() string {
+	if o.name == "introspection" {
+		return outage.Introspection
+	}
+	return outage.TokenEndpoint
+}
 
 // RetryAfter is how long the issuer asks to be left alone; 0 if it did not say.
-func (o *outage) RetryAfter() time.Duration { return o.after }
+func (o *silence) RetryAfter() time.Duration { return o.after }
 
 // endpointClient returns the HTTP client for an endpoint: own, or a new one if
 // that is nil, hardened either way, with the certificate of auth if it has one.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
@@ -101,7 +102,7 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 func (i *Issuer) Metadata(ctx context.Context) (*Metadata, error) {
 	s, err := i.metadata.Get(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("oidc: discovery of %s: %w", i.URL, err)
+		return nil, outage.As(outage.Issuer, fmt.Errorf("oidc: discovery of %s: %w", i.URL, err))
 	}
 	return s.Value, nil
 }

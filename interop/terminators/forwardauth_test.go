@@ -208,7 +208,8 @@ func TestTheGuardDecidesForTheTerminator(t *testing.T) {
 	})
 }
 
-// A Go service behind the terminator has a guard of its own, which knows the client by the assertion.
+// A Go service behind the terminator has a guard of its own, which knows the client by
+// the assertion.
 func TestAssertionsReachTheServiceAsTheyWereSigned(t *testing.T) {
 	onEachGuarding(t, func(t *testing.T, f *fort) {
 		receiver, err := forwardauth.NewReceiver("orders", f.signing.Public(), forwardauth.WithTrustedPeers(netip.MustParsePrefix("127.0.0.1/32")))
