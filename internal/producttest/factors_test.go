@@ -167,6 +167,7 @@ func bases() []combo {
 		base(with(fPreset, presetMCP, fNonces, 1)...),
 		base(with(fNest, sameParts, fNonces, 1)...),
 		base(with(fOpaque, 1)...),
+		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
 	}
 }
