@@ -30,7 +30,7 @@ import (
 
 // histories is how many a test runs: INVARIANTS, or a few.
 func histories(t *testing.T) int {
-	n := 12
+	n := 6
 	if testing.Short() {
 		n = 3
 	}
