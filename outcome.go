@@ -28,6 +28,17 @@ type Outcome struct {
 	// oidc.TokenError, dpop.ProofError, mtlspop.BindingError or exchange.Error that the
 	// client is told of, or another error that explains a 503.
 	Err error
+	// WouldDeny is what a rule in the stage [Report] would have answered: an error as
+	// Err, or nil. If Err is nil too, the request has passed all the same.
+	WouldDeny error
+	// Rule is the name of the [RuleFunc] that Err or WouldDeny comes from, or "".
+	Rule string
+	// Anonymous reports that the request passed without credentials, by
+	// [Guard.AllowAnonymous].
+	Anonymous bool
+	// KeyUnproven reports that the request passed without a proof of the key that its
+	// token is bound to, by [DangerouslyAcceptAsBearer].
+	KeyUnproven bool
 	// Status is the status of the refusal, 0 if the request may pass.
 	Status int
 	// Hint names the setting that would have let the request pass, or is "".
@@ -76,7 +87,12 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 			o.Hint = e.Hint()
 		}
 	}
+	o.Anonymous = d.anonymous
 	if v := d.inspection; v != nil {
+		o.WouldDeny, o.Rule, o.KeyUnproven = v.wouldDeny, v.wouldDenyRule, v.KeyUnproven
+		if v.unmet != nil {
+			o.Rule = v.unmet.rule
+		}
 		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
 	}
 	if v := d.inspection; v != nil && v.Token != nil {
