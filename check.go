@@ -12,7 +12,6 @@ import (
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/caller"
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/oidc"
 )
 
 var (
@@ -33,10 +32,9 @@ type inspection struct {
 	verified // what this guard verified
 
 	unmet *unmet // the rule that is not satisfied, if that is why
-	// wouldDeny is what a staged rule would have answered, and the name of the rule if
-	// it is a RuleFunc.
-	wouldDeny     error
-	wouldDenyRule string
+	// wouldDeny is the reason of a staged rule in report that is not satisfied, and
+	// the name of the rule if it is a RuleFunc.
+	wouldDeny, wouldDenyRule string
 
 	asker caller.Context // asks the issuer
 }
@@ -140,7 +138,7 @@ func newInspection(ctx context.Context, g *Guard, q *Request, before *verified, 
 }
 
 func panicked(p any) error {
-	return fmt.Errorf("middleware: panic during verification: %s", printable(p))
+	return panicError("middleware: panic during verification: " + printable(p))
 }
 
 // printable tells a programming error from a panic with a text that may hold
@@ -353,9 +351,4 @@ func (i *inspection) clock(total *time.Duration) (stop func()) {
 	}
 	begin := time.Now()
 	return func() { *total += time.Since(begin) }
-}
-
-// readToken is what a TokenVerifier makes of a token that WithExchange obtained.
-func (i *inspection) readToken(raw string) (*oidc.Token, error) {
-	return i.tokens.VerifyToken(&i.asker, raw)
 }

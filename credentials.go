@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"encoding/base64"
-	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -210,25 +209,11 @@ func splitBasic(credentials string) (id, secret string, err error) {
 	return id, secret, nil
 }
 
-// exchangeSecret is step 2 for Basic credentials. A remembered token that turns out
-// to be withdrawn is exchanged for a new one, once.
+// exchangeSecret is step 2 for Basic credentials: see [exchange.Exchange.Verified].
 func (i *inspection) exchangeSecret(credentials string) (raw string, token *oidc.Token, err error) {
 	id, secret, err := splitBasic(credentials)
 	if err != nil {
 		return "", nil, err
 	}
-	address := i.findCaller()
-	for range 2 {
-		if raw, err = i.exchange.Token(i.ctx, address, id, secret); err != nil {
-			return "", nil, err
-		}
-		token, err = i.readToken(raw)
-		if _, ok := asClientError(err); !ok {
-			return raw, token, err
-		}
-		i.exchange.Forget(id, secret, raw)
-	}
-	// The caller's secret is right, so it is not the caller's fault. %v, and not
-	// %w: nothing in the chain may say that it is.
-	return "", nil, fmt.Errorf("middleware: the issuer's token for client credentials is not accepted: %v", err)
+	return i.exchange.Verified(&i.asker, i.findCaller(), id, secret, i.tokens)
 }

@@ -84,7 +84,7 @@ var requestErrors = [numRequestErrors]struct {
 	hint              string
 }{
 	ErrNoCredentials:              {status: http.StatusUnauthorized, description: "no credentials"},
-	ErrUnsupportedScheme:          {status: http.StatusUnauthorized, description: "authentication scheme not supported"},
+	ErrUnsupportedScheme:          {status: http.StatusUnauthorized, description: "authentication scheme not supported", hint: "the guard takes Bearer, DPoP with middleware.WithDPoP, and Basic with middleware.WithExchange"},
 	ErrMalformedAuthorization:     {400, "invalid_request", "malformed Authorization field", ""},
 	ErrSeveralTokens:              {400, "invalid_request", "more than one Authorization field", ""},
 	ErrQueryToken:                 {400, "invalid_request", "access token in the query", "middleware.IgnoreQueryToken ignores the one in the query"},
@@ -92,7 +92,7 @@ var requestErrors = [numRequestErrors]struct {
 	ErrTooEarly:                   {status: http.StatusTooEarly, description: "request in TLS early data"},
 	ErrUnbound:                    {401, "invalid_token", "token is not sender-constrained", "middleware.AllowUnbound accepts bearer tokens; better, have the issuer bind them"},
 	ErrBindingNotConfigured:       {401, "invalid_token", "token is bound by a means not accepted here", "the token's cnf names jkt or x5t#S256: add middleware.WithDPoP or middleware.WithMTLS"},
-	ErrDowngrade:                  {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", ""},
+	ErrDowngrade:                  {401, "invalid_token", "DPoP-bound token requires the DPoP scheme", "the client sends a DPoP-bound token as Bearer: it must send \"Authorization: DPoP\" and a proof (RFC 9449, section 7.1)"},
 	ErrNotForDPoP:                 {401, "invalid_token", "token is not bound to a DPoP key", "the issuer did not bind the token: is DPoP enabled for this client at the issuer?"},
 	ErrNotBound:                   {401, "invalid_token", "token is not sender-constrained", ""},
 	ErrNotDPoPBound:               {401, "invalid_token", "token is not bound to a DPoP key", ""},

@@ -26,7 +26,7 @@ type Guard struct {
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
 func New(opts ...Option) (*Guard, error) {
-	b := &builder{Set: options.For("middleware"), config: &config{}}
+	b := &builder{Set: options.For("middleware"), config: &config{quiet: new(quiet)}}
 	g := b.build(opts)
 	if err := b.Err(); err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (g *Guard) Check(r *http.Request) (*Credential, error) {
 	return d.credential(), nil
 }
 
-// decide inspects q, tells the observer, and finds a nonce if there is to be an answer.
+// decide inspects q, tells the operator, and finds a nonce if there is to be an answer.
 func (g *Guard) decide(ctx context.Context, q *Request, answer bool) (d decision) {
 	if g.config == nil {
 		return decision{err: errZeroGuard}
@@ -136,9 +136,7 @@ func (g *Guard) decide(ctx context.Context, q *Request, answer bool) (d decision
 	if answer {
 		g.addNonce(ctx, &d)
 	}
-	if g.observer != nil {
-		g.observer(ctx, g.outcome(q, d, time.Since(begin)))
-	}
+	g.tell(ctx, q, d, begin)
 	return d
 }
 

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"reflect"
@@ -75,6 +76,8 @@ type config struct {
 	resource *ProtectedResource
 	deny     func(http.ResponseWriter, *http.Request, Denial)
 	observer func(context.Context, Outcome)
+	logger   *slog.Logger
+	quiet    *quiet // of lines to slog.Default
 }
 
 // builder is a config in the making.

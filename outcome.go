@@ -1,11 +1,17 @@
 package middleware
 
 import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -21,30 +27,39 @@ type Denial struct {
 	Description string
 }
 
-// Outcome is what the operator is told of a decision. It never holds a token,
-// a proof or a secret. HTU and ExpectedHTU are without their query.
+// Outcome is what the operator is told of a decision. It never holds a token, a proof,
+// a nonce, a secret or a query. It logs itself with flat keys: see [Outcome.LogValue].
 type Outcome struct {
 	// Err is nil if the request may pass. Otherwise it is the RequestError,
-	// oidc.TokenError, dpop.ProofError, mtlspop.BindingError or exchange.Error that the
-	// client is told of, or another error that explains a 503.
+	// oidc.TokenError, dpop.ProofError, mtlspop.BindingError or exchange.Error that
+	// the client is told of, or another error that explains a 503.
 	Err error
-	// WouldDeny is what a rule in the stage [Report] would have answered: an error as
-	// Err, or nil. If Err is nil too, the request has passed all the same.
-	WouldDeny error
-	// Rule is the name of the [RuleFunc] that Err or WouldDeny comes from, or "".
+	// Reason is the stable name of the refusal, such as "dpop_replayed" or
+	// "unavailable_issuer", or "" if the request may pass. It is part of the API.
+	Reason string
+	// Rule is the name of the [RuleFunc] that Reason or WouldDeny comes from, or "".
 	Rule string
+	// Status is the status of the refusal, 0 if the request may pass.
+	Status int
+	// Hint tells the operator what would let an honest request pass, or is "".
+	Hint string
+	// WouldDeny is what the request would have been refused for by rules that are
+	// [Staged] in report, as Reason names it, or "".
+	WouldDeny string
+	// Nested reports that an outer Guard had verified the request already.
+	Nested bool
 	// Anonymous reports that the request passed without credentials, by
 	// [Guard.AllowAnonymous].
 	Anonymous bool
 	// KeyUnproven reports that the request passed without a proof of the key that its
 	// token is bound to, by [DangerouslyAcceptAsBearer].
 	KeyUnproven bool
-	// Status is the status of the refusal, 0 if the request may pass.
-	Status int
-	// Hint names the setting that would have let the request pass, or is "".
-	Hint string
-	// Nested reports that an outer Guard had verified the request already.
-	Nested bool
+
+	// Method, Host and Path are those of the request, printable and cut to size; Path
+	// is without the query. Pattern is the one of the ServeMux that routed the
+	// request to the guard, or "". Peer is the transport address of the immediate
+	// peer.
+	Method, Host, Path, Pattern, Peer string
 
 	// Scheme is "DPoP", "Bearer", "Basic", or "" if none was recognised.
 	Scheme string
@@ -56,12 +71,18 @@ type Outcome struct {
 	// Confirmation is what the token is bound to.
 	Confirmation oidc.Confirmation
 
+	// Token is what a refused token claims beside what was expected; nothing in it is
+	// verified. It is nil unless the token was refused.
+	Token *oidc.Explanation
 	// Proof is what the proof claims beside what was expected; on a refusal
 	// nothing in it is verified. Its zero value means that there was no proof to
 	// look at. Proof.Skew is the issue time of the proof less the time here.
 	Proof dpop.Explanation
-	// UntrustedForward reports that a field with a forwarded certificate came
-	// from a peer that may not send one. It was ignored and removed.
+	// WantedScopes and HadScopes are those that a rule demands and that the token has,
+	// if that is why the request is refused.
+	WantedScopes, HadScopes []string
+	// UntrustedForward reports that a field with a forwarded certificate came from a
+	// peer that may not send one: from Peer. It was ignored and removed.
 	UntrustedForward bool
 	// CertificateOutOfDate reports that the client certificate that was accepted
 	// is expired or not yet valid. RFC 8705, section 6.2, asks for no more than
@@ -73,43 +94,225 @@ type Outcome struct {
 	TokenTime, BindingTime, Total time.Duration
 }
 
-// outcome is what the observer is told.
+// outcome is what the operator is told.
 func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 	o := Outcome{
 		Err:              d.err,
 		Scheme:           d.scheme.String(),
+		Method:           printableText(q.Method, 32),
+		Host:             printableText(q.Host, 256),
+		Path:             printableText(q.path(), 256),
+		Peer:             printableText(q.RemoteAddr, 64),
 		UntrustedForward: g.hasUntrustedForward(q),
+		Anonymous:        d.anonymous,
 		Total:            total,
 	}
+	if q.received != nil {
+		o.Pattern = q.received.Pattern
+	}
 	if d.err != nil {
-		o.Status = g.denial(d.err).Status
-		if e, ok := asClientError(d.err); ok {
-			o.Hint = e.Hint()
+		o.Status, o.Reason = g.denial(d.err).Status, reasonOf(d.err)
+	}
+	if d.inspection != nil {
+		o.WouldDeny, o.Rule, o.KeyUnproven = d.wouldDeny, d.wouldDenyRule, d.KeyUnproven
+		if d.unmet != nil {
+			o.Rule = d.unmet.rule
 		}
-	}
-	o.Anonymous = d.anonymous
-	if v := d.inspection; v != nil {
-		o.WouldDeny, o.Rule, o.KeyUnproven = v.wouldDeny, v.wouldDenyRule, v.KeyUnproven
-		if v.unmet != nil {
-			o.Rule = v.unmet.rule
+		o.Nested, o.Session, o.TokenTime, o.BindingTime = d.nested, d.session, d.tokenTime, d.bindingTime
+		if t := d.Token; t != nil {
+			o.Issuer, o.Subject, o.ClientID, o.Confirmation = t.Issuer, t.Subject, t.ClientID, t.Confirmation
 		}
-		o.Nested, o.Session, o.TokenTime, o.BindingTime = v.nested, v.session, v.tokenTime, v.bindingTime
-	}
-	if v := d.inspection; v != nil && v.Token != nil {
-		o.Issuer, o.Subject, o.ClientID, o.Confirmation = v.Token.Issuer, v.Token.Subject, v.Token.ClientID, v.Token.Confirmation
-	}
-	if v := d.inspection; v != nil && v.Certificate != nil {
-		now := time.Now()
-		o.CertificateOutOfDate = now.Before(v.Certificate.NotBefore) || now.After(v.Certificate.NotAfter)
+		o.addToken(d)
+		if c := d.Certificate; c != nil {
+			now := time.Now()
+			o.CertificateOutOfDate = now.Before(c.NotBefore) || now.After(c.NotAfter)
+		}
 	}
 	if g.dpop != nil && len(q.Header[headers.DPoP]) > 0 {
 		o.Proof = g.dpop.Explain(q.proof())
 	}
+	if d.err != nil {
+		o.Hint = g.hint(q, &o)
+	}
 	return o
 }
 
-func hasAny(h map[string][]string, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+// addToken explains a token that was refused.
+func (o *Outcome) addToken(d decision) {
+	if d.err == nil || o.Status >= 500 {
+		return // nothing is wrong with the token, or not known to be
+	}
+	switch {
+	case d.unmet != nil:
+		if scopes, ok := d.unmet.scopes(); ok {
+			o.WantedScopes, o.HadScopes = scopes, d.Token.Scopes
+		}
+	case d.Token == nil && d.scheme != schemeBasic && d.raw != "":
+		var e oidc.Explanation
+		if v, ok := d.tokens.(interface {
+			Explain(raw string) oidc.Explanation
+		}); ok {
+			e = v.Explain(d.raw)
+		} else {
+			e = oidc.ExplainToken(d.raw)
+		}
+		o.Token = &e
+	}
+}
+
+// hint is the hint of the error, or one that fits this request better.
+func (g *Guard) hint(q *Request, o *Outcome) string {
+	e, ok := asClientError(o.Err)
+	if !ok {
+		return ""
+	}
+	switch err := clientError(e); {
+	case err == ErrNoCredentials && q.isPreflight():
+		return "a CORS preflight, which browsers send without credentials: put the CORS middleware outside the guard, or see middleware.PassPreflights"
+	case err == ErrUnsupportedScheme && strings.EqualFold(o.Scheme, "DPoP"):
+		return "the client uses DPoP and this guard does not: add middleware.WithDPoP"
+	case err == mtlspop.ErrNoCertificate && len(g.trustedFields(q)) > 0:
+		return fmt.Sprintf("the trusted peer %s sent no %s: does the terminator ask clients for certificates, and does it write this field?", o.Peer, g.trustedFields(q)[0])
+	case err == mtlspop.ErrPeerNotTrusted:
+		return fmt.Sprintf("%s is not among the trusted peers, so its certificate field was ignored: add it to mtlspop.WithForwardedCertificate if it is your terminator", o.Peer)
+	case err == dpop.ErrMisdirected:
+		return fmt.Sprintf("the request names the host %q, which is no origin of this service: dpop.New or dpop.WithOrigins if clients use it, dpop.WithInternalHosts(%q) if a proxy in front writes it", o.Host, o.Host)
+	case err == oidc.ErrExpired && o.Token != nil && o.Token.HasExpiry:
+		return fmt.Sprintf("the token expired %v ago: the client must get another one; if it has just got it, the clocks differ", -o.Token.ExpiresIn)
+	case o.Token != nil && o.Token.ReadableBy != "":
+		return fmt.Sprintf("by the profile %s this is an access token: oidc.WithProfile(oidc.%s), if that is the issuer's software", o.Token.ReadableBy, o.Token.ReadableBy)
+	case err == oidc.ErrNoKey && o.Token != nil:
+		return fmt.Sprintf("the issuer's key set has no key %q: it was rotated within the cooldown of key fetches (oidc.WithCooldown), or the token is from elsewhere", o.Token.KeyID)
+	}
+	return e.Hint()
+}
+
+// LogValue is the outcome as a group with flat keys: reason, status, method, path and
+// so on. What is empty is left out, durations are in milliseconds, and what is not
+// verified has a key that starts with "unverified_".
+func (o Outcome) LogValue() slog.Value {
+	a := make(attrs, 0, 24)
+	a.text("reason", o.Reason)
+	if o.Status != 0 {
+		a = append(a, slog.Int("status", o.Status))
+	}
+	if o.Err != nil {
+		a.text("error", o.Err.Error())
+	}
+	a.text("hint", o.Hint)
+	a.text("would_deny", o.WouldDeny)
+	a.text("rule", o.Rule)
+	a.flag("nested", o.Nested)
+	a.flag("anonymous", o.Anonymous)
+	a.flag("key_unproven", o.KeyUnproven)
+	a.text("method", o.Method)
+	a.text("host", o.Host)
+	a.text("path", o.Path)
+	a.text("pattern", o.Pattern)
+	a.text("peer", o.Peer)
+	a.text("scheme", o.Scheme)
+	a.flag("session", o.Session)
+	a.text("issuer", o.Issuer)
+	a.text("client_id", o.ClientID)
+	a.text("subject", o.Subject)
+	a.text("bound_to_key", o.Confirmation.JKT)
+	a.text("bound_to_certificate", o.Confirmation.X5T)
+	a.flag("untrusted_forward", o.UntrustedForward)
+	a.flag("certificate_out_of_date", o.CertificateOutOfDate)
+	a.texts("wanted_scopes", o.WantedScopes)
+	if o.WantedScopes != nil {
+		a = append(a, slog.String("had_scopes", strings.Join(o.HadScopes, " ")))
+	}
+	a.token(o.Token)
+	a.proof(o)
+	if o.Total > 0 {
+		a = append(a, milliseconds("total_ms", o.Total), milliseconds("token_ms", o.TokenTime), milliseconds("binding_ms", o.BindingTime))
+	}
+	return slog.GroupValue(a...)
+}
+
+// attrs are the keys of a log line.
+type attrs []slog.Attr
+
+func (a *attrs) text(key, value string) {
+	if value != "" {
+		*a = append(*a, slog.String(key, value))
+	}
+}
+
+func (a *attrs) texts(key string, values []string) { a.text(key, strings.Join(values, " ")) }
+
+func (a *attrs) flag(key string, set bool) {
+	if set {
+		*a = append(*a, slog.Bool(key, true))
+	}
+}
+
+func (a *attrs) token(e *oidc.Explanation) {
+	if e == nil {
+		return
+	}
+	a.text("unverified_token", e.Form)
+	a.text("unverified_typ", e.Type)
+	a.text("unverified_alg", e.Algorithm)
+	a.text("unverified_kid", e.KeyID)
+	a.text("unverified_iss", e.Issuer)
+	a.texts("expected_iss", e.ExpectedIssuers)
+	a.texts("unverified_aud", e.Audience)
+	a.texts("expected_aud", e.ExpectedAudiences)
+	a.text("unverified_client_id", e.ClientID)
+	a.text("expected_profile", e.ExpectedProfile)
+	if e.HasExpiry {
+		*a = append(*a, slog.Float64("unverified_expires_in_s", e.ExpiresIn.Seconds()))
+	}
+	if e.HasIssuedAt {
+		*a = append(*a, slog.Float64("unverified_issued_ago_s", e.IssuedAgo.Seconds()))
+	}
+}
+
+func (a *attrs) proof(o Outcome) {
+	p, prefix := o.Proof, ""
+	if o.Err == nil || o.Status >= 500 {
+		return // it is what was expected, or was not looked at
+	}
+	if o.Status != 0 {
+		prefix = "unverified_"
+	}
+	a.text(prefix+"htm", p.HTM)
+	a.text(prefix+"htu", p.HTU)
+	a.text("expected_htu", p.ExpectedHTU)
+	if p.HasIssuedAt {
+		*a = append(*a, slog.Float64(prefix+"proof_skew_s", p.Skew.Round(time.Millisecond).Seconds()))
+	}
+}
+
+func milliseconds(key string, d time.Duration) slog.Attr {
+	return slog.Float64(key, float64(d.Microseconds())/1000)
+}
+
+// path is the path of the target, without the query.
+func (q *Request) path() string {
+	path, _, _ := strings.Cut(cmp.Or(q.Target, q.URL), "?")
+	if path == "" && q.received != nil && q.received.URL != nil {
+		path = q.received.URL.EscapedPath()
+	}
+	return path
+}
+
+// printableText cuts s, and puts a question mark in the place of everything that could
+// confuse a log or a terminal.
+func printableText(s string, limit int) string {
+	s = s[:min(len(s), limit)]
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
+		return s
+	}
+	b := []byte(s)
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	return string(b)
 }
 
 // hasUntrustedForward reports whether q has a field with a forwarded certificate that
@@ -118,8 +321,30 @@ func (g *Guard) hasUntrustedForward(q *Request) bool {
 	if !hasAny(q.Header, g.forwarded) {
 		return false
 	}
-	trusted := g.mtls.TrustedHeaders(q.certificate())
+	trusted := g.trustedFields(q)
 	return slices.ContainsFunc(g.forwarded, func(name string) bool {
 		return len(q.Header[name]) > 0 && !slices.Contains(trusted, name)
 	})
+}
+
+// trustedFields are the fields of forwarded certificates that the peer may send.
+func (g *Guard) trustedFields(q *Request) []string {
+	if len(g.forwarded) == 0 {
+		return nil
+	}
+	return g.mtls.TrustedHeaders(q.certificate())
+}
+
+// scopes are those that the challenge demands.
+func (u *unmet) scopes() ([]string, bool) {
+	_, rest, ok := strings.Cut(u.params, `, scope="`)
+	if !ok {
+		return nil, false
+	}
+	list, _, _ := strings.Cut(rest, `"`)
+	return strings.Fields(list), true
+}
+
+func hasAny(h http.Header, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
 }

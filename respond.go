@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -56,7 +55,7 @@ func isNonceChallenge(err error) bool {
 func (g *Guard) nextNonce(ctx context.Context, p *dpop.Proof) (nonce string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("middleware: panic in the nonce source: %s", printable(p))
+			err = panicError("middleware: panic in the nonce source: " + printable(p))
 		}
 	}()
 	return g.dpop.NextNonce(ctx, p)

@@ -267,7 +267,7 @@ func (f *funcRule) admits(shape) bool { return true }
 func (f *funcRule) check(i *inspection) (missing *unmet) {
 	defer func() {
 		if p := recover(); p != nil {
-			missing = &unmet{err: fmt.Errorf("middleware: panic in rule %q: %s", f.unmet.rule, printable(p)), rule: f.unmet.rule}
+			missing = &unmet{err: panicError(fmt.Sprintf("middleware: panic in rule %q: %s", f.unmet.rule, printable(p))), rule: f.unmet.rule}
 		}
 	}()
 	if f.f(i.req.http(i.ctx), &i.Credential) {

@@ -131,16 +131,16 @@ func (s *stagedRule) check(i *inspection) *unmet {
 // report evaluates a rule for the operator alone. The first rule that would deny the
 // request is the one that would have answered it.
 func (i *inspection) report(rule Rule) {
-	if i.wouldDeny != nil {
+	if i.wouldDeny != "" {
 		return
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			i.wouldDeny = panicked(p)
+			i.wouldDeny = reasonOf(panicked(p))
 		}
 	}()
 	if missing := rule.check(i); missing != nil {
-		i.wouldDeny, i.wouldDenyRule = missing.err, missing.rule
+		i.wouldDeny, i.wouldDenyRule = reasonOf(missing.err), missing.rule
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/replayset"
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
@@ -259,7 +260,7 @@ func (p *inspection) checkNonce(ctx context.Context) error {
 	}
 	issued, ok, err := p.nonces.IssuedAt(ctx, p.claims.Nonce)
 	if err != nil {
-		return fmt.Errorf("dpop: nonce source: %w", err)
+		return outage.As(outage.Nonces, fmt.Errorf("dpop: nonce source: %w", err))
 	}
 	if !ok || issued.After(p.now.Add(p.skew)) {
 		return ErrNonceUnknown
@@ -293,7 +294,7 @@ func (p *inspection) checkReplay(ctx context.Context) error {
 		p.failOpen(err)
 		return nil
 	default:
-		return fmt.Errorf("dpop: replay cache: %w", err)
+		return outage.As(outage.ReplayCache, fmt.Errorf("dpop: replay cache: %w", err))
 	}
 }
 

@@ -77,9 +77,9 @@ type kind struct{ code, description, hint string }
 func kindOf(e ProofError) kind {
 	switch e {
 	case ErrMissing:
-		return kind{codeInvalidProof, "DPoP proof required", ""}
+		return kind{codeInvalidProof, "DPoP proof required", "the client sent no DPoP field, or a proxy in front of the service drops it"}
 	case ErrMultiple:
-		return kind{codeInvalidProof, "more than one DPoP proof", ""}
+		return kind{codeInvalidProof, "more than one DPoP proof", "the client or a proxy in front sends the DPoP field twice"}
 	case ErrTooLarge:
 		return kind{"", "DPoP proof too large", "dpop.WithMaxSize"}
 	case ErrMalformed:
@@ -93,11 +93,11 @@ func kindOf(e ProofError) kind {
 	case ErrSignature:
 		return kind{codeInvalidProof, "signature of the DPoP proof does not verify", ""}
 	case ErrKey:
-		return kind{codeInvalidProof, "jwk of the DPoP proof is not an acceptable public key", ""}
+		return kind{codeInvalidProof, "jwk of the DPoP proof is not an acceptable public key", "EC keys need 32, 48 or 66 bytes per coordinate and RSA keys 2048 to 4096 bits; a jwk in a proof is not repaired"}
 	case ErrPrivateKey:
 		return kind{codeInvalidProof, "jwk of the DPoP proof contains a private key", ""}
 	case ErrMethod:
-		return kind{codeInvalidProof, "htm of the DPoP proof is not the request method", ""}
+		return kind{codeInvalidProof, "htm of the DPoP proof is not the request method", "methods are case-sensitive; a proxy that changes the method breaks the proof"}
 	case ErrTarget:
 		return kind{codeInvalidProof, "htu of the DPoP proof is not the request URI", "the origin given to dpop.New, with its path prefix"}
 	case ErrMisdirected:
@@ -107,16 +107,18 @@ func kindOf(e ProofError) kind {
 	case ErrNotYetValid:
 		return kind{codeInvalidProof, "DPoP proof is from the future", "dpop.WithSkew, or dpop.WithNonces for clients with wrong clocks"}
 	case ErrTokenHash:
-		return kind{codeInvalidProof, "ath of the DPoP proof is not the hash of the access token", ""}
+		return kind{codeInvalidProof, "ath of the DPoP proof is not the hash of the access token", "the client made the proof for another token, or a gateway in front exchanged the token"}
 	case ErrKeyMismatch:
-		return kind{codeInvalidToken, "access token is bound to another key", ""}
+		return kind{codeInvalidToken, "access token is bound to another key", "the client signs with another key than the one it got the token with, or the token is stolen"}
 	// RFC 9449, section 8: a missing, an old and a foreign nonce look the same.
-	case ErrNonceMissing, ErrNonceUnknown:
-		return kind{codeUseNonce, "DPoP proof needs a recent nonce from this server", ""}
+	case ErrNonceMissing:
+		return kind{codeUseNonce, "DPoP proof needs a recent nonce from this server", "expected once per client; if a client repeats it, it does not keep the nonce: browsers need DPoP-Nonce in Access-Control-Expose-Headers (middleware.ExposeHeaders)"}
+	case ErrNonceUnknown:
+		return kind{codeUseNonce, "DPoP proof needs a recent nonce from this server", "the nonce is of another service, or of a replica with other keys: give dpop.NewNonces the same keys on every replica"}
 	case ErrNonceExpired:
 		return kind{codeUseNonce, "DPoP proof needs a recent nonce from this server", "dpop.WithLifetime"}
 	case ErrReplayed:
-		return kind{codeInvalidProof, "DPoP proof has been used before", ""}
+		return kind{codeInvalidProof, "DPoP proof has been used before", "a replay; or a client or proxy that repeats a request with the same proof; or two guards around one handler that do not share one dpop.Verifier"}
 	}
 	return kind{description: "unknown error"}
 }

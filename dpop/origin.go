@@ -2,9 +2,10 @@ package dpop
 
 import (
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 // origin is one of the external origins that a service is reached under, with
@@ -66,11 +67,7 @@ func hasValidPort(authority string) bool {
 
 func isLoopback(authority string) bool {
 	host, _ := hostPort(authority)
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLoopback()
+	return origins.IsLoopback(strings.Trim(host, "[]"))
 }
 
 // answers reports whether host, from a request, is the origin's.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/outage"
 )
 
 // Verifier checks DPoP proofs. Make one with [New]; the zero Verifier refuses
@@ -156,7 +157,7 @@ func (v *Verifier) NextNonce(ctx context.Context, p *Proof) (string, error) {
 		err = errors.New("issued a nonce of characters that RFC 9449, section 8.1, forbids")
 	}
 	if err != nil {
-		return "", fmt.Errorf("dpop: nonce source: %w", err)
+		return "", outage.As(outage.Nonces, fmt.Errorf("dpop: nonce source: %w", err))
 	}
 	return nonce, nil
 }

@@ -1,5 +1,5 @@
-// Package forwardauth answers: may the request that a proxy asks about pass, and who
-// sent it?
+// Package forwardauth answers: may the request that a proxy asks about pass, and who sent
+// it?
 //
 // It is a Guard for services in any language, behind nginx (auth_request), Caddy
 // (forward_auth), Traefik (forwardAuth) or HAProxy (a few lines of Lua): the proxy holds
@@ -23,13 +23,14 @@
 // exactly once, from a peer that [WithProxy] trusts; everything else, such as
 // Authorization, DPoP and a forwarded certificate, from the fields that the proxy has
 // copied. From any other peer every request is refused, whatever is in it. A proof is
-// used up by the subrequest.
+// used up by the subrequest. A request counts as a CORS preflight only if the proxy says
+// "X-Original-Body: none".
 //
 // # What the service is told
 //
-// Each answer, of whatever status, holds each of these fields exactly once, for the
-// proxy to copy into the request that passes. What the client itself has sent under these
-// names MUST be removed or replaced by the proxy.
+// Each answer, of whatever status, holds each of these fields exactly once, for the proxy
+// to copy into the request that passes. What the client itself has sent under these names
+// MUST be removed or replaced by the proxy.
 //
 //	X-Auth-Outcome     pass, anonymous (it may pass, and nothing is known of its sender) or refused; never empty
 //	X-Auth-Issuer      iss of the token
@@ -39,8 +40,8 @@
 //	X-Auth-Binding     dpop, certificate, both or none: what the request has proven
 //	X-Auth-Assertion   the same, signed ([WithAssertion])
 //
-// They are empty if there is nothing to say. Bytes of a value that are not printable ASCII,
-// and the percent sign, are percent-encoded.
+// They are empty if there is nothing to say. Bytes of a value that are not printable
+// ASCII, and the percent sign, are percent-encoded.
 //
 // A service reads them from the proxy's address alone. If others can reach it too, or if
 // it is a Go service with a Guard of its own, [WithAssertion] signs the same for one

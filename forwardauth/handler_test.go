@@ -263,8 +263,8 @@ func TestForwardedCertificatesCountAsForTheGuard(t *testing.T) {
 	require.Equal(t, 401, ask(h, request(mtlspoptest.SelfSigned(t, "mallory"))).Code)
 	require.Equal(t, 401, ask(h, request(nil)).Code)
 
-	// The certificate of the proxy's own connection is not the client's, not even to a guard
-	// that knows of no forwarded one.
+	// The certificate of the proxy's own connection is not the client's, not even to a
+	// guard that knows of no forwarded one.
 	direct := newWorld(t)
 	guard, err := middleware.New(middleware.WithTokens(oidc.New(direct.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(direct.issuer.Client()))),
 		middleware.WithMTLS(mtlspop.New()))
@@ -322,9 +322,16 @@ func TestAPreflightIsAnonymous(t *testing.T) {
 	r := subrequest(dialects[forwardauth.NGINX], "OPTIONS", "/orders")
 	r.Header.Set("Origin", "https://app.example")
 	r.Header.Set("Access-Control-Request-Method", "POST")
+	r.Header.Set("X-Original-Body", "none")
 	a := ask(h, r)
 	require.Equal(t, 200, a.Code)
 	replaced(t, a, "anonymous")
+	for _, body := range [][]string{nil, {""}, {"some"}, {"none", "none"}} {
+		r.Header["X-Original-Body"] = body
+		a := ask(h, r)
+		require.Equal(t, 401, a.Code, "a request that may have a body is no preflight")
+		replaced(t, a, "refused")
+	}
 }
 
 func TestEveryMistakeIsReported(t *testing.T) {

@@ -82,8 +82,8 @@ func WithAssertion(s *Signer, err error) Option {
 
 // WithLogger sets where the Handler reports subrequests that it cannot understand, from
 // peers that it does not trust or without the fields of their dialect: at most one line
-// per cause in ten seconds. Without it this is slog.Default(). What the Guard decides, the
-// Guard reports itself.
+// per cause in ten seconds. Without it this is slog.Default(). What the Guard decides,
+// the Guard reports itself.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
 		if options.Value(c.Set, "WithLogger", l) {

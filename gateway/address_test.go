@@ -38,3 +38,10 @@ func TestWhomAWrongSecretIsHeldAgainst(t *testing.T) {
 		})
 	}
 }
+
+func netipOf(t *testing.T, address string) netip.AddrPort {
+	t.Helper()
+	ap, err := netip.ParseAddrPort(address)
+	require.NoError(t, err)
+	return ap
+}

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"fmt"
+	"sync"
 
 	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/oidc/clientauth"
@@ -16,7 +17,7 @@ import (
 
 // newClientAuth returns how the gateway authenticates itself for one plugin by a
 // method, and the keys that it publishes for that, if any.
-func newClientAuth(p *kongfile.OpenIDConnect, method string, certificates map[string]*tls.Certificate) (clientauth.Method, *clientKeys, error) {
+func (d *deployment) newClientAuth(p *kongfile.OpenIDConnect, method string, certificates map[string]*tls.Certificate) (clientauth.Method, *clientKeys, error) {
 	certificate := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		return certificates[p.Client.CertificateID], nil
 	}
@@ -35,11 +36,7 @@ func newClientAuth(p *kongfile.OpenIDConnect, method string, certificates map[st
 	case "self_signed_tls_client_auth":
 		return clientauth.SelfSignedTLS(p.Client.ID, certificate), nil, nil
 	case "private_key_jwt":
-		key, err := newClientKey(p)
-		if err != nil {
-			return nil, nil, err
-		}
-		keys, err := clientauth.NewKeys(key)
+		keys, err := d.generated.keysOf(p)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -48,12 +45,35 @@ func newClientAuth(p *kongfile.OpenIDConnect, method string, certificates map[st
 	return clientauth.Public(p.Client.ID), nil, nil
 }
 
-// newClientKey is the key of client_jwk or, as in Kong, a new one.
-func newClientKey(p *kongfile.OpenIDConnect) (key clientauth.Key, err error) {
+// clientKeyStore has the keys that the gateway has made, as Kong does where the file
+// gives none. They outlive a change of the configuration: the issuer has fetched them.
+type clientKeyStore struct {
+	mu  sync.Mutex
+	all map[[3]string]*clientauth.Keys // by issuer, client and algorithm
+}
+
+func (s *clientKeyStore) keysOf(p *kongfile.OpenIDConnect) (*clientauth.Keys, error) {
 	if k := p.Client.Key; k != nil {
-		return clientauth.Key{KeyID: k.KeyID, Algorithm: k.Algorithm, Signer: k.Signer}, nil
+		return clientauth.NewKeys(clientauth.Key{KeyID: k.KeyID, Algorithm: k.Algorithm, Signer: k.Signer})
 	}
-	return generateKey(p.Client.Algorithm)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := [3]string{p.Issuer, p.Client.ID, p.Client.Algorithm}
+	if keys := s.all[at]; keys != nil {
+		return keys, nil
+	}
+	key, err := generateKey(p.Client.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := clientauth.NewKeys(key)
+	if err == nil {
+		if s.all == nil {
+			s.all = make(map[[3]string]*clientauth.Keys)
+		}
+		s.all[at] = keys
+	}
+	return keys, err
 }
 
 func generateKey(alg string) (key clientauth.Key, err error) {

@@ -57,7 +57,8 @@ func mistakesOf(t *testing.T, d *deployment, text string, environment ...string)
 	require.NoError(t, err)
 	c := kongfile.Read(lookup, kongfile.Source{Name: "kong.yaml", Text: []byte(text)})
 	d.origins, d.replay, d.nonceKey, d.log = []string{"https://api.example"}, cache, make([]byte, 32), slog.New(slog.DiscardHandler)
-	gw, err := newGateway(c, d)
+	c.RequireService()
+	gw, err := newGateway(c, d, nil)
 	if err == nil {
 		gw.close()
 		return nil
@@ -195,12 +196,12 @@ func TestTheCommandExitsWith2(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var stderr buffer
-	require.Equal(t, 2, run(ctx, []string{"-config", file, "-listen", "127.0.0.1:0"}, io.Discard, &stderr))
+	require.Equal(t, 2, run(ctx, []string{"-config", file, "-listen", "127.0.0.1:0"}, io.Discard, &stderr, nil))
 	require.Contains(t, stderr.String(), file+":14: plugins[0].config.verify_claims: false is refused")
 	for _, args := range [][]string{{}, {"-config", "/does/not/exist"}, {"-config", file, "-tls-cert", "x"}, {"-no-such-flag"}, {"-config", file, "-trusted-proxy", "x"}} {
-		require.Equal(t, 2, run(ctx, args, io.Discard, io.Discard), args)
+		require.Equal(t, 2, run(ctx, args, io.Discard, io.Discard, nil), args)
 	}
-	require.Equal(t, 0, run(ctx, []string{"-help"}, io.Discard, io.Discard))
+	require.Equal(t, 0, run(ctx, []string{"-help"}, io.Discard, io.Discard, nil))
 }
 
 // TestEveryKeyOfTheTable takes every key of Kong's that works here, in

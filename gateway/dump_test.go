@@ -155,7 +155,9 @@ func TestSeveralFilesAreMerged(t *testing.T) {
 	}
 	sources, err := kongfile.Sources([]string{plugin}, nil)
 	require.NoError(t, err)
-	alone := kongfile.Read(lookup, sources...).Problems.Err()
+	single := kongfile.Read(lookup, sources...)
+	single.RequireService()
+	alone := single.Problems.Err()
 	require.ErrorContains(t, alone, plugin+`:4: plugins[0].route: there is no route "example-route"; Kong may have it in its database: give the file that has it as well, by another -config`)
 	require.ErrorContains(t, alone, plugin+":1: there is no service to forward to")
 	for _, names := range [][]string{{filepath.Join(dir, "nothing")}, {t.TempDir()}} {
@@ -220,6 +222,8 @@ func TestSplitHorizon(t *testing.T) {
 	p := read("      issuers_allowed: [https://public.example/realms/x]\n")
 	require.Equal(t, "https://public.example/realms/x", p.Issuer, "what tokens say")
 	require.Equal(t, "https://inside.example/realms/x/.well-known/openid-configuration", p.MetadataURL, "where the metadata is")
+	require.Equal(t, "https://inside.example/realms/x", p.MetadataIssuer, "which it may name")
+	require.Empty(t, mistakes(t, strings.Replace(good, "https://issuer.example", "https://inside.example/realms/x", 1)+"      issuers_allowed: [https://public.example/realms/x]\n"))
 	p = read("      issuers_allowed: [https://inside.example/realms/x, https://other.example]\n")
 	require.Empty(t, p.MetadataURL)
 	found := mistakes(t, good+"      issuers_allowed: [https://a.example, https://b.example]\n")

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ func (b *buffer) String() string {
 type running struct {
 	url, admin string
 	log        *buffer
+	reload     func() // as SIGHUP does
 	stop       func() int
 }
 
@@ -69,8 +71,9 @@ func start(t *testing.T, bed *testbed.Bed, config string, args ...string) *runni
 		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile}, args...)
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stderr, done := &buffer{}, &buffer{}, make(chan int, 1)
-	go func() { done <- run(ctx, args, stdout, stderr) }()
-	r := &running{log: stderr, stop: sync.OnceValue(func() int { cancel(); return <-done })}
+	hangups := make(chan os.Signal)
+	go func() { done <- run(ctx, args, stdout, stderr, hangups) }()
+	r := &running{log: stderr, reload: func() { hangups <- syscall.SIGHUP }, stop: sync.OnceValue(func() int { cancel(); return <-done })}
 	t.Cleanup(func() { r.stop() })
 	require.Eventually(t, func() bool {
 		if len(done) > 0 {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
@@ -36,6 +37,10 @@ type deployment struct {
 	replay         dpop.ReplayCache // of all guards
 	answers        introspect.Store // of introspection; nil: each guard remembers its own
 
+	memory    *sharedMemory  // replay, unless a test says otherwise
+	admin     netip.AddrPort // of the admin listener; not valid: none
+	generated clientKeyStore
+
 	once  sync.Once
 	peers *peers.Set // of trusted
 }
@@ -43,6 +48,7 @@ type deployment struct {
 // guarded is what has been made of one plugin.
 type guarded struct {
 	*parts
+	users    atomic.Int32 // gateways that have it
 	guard    *middleware.Guard
 	keys     *clientKeys // nil if none are published
 	upstream *kongfile.Upstream
@@ -52,7 +58,7 @@ type guarded struct {
 // newGuard makes the guard of one plugin.
 func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*guarded, error) {
 	g := &guarded{parts: &parts{}, upstream: &p.Upstream}
-	auth, keys, err := newClientAuth(p, p.Client.Auth, c.Certificates)
+	auth, keys, err := d.newClientAuth(p, p.Client.Auth, c.Certificates)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +66,7 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 	asking := auth
 	if p.Introspect.Auth != "" {
 		var more *clientKeys
-		if asking, more, err = newClientAuth(p, p.Introspect.Auth, c.Certificates); err != nil {
+		if asking, more, err = d.newClientAuth(p, p.Introspect.Auth, c.Certificates); err != nil {
 			return nil, err
 		}
 		g.keys = cmp.Or(keys, more)

@@ -23,25 +23,27 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr, hangups)
 	stop()
 	os.Exit(code)
 }
 
 // run is main without the process.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, hangups <-chan os.Signal) int {
 	s, err := parseSettings(args, stderr)
 	if errors.Is(err, errHelp) {
 		return 0
 	}
 	if err == nil {
-		err = s.start(slog.New(slog.NewTextHandler(stderr, nil)))
+		err = s.start(ctx, slog.New(slog.NewTextHandler(stderr, nil)))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
-	if err := s.serve(ctx, stdout); err != nil {
+	if err := s.serve(ctx, stdout, hangups); err != nil {
 		fmt.Fprintln(stderr, "gateway:", err)
 		return exitFailed
 	}

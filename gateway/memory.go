@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
@@ -21,21 +22,38 @@ const (
 // them could accept a proof that is used now.
 type sharedMemory struct {
 	dpop.ReplayCache
-	window time.Duration
+	least atomic.Int64 // a time.Duration
+	used  atomic.Bool  // proofs have been remembered
 }
 
 func newSharedMemory(cache dpop.ReplayCache, f *kongfile.File) *sharedMemory {
+	m := &sharedMemory{ReplayCache: cache}
+	m.widen(f)
+	return m
+}
+
+// windowOf is for how long a plugin of f can accept a proof that is used now.
+func windowOf(f *kongfile.File) time.Duration {
 	window := proofLifetime
 	for _, p := range f.Attached {
 		if p.OpenID != nil {
 			window = max(window, p.OpenID.Proof.Lifetime)
 		}
 	}
-	return &sharedMemory{cache, window + proofSkew}
+	return window + proofSkew
+}
+
+func (m *sharedMemory) window() time.Duration { return time.Duration(m.least.Load()) }
+
+// widen makes the memory keep proofs for as long as f needs. It keeps none for less
+// than before, since requests under way are judged by what was in force before.
+func (m *sharedMemory) widen(f *kongfile.File) {
+	m.least.Store(int64(max(m.window(), windowOf(f))))
 }
 
 func (m *sharedMemory) Add(ctx context.Context, jkt string, id [32]byte, until time.Time) (bool, error) {
-	if least := time.Now().Add(m.window); until.Before(least) {
+	m.used.Store(true)
+	if least := time.Now().Add(m.window()); until.Before(least) {
 		until = least
 	}
 	return m.ReplayCache.Add(ctx, jkt, id, until)

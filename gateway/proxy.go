@@ -23,6 +23,8 @@ import (
 // gateway sends each request to the guard of its route, and what passes to the
 // service behind. It never changes.
 type gateway struct {
+	byPrint    map[[32]byte]*guarded // those of guards that another configuration can go on with
+	transports []*http.Transport
 	deployment *deployment
 	router     *router
 	handlers   map[*kongfile.Route]http.Handler
@@ -32,23 +34,35 @@ type gateway struct {
 }
 
 // newGateway makes everything. Its error has the mistakes that were found in the
-// file, and those that show when its plugins become guards, by their lines.
-func newGateway(c *kongfile.File, d *deployment) (*gateway, error) {
-	gw := &gateway{deployment: d, router: newRouter(c.Services), handlers: make(map[*kongfile.Route]http.Handler), hidden: hiddenHeaders(c)}
+// file, and those that show when its plugins become guards, by their lines. Guards of
+// plugins that say the same as in the gateway before, which may be nil, are taken
+// over, with what they know.
+func newGateway(c *kongfile.File, d *deployment, before *gateway) (*gateway, error) {
+	gw := &gateway{byPrint: make(map[[32]byte]*guarded), deployment: d, router: newRouter(c.Services), handlers: make(map[*kongfile.Route]http.Handler), hidden: hiddenHeaders(c)}
 	byPlugin := make(map[*kongfile.Plugin]*guarded)
 	for _, p := range c.Attached {
 		if p.OpenID == nil || !p.Enabled || p.Broken {
 			continue
 		}
-		g, err := d.newGuard(c, p.OpenID)
-		if err != nil {
-			p.Mistake("%v", err)
-			continue
+		print := c.Fingerprint(p.OpenID)
+		g := before.take(print)
+		if g == nil || gw.byPrint[print] != nil {
+			var err error
+			if g, err = d.newGuard(c, p.OpenID); err != nil {
+				p.Mistake("%v", err)
+				continue
+			}
 		}
-		byPlugin[p] = g
+		g.users.Add(1)
+		byPlugin[p], gw.byPrint[print] = g, g
 		gw.guards = append(gw.guards, g)
 		if err := gw.documents.add(p.OpenID, g.guard); err != nil {
 			p.Mistake("%v", err)
+		}
+	}
+	for _, s := range c.Services {
+		if d.pointsAtAdmin(s.URL) {
+			s.Mistake("a service cannot be the admin listener: its guard would be this gateway's own")
 		}
 	}
 	if err := c.Problems.Err(); err != nil {
@@ -56,7 +70,9 @@ func newGateway(c *kongfile.File, d *deployment) (*gateway, error) {
 		return nil, err
 	}
 	for _, s := range c.Services {
-		transport := &patient{transportTo(s, c), s.ReadTimeout}
+		to := d.transportTo(s, c)
+		gw.transports = append(gw.transports, to)
+		transport := &patient{to, s.ReadTimeout}
 		for _, r := range s.Routes {
 			g := byPlugin[c.OpenIDOf(r)] // nil: everybody may pass
 			handler, err := gw.forward(r, g, transport)
@@ -73,9 +89,24 @@ func newGateway(c *kongfile.File, d *deployment) (*gateway, error) {
 	return gw, nil
 }
 
+// take returns the guard of a plugin that says the same, or nil.
+func (gw *gateway) take(print [32]byte) *guarded {
+	if gw == nil {
+		return nil
+	}
+	return gw.byPrint[print]
+}
+
+// close ends the guards that no other gateway has taken over. No request may be
+// under way.
 func (gw *gateway) close() {
 	for _, g := range gw.guards {
-		g.close()
+		if g.users.Add(-1) == 0 {
+			g.close()
+		}
+	}
+	for _, t := range gw.transports {
+		t.CloseIdleConnections()
 	}
 }
 
@@ -225,7 +256,7 @@ func hiddenHeaders(c *kongfile.File) []string {
 }
 
 // transportTo is how a service is reached.
-func transportTo(s *kongfile.Service, c *kongfile.File) *http.Transport {
+func (d *deployment) transportTo(s *kongfile.Service, c *kongfile.File) *http.Transport {
 	const idle = 256
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if len(s.Authorities) > 0 {
@@ -235,7 +266,7 @@ func transportTo(s *kongfile.Service, c *kongfile.File) *http.Transport {
 		}
 	}
 	return &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: s.DialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           (&net.Dialer{Timeout: s.DialTimeout, KeepAlive: 30 * time.Second, Control: d.refuseAdmin}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   s.DialTimeout,
 		ResponseHeaderTimeout: s.ReadTimeout,

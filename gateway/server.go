@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,54 +11,74 @@ import (
 	"os"
 
 	"github.com/keybound-go/middleware/gateway/kongfile"
-	"github.com/keybound-go/middleware/mtlspop"
 )
 
 // server is a gateway with its listeners.
 type server struct {
-	gateway       *gateway
+	live          *live
 	scheme        string
 	listener      net.Listener // unencrypted, whatever the scheme
-	tls           *tls.Config
 	adminListener net.Listener // nil: none
+	api           *adminAPI    // nil: the configuration is that of the files
 }
 
 // start reads everything and opens the listeners. Its errors are the user's.
-func (s *settings) start(log *slog.Logger) error {
+func (s *settings) start(ctx context.Context, log *slog.Logger) (err error) {
 	s.deployment.log = log
 	config, err := s.readFiles()
 	tlsConfig, tlsErr := s.tlsConfig()
 	if err := errors.Join(err, tlsErr); err != nil {
 		return err
 	}
-	sv := &server{scheme: "https", tls: tlsConfig}
+	sv := &server{scheme: "https"}
 	if tlsConfig == nil {
 		sv.scheme = "http"
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sv.closeListeners())
+		}
+	}()
 	// Before the rest, since the address can be the origin that clients use.
 	if sv.listener, err = net.Listen("tcp", s.listen); err != nil {
 		return fmt.Errorf("gateway: -listen: %w", err)
-	}
-	if sv.gateway, err = s.newGateway(config, sv); err != nil {
-		return errors.Join(err, sv.listener.Close())
 	}
 	if s.admin != "" {
 		if sv.adminListener, err = net.Listen("tcp", s.admin); err != nil {
 			return fmt.Errorf("gateway: -admin: %w", err)
 		}
+		s.deployment.admin = sv.adminListener.Addr().(*net.TCPAddr).AddrPort()
+		if !s.deployment.admin.Addr().IsLoopback() && s.adminToken == "" {
+			return errors.New("gateway: -admin is not a loopback address, so that -admin-token-file is needed: whoever reaches it sees the configuration")
+		}
 	}
-	if sv.tls != nil && asksForCertificates(config) {
-		sv.tls = mtlspop.RequestClientCert(sv.tls)
+	if sv.live, err = s.newLive(config, sv); err != nil {
+		return err
 	}
-	for _, w := range append(config.Warnings, warningsOf(config, sv.tls != nil)...) {
-		log.Warn(w.Text, "at", w.Place.String())
+	if err = sv.live.apply(ctx, config, tlsConfig); err != nil {
+		sv.live.stores.close()
+		return err
 	}
 	s.server = sv
-	return nil
+	if s.adminWrites {
+		sv.api, err = newAdminAPI(s)
+	}
+	return err
 }
 
-// newGateway adds to the deployment what the command line leaves out.
-func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, error) {
+func (sv *server) closeListeners() error {
+	var problems []error
+	for _, l := range []net.Listener{sv.listener, sv.adminListener} {
+		if l != nil {
+			problems = append(problems, l.Close())
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// newLive adds to the deployment what the command line leaves out, and opens the
+// stores.
+func (s *settings) newLive(config *kongfile.File, sv *server) (*live, error) {
 	d := &s.deployment
 	if len(d.origins) == 0 {
 		origin, err := originOf(sv.scheme, sv.listener)
@@ -76,37 +95,34 @@ func (s *settings) newGateway(config *kongfile.File, sv *server) (*gateway, erro
 	if err != nil {
 		return nil, err
 	}
-	d.replay, d.answers = newSharedMemory(stores.proofs, config), stores.answers
-	return newGateway(config, d)
+	d.memory = newSharedMemory(stores.proofs, config)
+	d.replay, d.answers = d.memory, stores.answers
+	return &live{deployment: d, stores: stores, encrypted: sv.scheme == "https"}, nil
 }
 
-// serve answers requests until ctx ends, and then waits for those under way.
-func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
+// serve answers requests until ctx ends, and then waits for those under way. Each
+// value of hangups makes it read its files again.
+func (s *settings) serve(ctx context.Context, stdout io.Writer, hangups <-chan os.Signal) error {
 	sv := s.server
-	defer sv.gateway.close()
+	defer sv.live.close()
 	errorLog := slog.NewLogLogger(s.deployment.log.Handler(), slog.LevelWarn)
-	public := &http.Server{Handler: sv.gateway.health(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, ErrorLog: errorLog, TLSConfig: sv.tls}
+	public := &http.Server{Handler: sv.live, ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
 	failed := make(chan error, 2)
-	go func() {
-		if sv.tls == nil {
-			failed <- public.Serve(sv.listener)
-			return
-		}
-		failed <- public.ServeTLS(sv.listener, "", "")
-	}()
+	if sv.live.encrypted {
+		public.TLSConfig = sv.live.tlsConfig()
+		go func() { failed <- public.ServeTLS(sv.listener, "", "") }()
+	} else {
+		go func() { failed <- public.Serve(sv.listener) }()
+	}
 	servers := []*http.Server{public}
 	if sv.adminListener != nil {
-		admin := &http.Server{Handler: sv.gateway.admin(), ReadTimeout: readWithin, WriteTimeout: readWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
+		admin := &http.Server{Handler: s.adminHandler(), ReadTimeout: readWithin, WriteTimeout: 2 * readWithin, IdleTimeout: idleFor, ErrorLog: errorLog}
 		go func() { failed <- admin.Serve(sv.adminListener) }()
 		servers = append(servers, admin)
 		fmt.Fprintf(stdout, "gateway: admin on http://%s\n", sv.adminListener.Addr())
 	}
 	fmt.Fprintf(stdout, "gateway: listening on %s://%s\n", sv.scheme, sv.listener.Addr())
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
+	err := s.wait(ctx, failed, hangups)
 	drained, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
 	for _, server := range servers {
@@ -118,13 +134,42 @@ func (s *settings) serve(ctx context.Context, stdout io.Writer) error {
 	return err
 }
 
+// wait returns when ctx ends, or with the error of a server.
+func (s *settings) wait(ctx context.Context, failed <-chan error, hangups <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-hangups:
+			if err := s.reload(ctx); err != nil {
+				s.deployment.log.Error("the configuration was not read again", "error", err.Error())
+			} else {
+				s.deployment.log.Info("the configuration was read again")
+			}
+		}
+	}
+}
+
 // readFiles reads Kong's files. The mistakes in them are noted in the result.
 func (s *settings) readFiles() (*kongfile.File, error) {
-	sources, err := kongfile.Sources(s.config, os.Stdin)
+	names := s.config
+	if s.adminFile != "" {
+		if _, err := os.Stat(s.adminFile); err == nil {
+			names = []string{s.adminFile} // which has taken over
+		}
+	}
+	sources, err := kongfile.Sources(names, os.Stdin)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: -config: %w", err)
 	}
-	return kongfile.Read(os.LookupEnv, sources...), nil
+	s.sources = sources
+	f := kongfile.Read(os.LookupEnv, sources...)
+	if !s.adminWrites {
+		f.RequireService()
+	}
+	return f, nil
 }
 
 // asksForCertificates reports whether a route has a plugin that asks for client

@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/internal/peers"
 )
 
@@ -22,12 +24,18 @@ type settings struct {
 	listen           string
 	certFile, key    string
 	admin            string
+	adminHosts       []string
+	adminTokenFile   string
+	adminToken       string // what that holds; "": none
+	adminWrites      bool
+	adminFile        string
 	issuerCA, nonces string
 	redisCA          string
 	drain            time.Duration
 	deployment       deployment
 
-	server *server
+	sources []kongfile.Source // as they were read last
+	server  *server
 }
 
 var errHelp = flag.ErrHelp
@@ -41,6 +49,9 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	flags.StringVar(&s.certFile, "tls-cert", "", "certificate chain of the server, a PEM `file`; without it plain HTTP, for behind a terminator")
 	flags.StringVar(&s.key, "tls-key", "", "its private key, a PEM `file`")
 	flags.StringVar(&s.admin, "admin", "", "`address` to serve /openid-connect/issuers and /openid-connect/jwks on, in plain HTTP")
+	flags.BoolVar(&s.adminWrites, "admin-writes", false, "serve Kong's Admin API on -admin: services, routes, plugins, ca_certificates, certificates")
+	flags.StringVar(&s.adminTokenFile, "admin-token-file", "", "`file` with the token that -admin asks for, as Kong-Admin-Token or Bearer; needed where that is no loopback address")
+	flags.StringVar(&s.adminFile, "admin-file", "", "`file` to keep what -admin-writes has made of the configuration; once it is there, it is read instead of -config")
 	flags.StringVar(&s.issuerCA, "issuer-ca", "", "CAs of the issuers' TLS certificates, a PEM `file`; by default those of the system")
 	flags.StringVar(&s.redisCA, "redis-ca", "", "CAs of the certificate of Redis, a PEM `file`; by default those of the system")
 	flags.StringVar(&s.nonces, "nonce-key", "", "`file` of 32 bytes or more that all replicas share, for dpop_use_nonce, and for the introspection answers that they share in Redis; by default a key of this process")
@@ -54,6 +65,10 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	}
 	list("config", "Kong's declarative configuration, a `file`, a directory of files, or - for standard input", func(v string) error {
 		s.config = append(s.config, v)
+		return nil
+	})
+	list("admin-host", "`name` by which -admin is asked, beside localhost and addresses", func(v string) error {
+		s.adminHosts = append(s.adminHosts, v)
 		return nil
 	})
 	list("public-origin", "`origin` that clients use, such as https://api.example; by default the address", func(v string) error {
@@ -78,11 +93,24 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("gateway: there are no arguments beside flags: %q", flags.Args()))
 	}
-	if len(s.config) == 0 {
+	if len(s.config) == 0 && !s.adminWrites {
 		problems = append(problems, errors.New("gateway: -config is missing"))
 	}
 	if (s.certFile == "") != (s.key == "") {
 		problems = append(problems, errors.New("gateway: -tls-cert and -tls-key need each other"))
+	}
+	if s.admin == "" && (s.adminWrites || s.adminTokenFile != "" || len(s.adminHosts) > 0) || s.adminFile != "" && !s.adminWrites {
+		problems = append(problems, errors.New("gateway: -admin-writes, -admin-token-file and -admin-host need -admin, and -admin-file needs -admin-writes"))
+	}
+	if s.adminTokenFile != "" {
+		token, err := os.ReadFile(s.adminTokenFile)
+		s.adminToken = strings.TrimSpace(string(token))
+		if err == nil && len(s.adminToken) < 16 {
+			err = errors.New("it has less than 16 characters")
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("gateway: -admin-token-file: %w", err))
+		}
 	}
 	var err error
 	s.deployment.issuerRoots, err = readRoots("-issuer-ca", s.issuerCA)

@@ -64,6 +64,9 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 	if issuer == p.Issuer && p.MetadataURL != "" {
 		opts = append(opts, oidc.WithMetadataURL(p.MetadataURL))
 	}
+	if issuer == p.Issuer && p.MetadataIssuer != "" {
+		opts = append(opts, oidc.WithMetadataIssuer(p.MetadataIssuer))
+	}
 	if p.JWKSURI != "" {
 		opts = append(opts, oidc.WithJWKSURI(p.JWKSURI))
 	}

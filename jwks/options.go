@@ -121,9 +121,15 @@ func WithMaxKeys(n int) Option {
 	}}
 }
 
-// DangerouslyAllowLoopbackHTTP permits an http URL if its host is localhost or
-// a loopback address: for tests, and for an issuer behind a sidecar. Whoever
-// can listen on that port can then issue tokens.
+// DangerouslyAllowLoopbackHTTP permits http to loopback addresses: for tests, for a
+// developer's machine, and for an issuer behind a sidecar. Any program that can
+// listen on that port can then issue tokens.
+//
+// The address that is dialled decides, not the name: http://keycloak.test:8080
+// works where that name stands for 127.0.0.1 and is an error at the first fetch
+// where it does not. No proxy is asked. 0.0.0.0 and :: are no loopback addresses. With
+// [WithHTTPClient] it is not known what is dialled, so the host must be localhost or
+// a loopback address as it is written.
 func DangerouslyAllowLoopbackHTTP() Option {
 	return option{"DangerouslyAllowLoopbackHTTP", func(c *config) { c.remote.AllowLoopbackHTTP = true }}
 }

@@ -23,7 +23,7 @@ type Source struct {
 // nothing, touches no network, and reports every mistake at once.
 func New(url string, opts ...Option) (*Source, error) {
 	c := newConfig(opts)
-	if _, err := remote.CheckURL(url, c.remote.AllowLoopbackHTTP); err != nil {
+	if _, err := remote.CheckURL(url, remote.PlainFor(c.remote.AllowLoopbackHTTP, c.remote.Client)); err != nil {
 		c.problems = append(c.problems, renamed(err))
 	}
 	c.remote.Locate = remote.At(url)

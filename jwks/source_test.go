@@ -57,7 +57,10 @@ func TestURL(t *testing.T) {
 		{"JWKS-08 http", "http://issuer.example/jwks", nil, "https is required"},
 		{"JWKS-08 http to loopback", "http://127.0.0.1/jwks", nil, "https is required"},
 		{"JWKS-08 http to loopback, permitted", "http://127.0.0.1/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP()}, ""},
-		{"JWKS-08 http to elsewhere, loopback permitted", "http://issuer.example/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP()}, "https is required"},
+		{"JWKS-08 http to an address elsewhere, loopback permitted", "http://192.0.2.1/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP()}, "https is required"},
+		{"JWKS-08 http to 0.0.0.0, loopback permitted", "http://0.0.0.0/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP()}, "https is required"},
+		{"JWKS-08 http to a name, loopback permitted: judged when it is dialled", "http://keycloak.test/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP()}, ""},
+		{"JWKS-08 http to a name by a client that is given", "http://keycloak.test/jwks", []jwks.Option{jwks.DangerouslyAllowLoopbackHTTP(), jwks.WithHTTPClient(new(http.Client))}, "https is required"},
 		{"JWKS-08 not a URL", "issuer.example", nil, "not an absolute URL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

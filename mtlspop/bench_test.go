@@ -105,7 +105,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkBaseline is the crypto that nobody can do without, and one that
+// BenchmarkBaseline is the crypto that no verifier can do without, and one that
 // shows how fast the machine is.
 func BenchmarkBaseline(b *testing.B) {
 	alice := mtlspoptest.NewCA(b, "Root").Issue("alice", large)

@@ -7,15 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/outage"
 )
 
 // A RevocationChecker says whether a chain holds a revoked certificate. Package
 // mtlspop/revocation has one for OCSP and CRL.
 //
-// Check must be safe for concurrent use. It is called on the path of the
-// request, with the request's context, after everything else about the
-// certificate was found good; a checker that asks over a network should
-// remember answers, and must not remember failures.
+// Check must be safe for concurrent use. It is called on the path of the request, with
+// the request's context, after everything else about the certificate was found good. A
+// checker that asks over a network should remember answers, and failures for seconds at
+// most.
 //
 // The chain starts with the client's certificate and ends with the root, each
 // certificate signed by the next; it holds two certificates at least, unless
@@ -25,9 +27,8 @@ import (
 // Check returns nil if the chain is good; an error that matches [ErrRevoked]
 // by errors.Is if it is revoked, for which the client is refused; and any
 // other error if it cannot tell, for which the service answers that it is
-// unavailable. A checker that returns nil where it cannot tell lets revoked
-// certificates pass whenever its sources are down; that may be what an
-// operator wants, but only he can choose it.
+// unavailable. A checker that returns nil where it cannot tell lets revoked certificates
+// pass whenever its sources are down. That is the operator's choice to make.
 type RevocationChecker interface {
 	Check(ctx context.Context, chain []*x509.Certificate) error
 }
@@ -41,7 +42,7 @@ func checkRevocation(ctx context.Context, c RevocationChecker, chain []*x509.Cer
 	case errors.Is(err, ErrRevoked):
 		return ErrRevoked
 	default:
-		return fmt.Errorf("mtlspop: revocation could not be checked: %w", err)
+		return outage.As(outage.Revocation, fmt.Errorf("mtlspop: revocation could not be checked: %w", err))
 	}
 }
 
@@ -64,7 +65,7 @@ type knownChain struct {
 }
 
 // errNoRoots is the service's trouble. Roots that are nil would mean the
-// system's to crypto/x509, to which anybody on the web can get a chain.
+// system's to crypto/x509, and every web site has a chain to those.
 var errNoRoots = errors.New("mtlspop: there are no roots: the function of WithRootsFunc returned nil")
 
 // chain returns a chain from leaf to one of the roots. A chain found before is
@@ -73,7 +74,7 @@ var errNoRoots = errors.New("mtlspop: there are no roots: the function of WithRo
 func (a *anchors) chain(leaf *x509.Certificate, sum thumbprint, others func() ([]*x509.Certificate, error)) ([]*x509.Certificate, error) {
 	pool := a.roots()
 	if pool == nil {
-		return nil, errNoRoots
+		return nil, outage.As(outage.Roots, errNoRoots)
 	}
 	now := time.Now()
 	if k, ok := a.known.get(sum); ok && k.pool == pool && allValidAt(k.chain, now) {

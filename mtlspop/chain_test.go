@@ -182,22 +182,22 @@ func TestMalformedChainFields(t *testing.T) {
 	needed, unneeded := newVerifier(t, forwarded, mtlspop.WithRoots(ca.Pool())), newVerifier(t, forwarded)
 	blob := base64.StdEncoding.EncodeToString(bytes.Repeat(alice.Chain[0].Raw, 11))
 	for name, chains := range map[string][]string{
-		"more in one blob":        {":" + blob + ":"},
-		"CC-X-02 an absurd size":  {good + strings.Repeat(" ", 96<<10) + "," + good},
-		"a trailing comma":        {good + ","},
-		"no colons":               {mtlspoptest.HAProxy(&mtlspoptest.Client{Certificate: alice.Chain[0]})},
-		"a parameter":             {good + ";a"},
-		"not a certificate":       {":AAAA:"},
-		"an empty member":         {good + ", ::"},
-		"two fields":              {good, good},
-		"more than anybody needs": {good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good},
+		"more in one blob":          {":" + blob + ":"},
+		"CC-X-02 an absurd size":    {good + strings.Repeat(" ", 96<<10) + "," + good},
+		"a trailing comma":          {good + ","},
+		"no colons":                 {mtlspoptest.HAProxy(&mtlspoptest.Client{Certificate: alice.Chain[0]})},
+		"a parameter":               {good + ";a"},
+		"not a certificate":         {":AAAA:"},
+		"an empty member":           {good + ", ::"},
+		"two fields":                {good, good},
+		"more than any chain needs": {good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good + "," + good},
 	} {
 		t.Run("CC-2.2-03 "+name, func(t *testing.T) {
 			r := forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice))
 			r.Header["Client-Cert-Chain"] = chains
 			cert, err := needed.Verify(r, alice.Thumbprint())
 			refused(t, mtlspop.ErrMalformed, cert, err)
-			// Who needs no chain does not read it.
+			// A verifier that needs no chain does not read it.
 			_, err = unneeded.Verify(r, alice.Thumbprint())
 			require.NoError(t, err)
 		})
@@ -292,7 +292,7 @@ func TestRevocation(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.False(t, errors.As(err, new(mtlspop.BindingError)))
 	})
-	t.Run("nobody is asked about what is refused anyway", func(t *testing.T) {
+	t.Run("no checker is asked about what is refused anyway", func(t *testing.T) {
 		asked = nil
 		stranger := mtlspoptest.NewCA(t, "Stranger").Issue("alice")
 		cert, err := verify(stranger, stranger.Thumbprint())
@@ -309,7 +309,7 @@ func TestManyClientsAreForgottenNotRefused(t *testing.T) {
 	v := newVerifier(t, mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DER, trusted))
 	clients := make([]*mtlspoptest.Client, 1200)
 	for i := range clients {
-		// Without WithRoots nobody looks at the signature.
+		// Without WithRoots the signature is not looked at.
 		other := binary.BigEndian.AppendUint16(slices.Clone(serial[:len(serial)-2]), uint16(i))
 		cert, err := x509.ParseCertificate(bytes.Replace(original.Raw, serial, other, 1))
 		require.NoError(t, err)

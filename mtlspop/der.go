@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// strictBase64 refuses bits that no octet needs, so that one certificate has
+// strictBase64 refuses bits beyond the last byte, so that one certificate has
 // one spelling. It still skips line breaks.
 var strictBase64 = base64.StdEncoding.Strict()
 

@@ -6,26 +6,25 @@ import (
 	"strings"
 )
 
-// A Format says how a terminator writes a client certificate into a header
-// field. Each is read strictly: what is not exactly in the format is refused,
-// never guessed at.
+// A Format says how a terminator writes a client certificate into a header field. Each
+// is read strictly: a value that is not exactly in the format is refused.
 //
 // The comments on the constants give the line of each terminator's
 // configuration that produces the format. In every one of them, look for what
 // happens to a field of that name that the client sends by itself; the page
 // docs/terminators.md tells.
 //
-// The zero Format is none, and a mistake.
+// The zero Format is invalid.
 type Format uint16
 
 // Formats of a field that holds one certificate, and nothing else.
 const (
 	_ Format = iota
 
-	// RFC9440 is a Byte Sequence, :base64 of the DER:, as RFC 9440 says. The
-	// field Client-Cert brings along Client-Cert-Chain; fields of other names
-	// have their chain in what [WithForwardedChain] names. Parameters, of
-	// which RFC 9440 defines none, are refused.
+	// RFC9440 is a Byte Sequence, :base64 of the DER:, as RFC 9440 says. The field
+	// Client-Cert brings along Client-Cert-Chain; fields of other names have their chain
+	// in what [WithForwardedChain] names. Parameters, of which RFC 9440 defines none, are
+	// refused.
 	//
 	//	HAProxy       http-request set-header Client-Cert :%[ssl_c_der,base64]: if { ssl_c_used }
 	//	Caddy         header_up Client-Cert ":{http.request.tls.client.certificate_der_base64}:"
@@ -33,8 +32,8 @@ const (
 	//	Cloudflare    a transform rule that sets Client-Cert from cf.tls_client_auth.cert_rfc9440
 	RFC9440
 
-	// PEM is one certificate in PEM (RFC 7468), percent-encoded, or with
-	// spaces where the line ends were. A plus sign stands for itself.
+	// PEM is one certificate in PEM (RFC 7468), percent-encoded, or with spaces where the
+	// line ends were. A plus sign stands for itself.
 	//
 	//	nginx    proxy_set_header X-Client-Cert $ssl_client_escaped_cert;
 	//	nginx    proxy_set_header X-Client-Cert $ssl_client_cert;   (folded lines; deprecated)

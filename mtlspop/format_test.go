@@ -106,7 +106,7 @@ func TestFormatsRefuse(t *testing.T) {
 	b64 := mtlspoptest.HAProxy(alice)
 	trailing := base64.StdEncoding.EncodeToString(append(alice.Certificate.Raw[:len(alice.Certificate.Raw):len(alice.Certificate.Raw)], 0))
 	double := base64.StdEncoding.EncodeToString(append(alice.Certificate.Raw[:len(alice.Certificate.Raw):len(alice.Certificate.Raw)], mallory.Certificate.Raw...))
-	spare := b64[:len(b64)-2] + string(b64[len(b64)-2]+1) + "=" // a bit that no octet needs
+	spare := b64[:len(b64)-2] + string(b64[len(b64)-2]+1) + "=" // a bit beyond the last byte
 	reshaped := func(head ...byte) string {
 		return base64.StdEncoding.EncodeToString(append(head, alice.Certificate.Raw[len(head):]...))
 	}
@@ -136,7 +136,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"CC-2.2-01 only a space":             ": :",
 			"CC-2.2-03 not DER":                  ":AAAA:",
 			"CC-2.2-03 a set":                    ":" + reshaped(0x31) + ":",
-			"CC-2.2-03 an octet behind it":       ":" + trailing + ":",
+			"CC-2.2-03 a byte behind it":         ":" + trailing + ":",
 			"CC-2.2-03 two certificates":         ":" + double + ":",
 			"CC-2.2-03 PEM":                      spaced,
 			"CC-2.2-03 Apache's spelling inside": ":(null):",
@@ -153,7 +153,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"a header":                   "-----BEGIN CERTIFICATE----- A: b  " + b64 + " -----END CERTIFICATE-----",
 			"two certificates":           spaced + " " + mtlspoptest.Apache(mallory),
 			"two in one":                 wrap(double),
-			"an octet behind it":         wrap(trailing),
+			"a byte behind it":           wrap(trailing),
 			"no padding":                 wrap(strings.TrimRight(b64, "=")),
 			"spare bits":                 wrap(spare),
 			"base64url":                  wrap(strings.NewReplacer("+", "-", "/", "_").Replace(b64)),
@@ -180,7 +180,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"space inside":             b64[:40] + " " + b64[40:],
 			"a line break inside":      b64[:40] + "\n" + b64[40:],
 			"a line break behind":      b64 + "\r\n",
-			"an octet behind it":       trailing,
+			"a byte behind it":         trailing,
 			"two in one":               double,
 			"two with a comma":         b64 + "," + mtlspoptest.HAProxy(mallory),
 			"percent-encoded":          url.QueryEscape(b64),
@@ -201,26 +201,26 @@ func TestFormatsRefuse(t *testing.T) {
 			"percent-encoded inside": base64.StdEncoding.EncodeToString([]byte(escaped)),
 		},
 		mtlspop.PEMChain: {
-			"text between":                spaced + " x " + mtlspoptest.Apache(mallory),
-			"text behind":                 mtlspoptest.ALBPassthrough(alice) + "x",
-			"a comma between":             spaced + "," + mtlspoptest.Apache(mallory),
-			"two in one":                  wrap(double),
-			"two in one behind the leaf":  spaced + wrap(double),
-			"a broken one behind":         spaced + wrap("AAAA"),
-			"a truncated one behind":      strings.TrimSuffix(mtlspoptest.ALBPassthrough(alice), "-----%0A"),
-			"as many as nobody would use": strings.Repeat(spaced, 12),
-			"CC-X-02 an absurd size":      wrap(b64[:40] + strings.Repeat(" ", 96<<10) + b64[40:]),
+			"text between":               spaced + " x " + mtlspoptest.Apache(mallory),
+			"text behind":                mtlspoptest.ALBPassthrough(alice) + "x",
+			"a comma between":            spaced + "," + mtlspoptest.Apache(mallory),
+			"two in one":                 wrap(double),
+			"two in one behind the leaf": spaced + wrap(double),
+			"a broken one behind":        spaced + wrap("AAAA"),
+			"a truncated one behind":     strings.TrimSuffix(mtlspoptest.ALBPassthrough(alice), "-----%0A"),
+			"more than a chain has":      strings.Repeat(spaced, 12),
+			"CC-X-02 an absurd size":     wrap(b64[:40] + strings.Repeat(" ", 96<<10) + b64[40:]),
 		},
 		mtlspop.DERChain: {
-			"a trailing comma":            b64 + ",",
-			"a leading comma":             "," + b64,
-			"two commas":                  b64 + ",," + b64,
-			"a space behind the comma":    b64 + ", " + b64,
-			"two in one":                  double,
-			"two in one behind the leaf":  b64 + "," + double,
-			"a broken one behind":         b64 + ",AAAA",
-			"a bad escape":                b64 + "%2",
-			"as many as nobody would use": strings.Repeat(b64+",", 11) + b64,
+			"a trailing comma":           b64 + ",",
+			"a leading comma":            "," + b64,
+			"two commas":                 b64 + ",," + b64,
+			"a space behind the comma":   b64 + ", " + b64,
+			"two in one":                 double,
+			"two in one behind the leaf": b64 + "," + double,
+			"a broken one behind":        b64 + ",AAAA",
+			"a bad escape":               b64 + "%2",
+			"more than a chain has":      strings.Repeat(b64+",", 11) + b64,
 		},
 		mtlspop.ThumbprintHex: {
 			"SHA-1":          "9f85e74c6f1d7dd85e5c40bd63a3fc39a72f4c1b",
@@ -256,7 +256,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"a comma in front":               "," + element,
 			"a space in front of a key":      hash + "; " + cert,
 			"Hash only":                      hash,
-			"Hash of somebody else":          "Hash=" + mtlspoptest.CaddyFingerprint(mallory) + ";" + cert,
+			"Hash of another client":         "Hash=" + mtlspoptest.CaddyFingerprint(mallory) + ";" + cert,
 			"Hash that is none":              "Hash=;" + cert,
 			"Cert that is none":              `Cert="";Chain="` + url.PathEscape(chainPEM(alice)) + `"`,
 			"Cert that the Chain is not of":  cert + `;Chain="` + url.PathEscape(chainPEM(mallory)) + `"`,
@@ -311,7 +311,7 @@ func TestByteSequencesAsRFC9651AsksParsersTo(t *testing.T) {
 		t.Run("CC-2.2-01 padding may be missing (section 4.2.7)", func(t *testing.T) {
 			require.NoError(t, verifyValue(t, mtlspop.RFC9440, ":"+strings.TrimRight(b64, "=")+":", alice.Thumbprint()))
 		})
-		t.Run("CC-2.2-01 bits behind the last octet may be set (section 4.2.7)", func(t *testing.T) {
+		t.Run("CC-2.2-01 bits behind the last byte may be set (section 4.2.7)", func(t *testing.T) {
 			if padding == 0 {
 				t.Skip("there are none")
 			}

@@ -47,7 +47,7 @@ func TestForwardedCertificate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, alice.Certificate.Raw, cert.Certificate.Raw)
 	})
-	t.Run("of somebody else", func(t *testing.T) {
+	t.Run("of another client", func(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(mallory)), alice.Thumbprint())
 		refused(t, mtlspop.ErrMismatch, cert, err)
 	})
@@ -301,7 +301,7 @@ func TestProxyCertificate(t *testing.T) {
 			{"another one", trustedPeer, successor, true},
 			{"the proxy from elsewhere", untrustedPeer, proxy, false},
 			{"a client of the same network", trustedPeer, alice, false},
-			{"nobody", trustedPeer, nil, false},
+			{"a peer without a certificate", trustedPeer, nil, false},
 			{"an expired certificate", trustedPeer, expired, false},
 			{"a certificate for servers", trustedPeer, server, false},
 		} {
@@ -316,7 +316,7 @@ func TestProxyCertificate(t *testing.T) {
 		t.Run("CC-4-03 "+name+" not even over plain HTTP", func(t *testing.T) {
 			require.False(t, v.TrustsPeer(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice))))
 		})
-		t.Run("who is not the proxy is a client, with its own certificate, on "+name, func(t *testing.T) {
+		t.Run("a peer that is not the proxy is a client, with its own certificate, on "+name, func(t *testing.T) {
 			r := forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(proxy))
 			r.TLS = requestOver(alice).TLS
 			_, err := v.Verify(r, alice.Thumbprint())

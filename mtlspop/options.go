@@ -100,21 +100,21 @@ func TrustUnixSocket() DialectOption {
 	}}
 }
 
-// WithForwardedChain names a field in which the terminator sends certificates
-// between the client's and the root, for [WithRoots]. It may be given several
-// times, for a terminator that needs several fields. Formats are [RFC9440],
-// [PEM], [PEMChain], [DER] and [DERChain]; each of the certificates in them
-// may itself be several, in concatenated DER.
+// WithForwardedChain names a field in which the terminator sends certificates between the
+// client's and the root, for [WithRoots]. It may be given several times, for a terminator
+// that needs several fields. Formats are [RFC9440], [PEM], [PEMChain], [DER] and
+// [DERChain]; each of the certificates in them may itself be several, in concatenated
+// DER.
 //
 //	HAProxy       http-request set-header Client-Cert-Chain :%[ssl_c_chain_der,base64]: if { ssl_c_used }   (RFC9440)
 //	Apache        RequestHeader set X-Client-Chain0 "%{SSL_CLIENT_CERT_CHAIN_0}s"   (PEM)
 //	Google Cloud  customRequestHeaders: "X-Client-Cert-Chain: {client_cert_chain}"   (RFC9440)
 //
-// HAProxy and Apache lose the chain, and only the chain, when TLS sessions are
-// resumed: give the intermediates with [WithIntermediates] as well.
+// HAProxy and Apache lose the chain, and only the chain, when TLS sessions are resumed:
+// give the intermediates with [WithIntermediates] as well.
 //
-// It is not needed for Client-Cert-Chain beside Client-Cert in RFC9440, nor
-// for formats that carry the chain in the certificate's own field.
+// It is not needed for Client-Cert-Chain beside Client-Cert in RFC9440, nor for formats
+// that carry the chain in the certificate's own field.
 func WithForwardedChain(header string, f Format) DialectOption {
 	return dialectOption{"WithForwardedChain", func(d *dialect) {
 		d.chains = append(d.chains, chainField{http.CanonicalHeaderKey(header), f})

@@ -55,7 +55,7 @@ func unescapePEM(value string) (string, bool) {
 	if !strings.Contains(value, "%") {
 		return value, true
 	}
-	// Who encodes, encodes the spaces and line ends too.
+	// A terminator that encodes, encodes the spaces and line ends too.
 	if strings.ContainsAny(value, pemSpace) {
 		return "", false
 	}

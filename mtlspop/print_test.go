@@ -3,6 +3,7 @@ package mtlspop_test
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -31,7 +32,11 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 	v := newVerifier(t, mtlspop.WithRoots(ca.Pool()), mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, trusted))
 	evidence, err := v.Verify(r, alice.Thumbprint())
 	require.NoError(t, err)
-	checker, err := revocation.New()
+	var checks []revocation.Option
+	if fips140.Enforced() {
+		checks = append(checks, revocation.AskListsOnly())
+	}
+	checker, err := revocation.New(checks...)
 	require.NoError(t, err)
 
 	values := []any{mtlspop.RequestOf(r), &mtlspop.Verifier{}, v, evidence, checker, mtlspop.XFCC(2), mtlspop.RequestClientCert(nil),

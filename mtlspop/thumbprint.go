@@ -36,7 +36,7 @@ func Thumbprint(cert *x509.Certificate) string {
 // parseThumbprint reads an x5t#S256.
 //
 // It does not insist on zero bits in the last character: the example in RFC
-// 8705, section 3.1, has others, and octets are what gets compared.
+// 8705, section 3.1, has others, and bytes are what gets compared.
 func parseThumbprint(x5t string) (t thumbprint, ok bool) {
 	const encodedSize = 43
 	if len(x5t) != encodedSize {
@@ -53,8 +53,8 @@ func parseThumbprint(x5t string) (t thumbprint, ok bool) {
 	return t, true
 }
 
-// equal takes the same time whatever the digests are. They are no secrets:
-// this only spares the reader a proof of that.
+// equal takes the same time whatever the digests are. They are public: this only
+// spares the reader a proof of that.
 func (t thumbprint) equal(other thumbprint) bool {
 	return subtle.ConstantTimeCompare(t[:], other[:]) == 1
 }

@@ -12,8 +12,8 @@ import "crypto/tls"
 // issuer of the certificate is another question, for [WithRoots].
 //
 // ClientCAs of the copy is nil. A server that sets it tells clients the names
-// of those authorities, and a client then holds back a certificate from
-// anybody else, above all a self-signed one.
+// of those authorities, and a client then holds back a certificate of another issuer,
+// above all a self-signed one.
 //
 // A ClientAuth in c that is stricter than [tls.RequestClientCert] is kept,
 // with its ClientCAs if it verifies against them. RequestClientCert does not

@@ -100,7 +100,7 @@ func nextXFCC(value string) (e xfccElement, rest string, ok bool) {
 }
 
 // set takes up one pair. Those that identify the certificate may come once;
-// By, URI and DNS may come several times, and are nobody's business here.
+// By, URI and DNS may come several times, and are not used.
 func (e *xfccElement) set(key, value string) bool {
 	var field **string
 	switch {

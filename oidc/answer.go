@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -40,19 +41,15 @@ type answer struct {
 	dialect *dialect
 }
 
-// checkKind refuses what is not an access token. Endpoints call refresh tokens and
-// ID tokens active too, whatever the hint in the question said.
+// checkKind refuses what is not an access token. Endpoints call refresh tokens, ID
+// tokens and logout tokens active too, whatever the hint in the question said.
+//
+// Nothing in the answer may speak of another kind of token, and something must speak
+// of an access token: what the profile goes by, token_type, a claim that names the
+// kind, an audience that is this service and not just the client that asks, or a
+// scope for such an audience.
 func (a *answer) checkKind(t *Token, c *claims) error {
-	if c.has(atHash) || c.has(cHash) || c.has(sHash) || c.has(events) {
-		return ErrNotAccessToken
-	}
-	switch c.text(typ) {
-	case "ID", "Refresh", "Offline", "Logout": // as Keycloak names them
-		return ErrNotAccessToken
-	}
-	switch c.text(tokenUse) {
-	case "", "access", "access_token":
-	default:
+	if isOtherKind(c) {
 		return ErrNotAccessToken
 	}
 	if a.dialect.typNeeded {
@@ -60,13 +57,35 @@ func (a *answer) checkKind(t *Token, c *claims) error {
 			return err
 		}
 	}
-	if !c.has(tokenType) {
-		if !a.audienceTells(t) && !namesAccess(c) && (c.Audience == nil || !scopeTells(c)) {
-			return ErrNotAccessToken
-		}
+	if c.has(tokenType) {
+		return checkTokenType(t, c.text(tokenType))
+	}
+	if namesAccess(c) || !c.has(nonce) && (a.audienceTells(t) || a.scopeTells(t, c)) {
 		return nil
 	}
-	return checkTokenType(t, c.text(tokenType))
+	return ErrNotAccessToken
+}
+
+// isOtherKind reports whether an answer names another kind of token (in the words of
+// Keycloak, Cognito, Hydra, Curity), or has what only ID tokens (OpenID Connect Core,
+// section 3.3.2.11) or logout tokens have (OpenID Connect Back-Channel Logout, section
+// 2.4; RFC 8417, section 2.2).
+func isOtherKind(c *claims) bool {
+	if c.has(atHash) || c.has(cHash) || c.has(sHash) || c.has(events) {
+		return true
+	}
+	switch c.text(typ) {
+	case "ID", "Refresh", "Offline", "Logout":
+		return true
+	}
+	for _, kind := range [...]ref{tokenUse, purpose} {
+		switch c.text(kind) {
+		case "", "access", "access_token":
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // checkTokenType compares token_type with what the token is bound to.
@@ -84,24 +103,32 @@ func checkTokenType(t *Token, tokenType string) error {
 	}
 }
 
-// audienceTells reports whether aud is going to be compared with ours, which no ID
-// token and no refresh token has.
-func (a *answer) audienceTells(t *Token) bool {
-	return !a.AnyAudience && !(a.MissingAudience && a.dialect.audience(t) == nil)
-}
-
-// namesAccess reports whether an answer without token_type is about an access token
-// as Keycloak and Hydra name the kinds.
+// namesAccess reports whether an answer without token_type is about an access token in
+// the words of Keycloak, Hydra or Curity.
 //
-// Precondition, also of scopeTells: checkKind has refused the names of other kinds.
+// Precondition: isOtherKind is false.
 func namesAccess(c *claims) bool {
 	kind := c.text(typ)
-	return kind == "Bearer" || kind == "DPoP" || c.text(tokenUse) != ""
+	return kind == "Bearer" || kind == "DPoP" || c.text(tokenUse) != "" || c.text(purpose) != ""
+}
+
+// isForService reports whether an audience is more than the client that asks, which is
+// the audience of its ID tokens, refresh tokens and logout tokens.
+func (a *answer) isForService(t *Token, is func(audience string) bool) bool {
+	return slices.ContainsFunc(t.Audience, func(s string) bool { return s != "" && s != a.ClientID && is(s) })
+}
+
+// audienceTells reports whether aud is going to be compared with what this service is
+// called, and no client is.
+func (a *answer) audienceTells(t *Token) bool {
+	return !a.AnyAudience && a.isForService(t, func(s string) bool { return slices.Contains(a.Audiences, s) })
 }
 
 // scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
 // do: oidc-provider answers to one with a scope, and neither token_type nor aud.
-func scopeTells(c *claims) bool { return c.has(scope) && !c.has(nonce) }
+func (a *answer) scopeTells(t *Token, c *claims) bool {
+	return c.has(scope) && a.isForService(t, func(string) bool { return true })
+}
 
 // checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
 // section 2.2): iss because the endpoint is the issuer's, aud by option.

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 
 func (c *cache) add(id [sha256.Size]byte, e *entry) {
 	if c != nil {
-		c.entries.Set(id, e)
+		c.entries.Set(id, recall.OwnerOf(cmp.Or(e.token.ClientID, e.token.Subject), e.token.Subject), e)
 	}
 }
 

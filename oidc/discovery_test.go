@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -172,7 +173,15 @@ func TestDISC04LoopbackNeedsItsOption(t *testing.T) {
 	issuer := oidctest.NewIssuer(t, oidctest.InMemory(local))
 	_, err := oidc.New(local, oidctest.Audience)
 	require.ErrorContains(t, err, "https")
-	_, err = oidc.New("http://issuer.example", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+	for _, elsewhere := range []string{"http://192.0.2.1", "http://0.0.0.0:8080", "http://[::]:8080"} {
+		_, err = oidc.New(elsewhere, oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+		require.ErrorContains(t, err, "https", elsewhere)
+	}
+	// What a name stands for is known when it is dialled, by a client of our own.
+	named, err := oidc.New("http://keycloak.test:8080/realms/main", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP())
+	require.NoError(t, err)
+	require.NoError(t, named.Close())
+	_, err = oidc.New("http://keycloak.test:8080/realms/main", oidctest.Audience, oidc.DangerouslyAllowLoopbackHTTP(), oidc.WithHTTPClient(new(http.Client)))
 	require.ErrorContains(t, err, "https")
 	_, err = verifyToken(t, newVerifier(t, issuer, oidc.DangerouslyAllowLoopbackHTTP()), issuer.Token())
 	require.NoError(t, err)

@@ -62,6 +62,8 @@ const (
 	ErrConfirmation
 	// ErrInactive: the introspection endpoint says that the token is not active.
 	ErrInactive
+	// ErrUnknown: the introspection endpoint answers with an error instead of saying that the token is not active.
+	ErrUnknown
 	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
 	ErrTokenType
 
@@ -79,13 +81,13 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrEncrypted: {"Encrypted access tokens are not supported",
 		"let the issuer sign without encrypting, or use introspect.New"},
 	ErrCritical: {"The access token has a critical header parameter that is not understood", ""},
-	ErrType:     {"The token is not an access token", ""},
+	ErrType:     {"The token is not an access token", "its typ is that of a proof, a logout token or another kind of JWT: the client sends the wrong token"},
 	ErrTypeJWT: {"The token is not marked as an access token",
 		"typ JWT refused; for Keycloak use oidc.WithProfile(oidc.Keycloak), for other issuers see oidc.Profile"},
 	ErrNotAccessToken: {"The token is not an access token", "the client may have sent its ID token; see oidc.Profile"},
 	ErrAlgorithm:      {"The signing algorithm of the access token is not accepted", "oidc.WithAlgorithms sets the list"},
-	ErrNoKey:          {"The signing key of the access token is not known", ""},
-	ErrSignature:      {"The signature of the access token is not valid", ""},
+	ErrNoKey:          {"The signing key of the access token is not known", "the issuer publishes no key with this kid: it was rotated within the cooldown of key fetches (oidc.WithCooldown), or the token is from elsewhere"},
+	ErrSignature:      {"The signature of the access token is not valid", "the token was changed on its way, or another issuer uses the same identifier and kid: see the key set of the issuer"},
 	ErrClaims:         {"A claim of the access token is malformed", ""},
 	ErrTooDeep: {"The access token is nested too deeply",
 		"objects and lists may be nested 32 deep, and there is no option for it"},
@@ -93,7 +95,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
 	ErrAudience: {"The access token is for another audience",
 		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
-	ErrExpired:        {"The access token expired", ""},
+	ErrExpired:        {"The access token expired", "the client must get another one; if it has just got it, the clocks differ (oidc.WithSkew)"},
 	ErrNotYetValid:    {"The access token is not valid yet", "if the clocks differ, oidc.WithSkew"},
 	ErrIssuedInFuture: {"The access token was issued in the future", "if the clocks differ, oidc.WithSkew"},
 	ErrNoExpiry:       {"The access token has no expiry", ""},
@@ -104,8 +106,11 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrScope:          {"The scope of the access token is malformed", "oidc.WithProfile names issuers that send a list"},
 	ErrConfirmation: {"The confirmation of the access token is malformed or not supported",
 		"oidc.DangerouslyIgnoreConfirmation can name cnf members to overlook"},
-	ErrInactive:  {"The access token is not active", ""},
+	ErrInactive:  {"The access token is not active", "the issuer says so: it is revoked or expired, or, at Keycloak, the introspecting client is not in its aud"},
 	ErrTokenType: {"The access token is a DPoP token that names no key", ""},
+	// The client is told the same as of one that is not active (RFC 7662, section 2.2).
+	ErrUnknown: {"The access token is not active",
+		"the introspection endpoint answered 400, 401 or 404 for this token, which it does not know"},
 }
 
 // Error is "oidc: " and the description.

@@ -67,11 +67,11 @@ func (c *issuerConfig) setURL(option string, to *string, url string) {
 
 // check reports what only all options together show.
 func (c *issuerConfig) check() {
-	if err := issuer.Check(c.URL, c.LoopbackHTTP); err != nil {
+	if err := c.Check(c.URL); err != nil {
 		c.Problem("the issuer: %w", err)
 	}
 	if c.AlsoNamed != "" {
-		if err := issuer.Check(c.AlsoNamed, c.LoopbackHTTP); err != nil {
+		if err := c.Check(c.AlsoNamed); err != nil {
 			c.Problem("WithMetadataIssuer: %w", err)
 		}
 		if c.AlsoNamed == c.URL {
@@ -220,9 +220,15 @@ func WithCooldown(d time.Duration) IssuerOption {
 	}}
 }
 
-// DangerouslyAllowLoopbackHTTP accepts http URLs of the issuer whose host is a
-// loopback address or localhost. For development only: whoever can answer on
-// that port makes the tokens.
+// DangerouslyAllowLoopbackHTTP permits http to loopback addresses, for the URL of the
+// issuer and all that its metadata names. For development only: any program that
+// can listen on that port can make tokens.
+//
+// The address that is dialled decides, not the name: http://keycloak.test:8080
+// works where that name stands for 127.0.0.1, and where it does not is an error of
+// the first request that needs the issuer, and of Ready. No proxy is asked. 0.0.0.0
+// and :: are no loopback addresses. With [WithHTTPClient] it is not known what is
+// dialled, so the host must be localhost or a loopback address as it is written.
 func DangerouslyAllowLoopbackHTTP() IssuerOption {
 	return issuerOption{"DangerouslyAllowLoopbackHTTP", func(c *issuerConfig) {
 		c.LoopbackHTTP = c.Once("DangerouslyAllowLoopbackHTTP") || c.LoopbackHTTP

@@ -398,6 +398,7 @@ const (
 	roles
 	typ
 	tokenUse
+	purpose
 	tokenType // of an introspection answer
 	idtyp
 	oid
@@ -411,7 +412,7 @@ const (
 )
 
 var refNames = [numRefs]string{
-	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "token_type",
+	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "purpose", "token_type",
 	"idtyp", "oid", "preferred_username", "nonce", "at_hash", "c_hash", "s_hash", "events",
 }
 

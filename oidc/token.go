@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -222,9 +223,9 @@ func (c *claims) read(raw []byte, extra []string) (err error) {
 		case "exp":
 			o.Date(&c.Expiry)
 		case "nbf":
-			o.Date(&c.Begin)
+			lateDate(&o, &c.Begin)
 		case "iat":
-			o.Date(&c.IssuedAt)
+			lateDate(&o, &c.IssuedAt)
 		default:
 			if r, ok := refs[string(o.Name())]; ok {
 				c.raw[r] = o.Value()
@@ -241,6 +242,18 @@ func (c *claims) read(raw []byte, extra []string) (err error) {
 	default:
 		return ErrClaims
 	}
+}
+
+// lateDate takes milliseconds, which lie beyond the years that a
+// [strictjson.NumericDate] can hold, for the end of those years: the token is then not
+// valid yet, and the operator can be told by how much.
+func lateDate(o *strictjson.Object, dst *strictjson.NumericDate) {
+	const last = 253402300799 // the last second of the year 9999
+	if n, err := strconv.ParseFloat(string(o.Value()), 64); err == nil && n > last && n <= 1000*last {
+		o.NearestDate(dst)
+		return
+	}
+	o.Date(dst)
 }
 
 // checkID: a jti that is there is a string (RFC 7519, section 4.1.7).

@@ -12,6 +12,7 @@ import (
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/jwks"
 )
 
@@ -209,7 +210,7 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 	case errors.Is(err, jwks.ErrNoKey):
 		return nil, ErrNoKey
 	case err != nil:
-		return nil, fmt.Errorf("oidc: keys of %s: %w", v.issuer.URL(), err)
+		return nil, outage.As(outage.Issuer, fmt.Errorf("oidc: keys of %s: %w", v.issuer.URL(), err))
 	case len(keys) == 0 || len(keys) > maxKeys:
 		return nil, ErrNoKey
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 const (
@@ -176,7 +177,7 @@ func (c *config) endpointPeers() map[string]*peer {
 			c.Join(err)
 			continue
 		}
-		origin := originOf(u.Scheme, u.Host)
+		origin := origins.Of(u.Scheme, u.Host)
 		if byOrigin[origin] == nil {
 			byOrigin[origin] = new(peer)
 		}

@@ -7,26 +7,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-)
 
-// originOf returns scheme and authority in the one form that origins are compared
-// in: lower case, no default port (RFC 9110, section 4.2.3), IPv6 as RFC 5952
-// writes it. The result is a usable origin only if it equals one that
-// parseEndpoint has accepted; anything else may come out of broken input.
-func originOf(scheme, authority string) string {
-	u := url.URL{Host: authority}
-	host, port := strings.ToLower(u.Hostname()), u.Port()
-	if strings.Contains(host, ":") {
-		if addr, err := netip.ParseAddr(host); err == nil {
-			host = addr.String()
-		}
-		host = "[" + host + "]"
-	}
-	if port == "" || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		return scheme + "://" + host
-	}
-	return scheme + "://" + host + ":" + port
-}
+	"github.com/keybound-go/middleware/internal/origins"
+)
 
 // pathOf returns the path as net/http writes it into the request line.
 func pathOf(u *url.URL) string {
@@ -39,15 +22,7 @@ func pathOf(u *url.URL) string {
 // isAllowedScheme reports whether a request to u may leave: https, or http to this
 // very machine if the user said so.
 func isAllowedScheme(u *url.URL, loopbackHTTP bool) bool {
-	return u.Scheme == "https" || loopbackHTTP && u.Scheme == "http" && isLoopback(u.Hostname())
-}
-
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	return u.Scheme == "https" || loopbackHTTP && u.Scheme == "http" && origins.IsLoopback(u.Hostname())
 }
 
 // crossedOrigins reports whether any redirect on the way to req came from an origin
@@ -58,7 +33,7 @@ func crossedOrigins(req *http.Request, origin string) bool {
 		if resp.Request == nil || resp.Request.URL == nil {
 			return true // Somebody's own redirect, whose origin cannot be known.
 		}
-		if originOf(resp.Request.URL.Scheme, resp.Request.URL.Host) != origin {
+		if origins.Of(resp.Request.URL.Scheme, resp.Request.URL.Host) != origin {
 			return true
 		}
 	}
@@ -98,7 +73,7 @@ func parseOrigin(raw string, loopbackHTTP bool) (string, error) {
 	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery {
 		return "", errors.New("dpopclient: WithOrigins: " + u.String() + " is more than scheme, host and port")
 	}
-	return originOf(u.Scheme, u.Host), nil
+	return origins.Of(u.Scheme, u.Host), nil
 }
 
 // isHost reports whether host is a plain name or IP address: no wildcard, no zone,

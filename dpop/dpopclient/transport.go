@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/josesign"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 const (
@@ -110,7 +111,7 @@ func (t *Transport) decide(req *http.Request) (decision, error) {
 	if !isAllowedScheme(req.URL, t.loopbackHTTP) {
 		return decision{}, ErrInsecure
 	}
-	origin := originOf(req.URL.Scheme, req.URL.Host)
+	origin := origins.Of(req.URL.Scheme, req.URL.Host)
 	if crossedOrigins(req, origin) {
 		return decision{strip: true}, nil
 	}
@@ -122,7 +123,7 @@ func (t *Transport) decide(req *http.Request) (decision, error) {
 	// The token goes where the URL says. Both must be configured.
 	named := origin
 	if req.Host != "" {
-		named = originOf(req.URL.Scheme, req.Host)
+		named = origins.Of(req.URL.Scheme, req.Host)
 	}
 	path := pathOf(req.URL)
 	d := decision{url: named + path}

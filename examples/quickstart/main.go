@@ -3,7 +3,7 @@
 // client that walks through it, honestly and not.
 //
 //	go run ./examples/quickstart          walk through, exit 0 if every outcome was the expected one
-//	go run ./examples/quickstart -serve   then keep running, and print curl commands to try
+//	go run ./examples/quickstart -serve   then keep running, with a page to try it in a browser, and curl commands
 package main
 
 import (
@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	serve := flag.Bool("serve", false, "keep running and print curl commands")
+	serve := flag.Bool("serve", false, "keep running, for a browser and for curl")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	code := run(ctx, os.Stdout, *serve)
@@ -43,6 +43,7 @@ func run(ctx context.Context, out io.Writer, serve bool) (code int) {
 	passed, total := w.walk(out)
 	fmt.Fprintf(out, "\n%d of %d outcomes were the expected ones.\n", passed, total)
 	if serve {
+		fmt.Fprintf(out, "\nIn a browser: %s\n", w.servePage().url)
 		w.printCommands(out, d.tempDir())
 		<-ctx.Done()
 	}

@@ -2,7 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,5 +46,50 @@ func TestThePrintedCommandsWorkAsPrinted(t *testing.T) {
 			status, _, _ := strings.Cut(string(out), "\r\n")
 			require.Contains(t, status, " "+c.answer, "%s\n%s", c.line, out)
 		}
+	}
+}
+
+// The script of the page is tried in a browser by interop/quickstart. Here is what
+// it needs of its server.
+func TestThePageShowsWhatTheServiceDecided(t *testing.T) {
+	d := &demo{}
+	t.Cleanup(d.cleanUp)
+	p := newWorld(d).servePage()
+	for file, want := range map[string]string{"/": "<title>keybound quickstart</title>", "/page.js": "crypto.subtle", "/page.css": "color-scheme"} {
+		resp, err := http.Get(p.url + file)
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Contains(t, string(body), want)
+	}
+	for certificate, want := range map[string]struct {
+		status int
+		failed string // the step, "" if the request passes
+		log    string
+	}{
+		"machine": {200, "", "None"},
+		"thief":   {401, "certificate_mismatch", "reason=certificate_mismatch"},
+		"none":    {401, "certificate_missing", "reason=certificate_missing"},
+	} {
+		resp, err := http.Post(p.url+"/certificate/"+certificate, "", nil)
+		require.NoError(t, err)
+		resp.Body.Close()
+		resp, err = http.Get(p.url + "/exchanges/" + resp.Header.Get("X-Exchange"))
+		require.NoError(t, err)
+		var seen exchange
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&seen))
+		resp.Body.Close()
+		require.Equal(t, want.status, seen.Status)
+		require.Contains(t, seen.Log, want.log)
+		require.Contains(t, seen.Request, "GET /orders")
+		require.Contains(t, seen.Response, http.StatusText(want.status))
+		failed := slices.IndexFunc(seen.Steps, func(c check) bool { return c.Result == "failed" })
+		if want.failed == "" {
+			require.Equal(t, -1, failed)
+			continue
+		}
+		require.Equal(t, certificateStep, failed)
+		require.Contains(t, seen.Steps[failed].Text, want.failed)
 	}
 }

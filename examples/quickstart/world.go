@@ -52,30 +52,36 @@ func newWorld(d *demo) *world {
 			ID: "machine", Method: "self_signed_tls_client_auth", Certificate: w.machine.Certificate, CertificateBound: true,
 		}),
 	)
-	w.service = httptest.NewUnstartedServer(nil)
-	w.service.TLS = mtlspop.RequestClientCert(nil)
-	w.service.StartTLS()
-	d.Cleanup(w.service.Close)
-	w.service.Config.Handler = w.routes()
+	w.service = w.startService(func(origin string) http.Handler { return w.routes(origin) })
 	return w
+}
+
+// startService starts a TLS service that asks its clients for certificates.
+func (w *world) startService(routes func(origin string) http.Handler) *httptest.Server {
+	s := httptest.NewUnstartedServer(nil)
+	s.TLS = mtlspop.RequestClientCert(nil)
+	s.StartTLS()
+	w.Cleanup(s.Close)
+	s.Config.Handler = routes(s.URL)
+	return s
 }
 
 // routes is what a service writes. Its two guards differ in one thing: one asks
 // for nonces.
-func (w *world) routes() http.Handler {
+func (w *world) routes(origin string, more ...middleware.Option) http.Handler {
 	tokens, err := oidc.New(w.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
 	w.check(err)
-	guard, err := middleware.New(
+	guard, err := middleware.New(append([]middleware.Option{
 		middleware.WithTokens(tokens, nil),
-		middleware.WithDPoP(dpop.New(w.service.URL)),
+		middleware.WithDPoP(dpop.New(origin)),
 		middleware.WithMTLS(mtlspop.New()),
-	)
+	}, more...)...)
 	w.check(err)
 	nonceKey := []byte(rand.Text() + rand.Text())
-	withNonces, err := middleware.New(
+	withNonces, err := middleware.New(append([]middleware.Option{
 		middleware.WithTokens(tokens, nil),
-		middleware.WithDPoP(dpop.New(w.service.URL, dpop.WithNonces(dpop.NewNonces(nonceKey)))),
-	)
+		middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(nonceKey)))),
+	}, more...)...)
 	w.check(err)
 
 	mux := http.NewServeMux()
@@ -95,9 +101,11 @@ func orders(w http.ResponseWriter, r *http.Request) {
 }
 
 // client is an HTTP client of the service, with a certificate or without one.
-func (w *world) client(cert *mtlspoptest.Client) *http.Client {
+func (w *world) client(cert *mtlspoptest.Client) *http.Client { return w.clientOf(w.service, cert) }
+
+func (w *world) clientOf(service *httptest.Server, cert *mtlspoptest.Client) *http.Client {
 	roots := x509.NewCertPool()
-	roots.AddCert(w.service.Certificate())
+	roots.AddCert(service.Certificate())
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if cert != nil {
 		config.Certificates = []tls.Certificate{cert.TLS()}

@@ -18,9 +18,10 @@ type environment struct {
 	marks  *strings.Replacer // of marks by values
 	mark   string            // what stands in the text for a variable, up to its number
 	names  []string          // by number
+	refs   []string          // as they were written
 }
 
-var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+"([A-Za-z_][A-Za-z0-9_]*)"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
+var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+\\?"([A-Za-z_][A-Za-z0-9_]*)\\?"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
 
 // newEnvironment returns text with a mark in the place of each reference. With
 // indent, the mark gets its spaces, so that it is within a block of text; the lines
@@ -34,6 +35,7 @@ func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environme
 		name := string(found[1])
 		value, _ := lookup(name)
 		e.names = append(e.names, name)
+		e.refs = append(e.refs, strings.ReplaceAll(string(ref), `\"`, `"`)) // JSON escapes them
 		pairs = append(pairs, mark, value)
 		spaces, _ := strconv.Atoi(string(found[2])) // 0 without indent
 		return []byte(strings.Repeat(" ", spaces) + mark)

@@ -81,8 +81,12 @@ func (f *File) readTop() {
 	f.checkReferences()
 	f.checkSessions()
 	f.checkMTLSAuth()
-	if len(f.Services) == 0 {
-		first.mistake("there is no service to forward to: Kong keeps them in its database; give the file that has them as well, by another -config, or add them here")
+}
+
+// RequireService notes a mistake if there is no service to forward to.
+func (f *File) RequireService() {
+	if len(f.Services) == 0 && len(f.top) > 0 {
+		f.top[0].mistake("there is no service to forward to: Kong keeps them in its database; give the file that has them as well, by another -config, or add them here")
 	}
 }
 

@@ -13,9 +13,12 @@ import (
 type OpenIDConnect struct {
 	entity
 	Issuer      string
-	MetadataURL string   // "" to find it
-	JWKSURI     string   // "" for what the metadata says
-	Issuers     []string // whose tokens are accepted
+	MetadataURL string // "" to find it
+	// MetadataIssuer is what the metadata may call the issuer besides, where services
+	// reach it under another name than clients do; "" for nothing.
+	MetadataIssuer string
+	JWKSURI        string   // "" for what the metadata says
+	Issuers        []string // whose tokens are accepted
 
 	Bearer            bool
 	Introspection     bool
@@ -154,7 +157,7 @@ func (p *OpenIDConnect) readIssuer() {
 		if p.MetadataURL == "" {
 			p.MetadataURL = strings.TrimSuffix(p.Issuer, "/") + openID
 		}
-		p.Issuer = p.Issuers[0]
+		p.MetadataIssuer, p.Issuer = p.Issuer, p.Issuers[0]
 	}
 }
 

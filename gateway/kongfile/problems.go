@@ -47,6 +47,14 @@ func (p *Problems) Err() error {
 	return errors.Join(errs...)
 }
 
+// Texts are the mistakes without the places, each with the path of its key in front.
+func (p *Problems) Texts() (all []string) {
+	for _, found := range p.list {
+		all = append(all, found.text)
+	}
+	return all
+}
+
 // Warning is something that starts and that an operator should know.
 type Warning struct {
 	Place Place

@@ -25,7 +25,8 @@ const (
 // in common: which tokens of an issuer are accepted here. Each room has options of
 // its own for them; what a value may be is said once, here.
 type Checks struct {
-	Profile     any // an oidc.Profile
+	Profile     any    // an oidc.Profile
+	ClientID    string // what the issuer calls us, of an Introspector
 	Audiences   []string
 	AnyAudience bool     // Audiences is empty then
 	Algorithms  []string // of signatures

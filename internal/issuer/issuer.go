@@ -30,6 +30,11 @@ type Config struct {
 	Keys         Keys          // nil: those of the key set
 }
 
+// plain says which http URLs of the issuer may be called.
+func (c *Config) plain() remote.Plain { return remote.PlainFor(c.LoopbackHTTP, c.Client) }
+
+func (i *Issuer) plain() remote.Plain { return remote.PlainFor(i.loopback, i.client) }
+
 // Keys is the part of oidc.KeySource that a signature takes.
 type Keys interface {
 	Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error)
@@ -67,7 +72,7 @@ const failureCooldown = 5 * time.Second
 
 // New starts nothing and touches no network.
 //
-// Precondition: c.URL has passed [Check].
+// Precondition: c.URL has passed [Config.Check].
 func New(c Config) (*Issuer, error) {
 	i := &Issuer{URL: c.URL, Keys: c.Keys, client: c.Client, loopback: c.LoopbackHTTP, also: c.AlsoNamed}
 	var problems []error

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
@@ -78,12 +79,14 @@ func (a *mtlsAliases) read(raw []byte) error {
 func (i *Issuer) makeMetadata(c Config) (err error) {
 	urls := metadataURLs(c.URL)
 	if c.MetadataURL != "" {
-		if err := checkURL(c.MetadataURL, c.LoopbackHTTP); err != nil {
+		if err := checkURL(c.MetadataURL, c.plain()); err != nil {
 			return fmt.Errorf("oidc: WithMetadataURL: %w", err)
 		}
 		urls = []string{c.MetadataURL}
 	}
-	i.origin = originOf(urls[0])
+	if len(urls) > 0 { // a URL that cannot be parsed has none, which Check reports
+		i.origin = originOf(urls[0])
+	}
 	i.metadata, err = remote.New(remote.Config[*Metadata]{
 		Locate:            remote.At(urls...),
 		Decode:            i.decode,
@@ -99,7 +102,7 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 func (i *Issuer) Metadata(ctx context.Context) (*Metadata, error) {
 	s, err := i.metadata.Get(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("oidc: discovery of %s: %w", i.URL, err)
+		return nil, outage.As(outage.Issuer, fmt.Errorf("oidc: discovery of %s: %w", i.URL, err))
 	}
 	return s.Value, nil
 }
@@ -144,7 +147,7 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 	if raw == "" {
 		return "", fmt.Errorf("oidc: the discovery document of %s has no %s", i.URL, name)
 	}
-	if err := checkURL(raw, i.loopback); err != nil {
+	if err := checkURL(raw, i.plain()); err != nil {
 		return "", fmt.Errorf("oidc: %s of %s: %w", name, i.URL, err)
 	}
 	return raw, nil
@@ -182,8 +185,8 @@ func metadataURLs(issuer string) []string {
 
 // Check reports what is wrong with an issuer identifier: RFC 8414, section 2 wants
 // an https URL without query or fragment. The error names no room.
-func Check(issuer string, loopbackHTTP bool) error {
-	if err := checkURL(issuer, loopbackHTTP); err != nil {
+func (c *Config) Check(issuer string) error {
+	if err := checkURL(issuer, c.plain()); err != nil {
 		return err
 	}
 	if strings.Contains(issuer, "?") {
@@ -196,8 +199,8 @@ func Check(issuer string, loopbackHTTP bool) error {
 }
 
 // checkURL is remote.CheckURL with an error that names no room.
-func checkURL(raw string, loopbackHTTP bool) error {
-	if _, err := remote.CheckURL(raw, loopbackHTTP); err != nil {
+func checkURL(raw string, plain remote.Plain) error {
+	if _, err := remote.CheckURL(raw, plain); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))
 	}
 	return nil

@@ -3,6 +3,7 @@ package jose_test
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -190,7 +191,12 @@ func TestPSSDemandsASaltAsLongAsTheHash(t *testing.T) {
 	header, payload := `{"alg":"PS256"}`, `{}`
 	digest := sha256.Sum256([]byte(b64([]byte(header)) + "." + b64([]byte(payload))))
 	for salt, want := range map[int]error{32: nil, 20: jose.ErrSignature, 0: jose.ErrSignature, 64: jose.ErrSignature} {
-		if salt == 0 {
+		switch {
+		case salt == 0 && fips140.Enabled(): // the module then makes it as long as the hash
+			want = nil
+		case salt > 32 && fips140.Enforced(): // the module then makes none
+			continue
+		case salt == 0:
 			salt = rsa.PSSSaltLengthAuto
 		}
 		opts := &rsa.PSSOptions{SaltLength: salt, Hash: crypto.SHA256}
@@ -202,7 +208,7 @@ func TestPSSDemandsASaltAsLongAsTheHash(t *testing.T) {
 			t.Errorf("salt %d: %v, want %v", salt, err, want)
 		}
 		if err := mustParse(t, header, payload, append([]byte{0}, signature...)).Verify(public); err != jose.ErrSignature {
-			t.Errorf("salt %d, a leading zero octet: %v", salt, err)
+			t.Errorf("salt %d, a leading zero byte: %v", salt, err)
 		}
 	}
 }

@@ -42,6 +42,9 @@ func refuse(c Config, q Request, used Scheme, no refusal) Verdict {
 		return "bare"
 	}
 	v.DPoP, v.Bearer = challenge(DPoP), challenge(Bearer)
+	// RFC 6750, section 3: MCP clients ask the issuer for what the challenge names.
+	demanded := c.Stage == Enforce && (c.Rule == ScopeMet || c.Rule == ScopeUnmet)
+	v.Scope = v.Scope || c.MCP && no.status == 401 && demanded
 	// Section 8: a nonce comes with whatever tells the client to make a proof.
 	v.Nonce = c.Nonces && no.status == 401 && v.DPoP != "" && q.Outage != NonceSourceDown
 	return v

@@ -146,7 +146,7 @@ func proof(c Config, q Request, s Scheme) refusal {
 		return invalid
 	case q.Misdirect: // DPOP-4.3-09b: no origin is taken from the request
 		return refusal{401, "invalid_dpop_proof", Misdirected, false}
-	case q.Proof == ProofURI, late && !c.Nonces, late && c.MCP && goodNonce, q.Proof == ProofHash: // checks 9, 11, 12a; decision 31
+	case q.Proof == ProofURI, late && (!c.Nonces || c.MCP), q.Proof == ProofHash: // checks 9, 11, 12a; decision 31
 		return invalid
 	case q.Proof == OtherKey: // check 12b, section 7.1, figure 16
 		return refusal{401, "invalid_token", ProofRefused + ProofFaults[q.Proof], false}

@@ -623,6 +623,9 @@ func (w *world) run(c *combo) (oracle.Verdict, *situation) {
 		return check(chain.guard, r, s), s
 	}
 	s.sampled = w.count.Add(1)%64 == 0
+	if c[fDoor] == doorJudge {
+		return w.judge(chain.guard, r, s), s
+	}
 	rec := &response{header: make(http.Header, 6)}
 	chain.handler.ServeHTTP(rec, r)
 	rec.WriteHeader(http.StatusOK)
@@ -638,6 +641,30 @@ func check(g *middleware.Guard, r *http.Request, s *situation) oracle.Verdict {
 	v := oracle.Verdict{Status: http.StatusOK}
 	saw(&v.Handler, credential)
 	return v
+}
+
+// judge is Guard.Judge: a verdict for a transport that is not net/http.
+func (w *world) judge(g *middleware.Guard, r *http.Request, s *situation) oracle.Verdict {
+	before := fmt.Sprint(r.Header)
+	got := g.Judge(r.Context(), middleware.Request{
+		Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,
+	})
+	if fmt.Sprint(r.Header) != before {
+		s.problems = append(s.problems, "Judge changes the request")
+	}
+	if got.Pass {
+		passed := &http.Request{Header: got.Forward}
+		ctx := r.Context()
+		if got.Credential != nil {
+			ctx = middleware.NewContext(ctx, got.Credential)
+		}
+		handle(nil, passed.WithContext(ctx))
+		got.Denial.Status = http.StatusOK
+	}
+	if got.Pass != (got.Err == nil) || got.Pass && got.Body != nil {
+		s.problems = append(s.problems, "the parts of the verdict disagree")
+	}
+	return w.observe(&response{header: got.Header, status: got.Denial.Status, body: got.Body}, s)
 }
 
 func (w *world) observe(rec *response, s *situation) oracle.Verdict {
@@ -681,7 +708,7 @@ func (w *world) challenge(line string, v *oracle.Verdict, s *situation) {
 	if _, after, ok := strings.Cut(params, `error="`); ok {
 		code, _, _ = strings.Cut(after, `"`)
 	}
-	v.Scope = v.Scope || strings.Contains(params, `scope="read write"`)
+	v.Scope = v.Scope || strings.Contains(params, `, scope="read`)
 	switch {
 	case scheme == "DPoP" && v.DPoP == "" && v.Bearer == "":
 		v.DPoP = code

@@ -52,7 +52,7 @@ const (
 	neither, onlyDPoP, onlyMTLS, bothParts = 0, 1, 2, 3
 	noPreset, presetFAPI2, presetMCP       = 0, 1, 2
 	noNest, sameParts, otherParts          = 0, 1, 2
-	doorWrap, doorCheck                    = 0, 1
+	doorWrap, doorCheck, doorJudge         = 0, 1, 2
 )
 
 var factors = [numFactors]struct {
@@ -66,7 +66,7 @@ var factors = [numFactors]struct {
 	fToken: {"token", int(oracle.TokenCount)}, fBinding: {"binding", int(oracle.BindingCount)}, fProof: {"proof", int(oracle.ProofCount)},
 	fNonce: {"nonce", int(oracle.NonceCount)}, fCert: {"certificate", int(oracle.CertCount)}, fPlain: {"plain", 2}, fEarly: {"early", 2},
 	fMisdirect: {"misdirected", 2}, fPreflight: {"preflight", 2},
-	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 2},
+	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 3},
 }
 
 // unset stands for any value in a partial combo.
@@ -103,12 +103,11 @@ func cannotExist(c *combo) string {
 		return "a POST is no preflight"
 	case is(fPlain, 1) && (is(fCert, int(oracle.RightTLS)) || is(fCert, int(oracle.WrongTLS)) || is(fCert, int(oracle.ProxyOwn))):
 		return "a certificate of a connection without TLS"
-	// A row that waits for its fix: P2 of the findings, in dpop.MCP.
-	case is(fPreset, presetMCP) && is(fNonces, 1) && (is(fProof, int(oracle.StaleProof)) || is(fProof, int(oracle.FutureProof))):
-		return "P2"
 	// Doors.
-	case is(fDoor, doorCheck) && (isNot(fNest, noNest) || is(fPreflight, 1)):
-		return "nesting and preflights are Wrap's"
+	case isNot(fDoor, doorWrap) && isNot(fNest, noNest):
+		return "handlers nest, decisions do not"
+	case is(fDoor, doorCheck) && is(fPreflight, 1):
+		return "to let a preflight pass is not Check's"
 	}
 	return ""
 }

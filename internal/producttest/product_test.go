@@ -17,7 +17,7 @@ import (
 // runs is how many combos TestProduct sends through the guard: PRODUCT, or what go test has
 // time for.
 func runs(t *testing.T) int {
-	n := 50_000
+	n := 30_000
 	if testing.Short() {
 		n = 5_000
 	}

@@ -34,7 +34,7 @@ func visit(t *testing.T, url string, client *http.Client) (string, error) {
 
 // trusting is the default client with srv's root.
 func trusting(srv *httptest.Server) *http.Client {
-	return remote.NewClient(srv.Client().Transport.(*http.Transport).TLSClientConfig)
+	return remote.NewClient(remote.ClientConfig{TLS: srv.Client().Transport.(*http.Transport).TLSClientConfig})
 }
 
 func TestRedirects(t *testing.T) {
@@ -144,7 +144,7 @@ func TestTLS(t *testing.T) {
 		srv := serve(t, tls.VersionTLS11)
 		config := srv.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 		config.MinVersion = tls.VersionTLS10
-		_, err := visit(t, srv.URL, remote.NewClient(config))
+		_, err := visit(t, srv.URL, remote.NewClient(remote.ClientConfig{TLS: config}))
 		require.ErrorContains(t, err, "protocol version")
 		require.EqualValues(t, tls.VersionTLS10, config.MinVersion, "the given configuration is not changed")
 	})
@@ -192,34 +192,42 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("broken") }
 func TestCheckURL(t *testing.T) {
 	for _, tt := range []struct {
 		name, url string
-		loopback  bool
+		plain     remote.Plain
 		err       string
 	}{
-		{"https", "https://issuer.example/keys?p=1", false, ""},
-		{"https in capitals", "HTTPS://Issuer.Example/", false, ""},
-		{"DISC-04 http", "http://issuer.example/keys", false, "https is required"},
-		{"DISC-04 http to loopback without the option", "http://127.0.0.1:8080/", false, "https is required"},
-		{"DISC-04 http to loopback with it", "http://127.0.0.1:8080/", true, ""},
-		{"DISC-04 http to ::1 with it", "http://[::1]:8080/", true, ""},
-		{"DISC-04 http to localhost with it", "http://localhost/", true, ""},
-		{"DISC-04 http elsewhere with it", "http://issuer.example/", true, "https is required"},
-		{"DISC-04 http to a name that looks like loopback", "http://127.0.0.1.issuer.example/", true, "https is required"},
-		{"DISC-04 http to localhost under a domain", "http://localhost.issuer.example/", true, "https is required"},
-		{"DISC-04 http to a private address", "http://10.0.0.1/", true, "https is required"},
-		{"DISC-04 http to the unspecified address", "http://0.0.0.0/", true, "https is required"},
-		{"file", "file://localhost/etc/passwd", true, "https is required"},
-		{"no scheme", "issuer.example/keys", false, "not an absolute URL"},
-		{"no host", "https:///keys", false, "not an absolute URL"},
-		{"port only", "https://:443/keys", false, "not an absolute URL"},
-		{"opaque", "https:issuer.example", false, "not an absolute URL"},
-		{"empty", "", false, "not an absolute URL"},
-		{"password", "https://user:hunter2@issuer.example/", false, "user information"},
-		{"fragment", "https://issuer.example/#keys", false, "fragment"},
-		{"empty fragment", "https://issuer.example/#", false, "fragment"},
-		{"control character", "https://issuer.example/hunter2\n", false, "not a URL"},
+		{"https", "https://issuer.example/keys?p=1", remote.NoPlain, ""},
+		{"https in capitals", "HTTPS://Issuer.Example/", remote.NoPlain, ""},
+		{"DISC-04 http", "http://issuer.example/keys", remote.NoPlain, "https is required"},
+		{"DISC-04 http to loopback without the option", "http://127.0.0.1:8080/", remote.NoPlain, "https is required"},
+		{"DISC-04 http to loopback with it", "http://127.0.0.1:8080/", remote.PlainByName, ""},
+		{"DISC-04 http to ::1 with it", "http://[::1]:8080/", remote.PlainByName, ""},
+		{"DISC-04 http to localhost with it", "http://localhost/", remote.PlainByName, ""},
+		{"DISC-04 http elsewhere with it", "http://issuer.example/", remote.PlainByName, "https is required"},
+		{"DISC-04 http to a name that looks like loopback", "http://127.0.0.1.issuer.example/", remote.PlainByName, "https is required"},
+		{"DISC-04 http to localhost under a domain", "http://localhost.issuer.example/", remote.PlainByName, "https is required"},
+		{"DISC-04 http to a private address", "http://10.0.0.1/", remote.PlainByName, "https is required"},
+		{"DISC-04 http to the unspecified address", "http://0.0.0.0/", remote.PlainByName, "https is required"},
+		{"DISC-04 http to a name whose address shows when it is dialled", "http://keycloak.test:8080/", remote.PlainByAddress, ""},
+		{"DISC-04 http to localhost, judged by address", "http://localhost/", remote.PlainByAddress, ""},
+		{"DISC-04 http to 127.0.0.2, judged by address", "http://127.0.0.2/", remote.PlainByAddress, ""},
+		{"DISC-04 http to ::ffff:127.0.0.1, judged by address", "http://[::ffff:127.0.0.1]/", remote.PlainByAddress, ""},
+		{"DISC-04 http to a private address, judged by it", "http://10.0.0.1/", remote.PlainByAddress, "https is required"},
+		{"DISC-04 http to 0.0.0.0, judged by address", "http://0.0.0.0/", remote.PlainByAddress, "https is required"},
+		{"DISC-04 http to ::, judged by address", "http://[::]/", remote.PlainByAddress, "https is required"},
+		{"DISC-04 http to ::ffff:0.0.0.0, judged by address", "http://[::ffff:0.0.0.0]/", remote.PlainByAddress, "https is required"},
+		{"file", "file://localhost/etc/passwd", remote.PlainByName, "https is required"},
+		{"no scheme", "issuer.example/keys", remote.NoPlain, "not an absolute URL"},
+		{"no host", "https:///keys", remote.NoPlain, "not an absolute URL"},
+		{"port only", "https://:443/keys", remote.NoPlain, "not an absolute URL"},
+		{"opaque", "https:issuer.example", remote.NoPlain, "not an absolute URL"},
+		{"empty", "", remote.NoPlain, "not an absolute URL"},
+		{"password", "https://user:hunter2@issuer.example/", remote.NoPlain, "user information"},
+		{"fragment", "https://issuer.example/#keys", remote.NoPlain, "fragment"},
+		{"empty fragment", "https://issuer.example/#", remote.NoPlain, "fragment"},
+		{"control character", "https://issuer.example/hunter2\n", remote.NoPlain, "not a URL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := remote.CheckURL(tt.url, tt.loopback)
+			_, err := remote.CheckURL(tt.url, tt.plain)
 			if tt.err == "" {
 				require.NoError(t, err)
 				return

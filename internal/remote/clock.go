@@ -44,7 +44,7 @@ func (r *Resource[T]) refresh(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	f := r.flight
 	if f == nil && !r.closed && time.Until(r.pace.nextRefresh()) <= 0 {
-		f = r.launch(false)
+		f = r.launch(refresh)
 	}
 	r.mu.Unlock()
 	if f != nil {

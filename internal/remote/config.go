@@ -41,7 +41,7 @@ type Config[T any] struct {
 	Same func(a, b T) bool
 
 	Accept string       // the request's Accept field; default "application/json"
-	Client *http.Client // default NewClient(nil); a copy of it gets the redirect rule of [Harden]
+	Client *http.Client // default: one of [NewClient]; a copy of it gets the redirect rule of [Harden]
 
 	MaxBytes int64         // largest body; default 1 MiB
 	Timeout  time.Duration // for one attempt, locating included; default 10 s
@@ -61,8 +61,7 @@ type Config[T any] struct {
 	// be had, counted from when it was fetched; default 24 h.
 	MaxStale time.Duration
 
-	// AllowLoopbackHTTP permits http URLs whose host is localhost or a
-	// loopback address.
+	// AllowLoopbackHTTP permits http to loopback addresses, as [PlainFor] says.
 	AllowLoopbackHTTP bool
 }
 

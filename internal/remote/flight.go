@@ -10,15 +10,23 @@ import (
 
 // A flight is one attempt under way, which any number of callers wait for.
 type flight struct {
-	renewal bool
+	purpose purpose
 	done    chan struct{}
 	err     error // valid once done is closed
 }
 
+type purpose uint8
+
+const (
+	first   purpose = iota // there is no answer
+	renewal                // a caller needs a newer one
+	refresh                // the answer's lifetime is over
+)
+
 // board returns the flight to wait for: the one under way, or a new one. It
-// returns nil if there is no need for one (somebody else's has landed since
-// the caller looked) or if a renewal has to rest.
-func (r *Resource[T]) board(seen *Snapshot[T], renewal bool) (*flight, error) {
+// returns nil if there is no need for one (another one has landed since the caller
+// looked) or if a renewal has to rest.
+func (r *Resource[T]) board(seen *Snapshot[T], why purpose) (*flight, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.Peek()
@@ -35,18 +43,18 @@ func (r *Resource[T]) board(seen *Snapshot[T], renewal bool) (*flight, error) {
 	if wait := r.pace.retryAt.Sub(now); wait > 0 {
 		return nil, &UnavailableError{cause: r.last.err, retryAfter: wait}
 	}
-	if renewal && s != nil && now.Before(r.pace.renewAt) {
+	if why == renewal && s != nil && now.Before(r.pace.renewAt) {
 		return nil, nil
 	}
-	return r.launch(renewal), nil
+	return r.launch(why), nil
 }
 
 // launch starts a flight. It belongs to the Resource, not to the caller that
 // happened to need it first.
 //
 // Precondition: r.mu is held, no flight is under way, the Resource is not closed.
-func (r *Resource[T]) launch(renewal bool) *flight {
-	f := &flight{renewal: renewal, done: make(chan struct{})}
+func (r *Resource[T]) launch(why purpose) *flight {
+	f := &flight{purpose: why, done: make(chan struct{})}
 	r.flight = f
 	r.flights.Go(func() {
 		err := errAborted // stays if Locate or Decode ends the goroutine
@@ -58,12 +66,12 @@ func (r *Resource[T]) launch(renewal bool) *flight {
 	return f
 }
 
-// fly makes one attempt. A panic in somebody else's code (Locate, Decode,
-// Same, the transport) is this attempt's failure, not the end of the process.
+// fly makes one attempt. A panic in Locate, Decode, Same or the transport is this
+// attempt's failure, not the end of the process.
 func (r *Resource[T]) fly() (next *Snapshot[T], where string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			next, err = nil, fmt.Errorf("remote: panic: %v", p)
+			next, err = nil, fmt.Errorf("remote: panic: %s", describe(p))
 		}
 	}()
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timeout)
@@ -75,26 +83,37 @@ func (r *Resource[T]) fly() (next *Snapshot[T], where string, err error) {
 	if len(urls) == 0 {
 		return nil, "", errNowhere
 	}
+	var tried error
 	for _, u := range urls {
 		next, where, err = r.ask(ctx, u)
-		if status, ok := errors.AsType[*StatusError](err); !ok || !status.elsewhere() {
-			return next, where, err
+		status, ok := errors.AsType[*StatusError](err)
+		switch {
+		case err == nil:
+			return next, where, nil
+		case tried == nil:
+			tried = err
+		default:
+			tried = fmt.Errorf("%w; %w", tried, err)
+		}
+		if !ok || !status.elsewhere() {
+			break
 		}
 	}
-	return nil, where, err
+	return nil, where, tried
 }
 
 // ask fetches and decodes one URL.
 func (r *Resource[T]) ask(ctx context.Context, raw string) (*Snapshot[T], string, error) {
-	u, err := CheckURL(raw, r.cfg.AllowLoopbackHTTP)
+	u, err := CheckURL(raw, PlainFor(r.cfg.AllowLoopbackHTTP, r.cfg.Client))
 	if err != nil {
 		return nil, "", err
 	}
 	where := printable(u)
-	body, header, err := get(ctx, r.client, u, r.cfg.Accept, r.cfg.MaxBytes)
+	answer, err := Within(ctx, r.leash, func() (answer, error) { return get(ctx, r.client, u, r.cfg.Accept, r.cfg.MaxBytes) })
 	if err != nil {
 		return nil, where, err
 	}
+	body, header := answer.body, answer.header
 	s := &Snapshot[T]{
 		URL:       raw,
 		FetchedAt: time.Now(),
@@ -119,6 +138,7 @@ func (r *Resource[T]) land(f *flight, next *Snapshot[T], where string, err error
 	r.mu.Lock()
 	r.flight = nil
 	now := time.Now()
+	change, changed := r.changed(f, where, err)
 	r.last = attempt{at: now, url: where, err: err}
 	if err != nil {
 		r.pace.failed(now, err)
@@ -126,12 +146,15 @@ func (r *Resource[T]) land(f *flight, next *Snapshot[T], where string, err error
 	} else {
 		old := r.current.Swap(next)
 		r.pace.succeeded(now, next.lifetime)
-		if f.renewal {
+		if f.purpose == renewal {
 			r.pace.renewed(now, old == nil || old.sum != next.sum)
 		}
 	}
 	r.mu.Unlock()
 	close(f.done)
+	if changed {
+		tell(change)
+	}
 	if err == nil {
 		r.clock.Do(r.startClock)
 	}

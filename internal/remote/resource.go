@@ -23,12 +23,13 @@ type Snapshot[T any] struct {
 type Resource[T any] struct {
 	cfg     Config[T]
 	client  *http.Client
+	leash   *Leash
 	ctx     context.Context // of everything in the background; ends with Close
 	cancel  context.CancelFunc
 	flights sync.WaitGroup // flights under way: none, or one that is landing and one that starts
 	clock   sync.Once      // started after the first success
 
-	// Invariant: written only by the flight under way; read by anybody.
+	// Invariant: written only by the flight under way; read by any goroutine.
 	current atomic.Pointer[Snapshot[T]]
 
 	mu     sync.Mutex
@@ -45,6 +46,11 @@ type attempt struct {
 	err error
 }
 
+// maxAstray is how many requests of one Resource may go on after the end of their
+// attempt. Attempts follow each other, so that more than a few come of a transport
+// that never returns.
+const maxAstray = 4
+
 // New returns a Resource. It starts nothing and touches no network, and
 // reports every problem of cfg at once.
 func New[T any](cfg Config[T]) (*Resource[T], error) {
@@ -54,12 +60,13 @@ func New[T any](cfg Config[T]) (*Resource[T], error) {
 	}
 	client := cfg.Client
 	if client == nil {
-		client = NewClient(nil)
+		client = NewClient(ClientConfig{AllowLoopbackHTTP: cfg.AllowLoopbackHTTP})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Resource[T]{
 		cfg:    cfg,
 		client: Harden(client),
+		leash:  NewLeash(maxAstray),
 		ctx:    ctx,
 		cancel: cancel,
 		pace:   pace{cooldown: cfg.Cooldown, failure: cfg.FailureCooldown},
@@ -83,7 +90,7 @@ func (r *Resource[T]) Get(ctx context.Context) (*Snapshot[T], error) {
 	if s := r.Peek(); s != nil {
 		return s, nil
 	}
-	return r.newer(ctx, nil, false)
+	return r.newer(ctx, nil, first)
 }
 
 // Renew returns an answer newer than seen, which came from [Resource.Get]. It
@@ -91,11 +98,11 @@ func (r *Resource[T]) Get(ctx context.Context) (*Snapshot[T], error) {
 // fetch that brought something new starts no cooldown, so that two changes in
 // a row are both found (up to a limit). Its errors are *[UnavailableError].
 func (r *Resource[T]) Renew(ctx context.Context, seen *Snapshot[T]) (*Snapshot[T], error) {
-	return r.newer(ctx, seen, true)
+	return r.newer(ctx, seen, renewal)
 }
 
-func (r *Resource[T]) newer(ctx context.Context, seen *Snapshot[T], renewal bool) (*Snapshot[T], error) {
-	f, err := r.board(seen, renewal)
+func (r *Resource[T]) newer(ctx context.Context, seen *Snapshot[T], why purpose) (*Snapshot[T], error) {
+	f, err := r.board(seen, why)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 )
 
-// Where the service looks at who issued a certificate, it needs the certificates in between: from the terminator, if it
-// sends them, or from its own configuration.
+// Where the service looks at who issued a certificate, it needs the certificates in
+// between: from the terminator, if it sends them, or from its own configuration.
 func TestChains(t *testing.T) {
 	all := newCast(t)
 	for _, test := range []struct {
@@ -49,7 +49,8 @@ func TestChains(t *testing.T) {
 				require.Equal(t, 401, forged.status)
 			}
 
-			// HAProxy and Apache forget the chain, and only that, when a session is resumed.
+			// HAProxy and Apache forget the chain, and only that, when a session is
+			// resumed.
 			resume := func(s *stage) reply {
 				c := s.client(s.underSub)
 				c.sessions = tls.NewLRUClientSessionCache(1)

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client speaks HTTP/1.1 over TLS by hand, since what it has to send is not always what an honest library would.
+// client speaks HTTP/1.1 over TLS by hand, since what it has to send is not always what
+// an honest library would.
 type client struct {
 	address  string
 	own      *identity // nil: no certificate
@@ -31,7 +32,8 @@ type reply struct {
 	resumed bool // the TLS session was one from before
 }
 
-// request is a request with a token bound to x5t, and with lines as further lines of its header.
+// request is a request with a token bound to x5t, and with lines as further lines of its
+// header.
 func request(x5t string, lines ...string) string {
 	return fmt.Sprintf("GET /orders HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer %s\r\n", x5t) +
 		strings.Join(append(lines, "", ""), "\r\n")

@@ -2,6 +2,7 @@ package terminators_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,7 +11,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 )
 
-// configuration is a recommended file, or that file with another line for the same purpose.
+// configuration is a recommended file, or that file with another line for the same
+// purpose.
 type configuration struct {
 	name    string
 	server  server
@@ -24,7 +26,8 @@ type configuration struct {
 
 	// hopByHop: the server removes its own field if the client lists it in Connection.
 	hopByHop bool
-	// mistake: not recommended. The service may refuse what it could accept, and must still not accept a forgery.
+	// mistake: not recommended. The service may refuse what it could accept, and must
+	// still not accept a forgery.
 	mistake bool
 }
 
@@ -126,21 +129,24 @@ func TestTheDocumentationQuotesLinesThatAreTested(t *testing.T) {
 			require.Contains(t, string(formats), c.line, c.name)
 		}
 	}
-	for language, file := range map[string]string{
-		"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "apache": "httpd.conf", "caddy": "Caddyfile",
+	for language, files := range map[string][]string{
+		"nginx": {"nginx.conf", "nginx-guard.conf"}, "haproxy": {"haproxy.cfg", "haproxy-guard.cfg"}, "apache": {"httpd.conf"}, "caddy": {"Caddyfile", "Caddyfile.guard"},
 	} {
-		whole, err := os.ReadFile(file)
-		require.NoError(t, err)
-		lines := trimmedLines(string(whole))
+		var lines []string
+		for _, file := range files {
+			whole, err := os.ReadFile(file)
+			require.NoError(t, err)
+			lines = append(lines, trimmedLines(string(whole))...)
+		}
 		for _, u := range upgradings() {
-			if !u.open && named(t, u.of).file == file {
+			if !u.open && slices.Contains(files, named(t, u.of).file) {
 				lines = append(lines, trimmedLines(strings.Join(u.edits, "\n"))...)
 			}
 		}
 		quoted := quotes(t, language)
 		require.NotEmpty(t, quoted, language)
 		for _, line := range quoted {
-			require.Contains(t, lines, line, file)
+			require.Contains(t, lines, line, files)
 		}
 	}
 	options, err := os.ReadFile("../../mtlspop/options.go")

@@ -208,7 +208,8 @@ func TestTheGuardDecidesForTheTerminator(t *testing.T) {
 	})
 }
 
-// A Go service behind the terminator has a guard of its own, which knows the client by the assertion.
+// A Go service behind the terminator has a guard of its own, which knows the client by
+// the assertion.
 func TestAssertionsReachTheServiceAsTheyWereSigned(t *testing.T) {
 	onEachGuarding(t, func(t *testing.T, f *fort) {
 		receiver, err := forwardauth.NewReceiver("orders", f.signing.Public(), forwardauth.WithTrustedPeers(netip.MustParsePrefix("127.0.0.1/32")))
@@ -326,6 +327,27 @@ func TestIdentityIsReplacedInEveryRequest(t *testing.T) {
 				}
 				require.Equal(t, want, arrived[0].header.Get("X-Auth-Outcome"))
 			})
+		}
+	})
+}
+
+// Only a request without a body is a preflight, which passes without a token.
+func TestABodyMakesAPreflightAnOrdinaryRequest(t *testing.T) {
+	onEachGuarding(t, func(t *testing.T, f *fort) {
+		preflight := []string{"Origin: https://app.example", "Access-Control-Request-Method: POST"}
+		require.Equal(t, 200, f.call(t, nil, line("OPTIONS", "/orders", preflight...)).StatusCode)
+		require.Len(t, f.got(), 1)
+		require.Equal(t, 200, f.call(t, nil, line("OPTIONS", "/orders", append(preflight, "Content-Length: 0")...)).StatusCode)
+		require.Len(t, f.got(), 1)
+		for name, raw := range map[string]string{
+			"a length": line("OPTIONS", "/orders", append(preflight, "Content-Length: 5")...) + "hello",
+			"chunks":   line("OPTIONS", "/orders", append(preflight, "Transfer-Encoding: chunked")...) + "5\r\nhello\r\n0\r\n\r\n",
+		} {
+			resp := f.call(t, nil, raw)
+			require.NotEqual(t, 200, resp.StatusCode, name)
+			for _, a := range f.got() {
+				require.LessOrEqual(t, len(a.body), 1, name)
+			}
 		}
 	})
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// identity is a certificate with its key, and the certificates above it that its holder sends.
+// identity is a certificate with its key, and the certificates above it that its holder
+// sends.
 type identity struct {
 	cert  *x509.Certificate
 	key   *ecdsa.PrivateKey

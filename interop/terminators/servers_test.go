@@ -56,7 +56,7 @@ func (nginx) binary() []string { return []string{"nginx", "/usr/sbin/nginx"} }
 func (nginx) command(t *testing.T, binary string, s site) *exec.Cmd {
 	user := ""
 	if os.Getuid() == 0 {
-		user = "user root;" // Who may write to the directory below.
+		user = "user root;" // It must write to the directory below.
 	}
 	temp := ""
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -133,7 +133,8 @@ func (caddy) command(t *testing.T, binary string, s site) *exec.Cmd {
 	return cmd
 }
 
-// find returns the path of s's program. Without it, the test is skipped, or fails if INTEROP_REQUIRED is set.
+// find returns the path of s's program. Without it, the test is skipped, or fails if
+// INTEROP_REQUIRED is set.
 func find(t *testing.T, s server) string {
 	t.Helper()
 	for _, name := range s.binary() {
@@ -151,7 +152,8 @@ func find(t *testing.T, s server) string {
 	return ""
 }
 
-// start runs a terminator in front of backend until the test ends, and returns where it listens.
+// start runs a terminator in front of backend until the test ends, and returns where it
+// listens.
 func start(t *testing.T, c configuration, backend string, own *identity) string {
 	t.Helper()
 	binary := find(t, c.server)

@@ -16,7 +16,8 @@ import (
 	"github.com/keybound-go/middleware/oidc"
 )
 
-// boundTo reads a token as the thumbprint that it is bound to. It plays an issuer whose tokens are all good.
+// boundTo reads a token as the thumbprint that it is bound to. It plays an issuer whose
+// tokens are all good.
 type boundTo struct{}
 
 func (boundTo) VerifyToken(_ context.Context, raw string) (*oidc.Token, error) {

@@ -20,7 +20,7 @@ type cast struct {
 	right, wrong, selfSigned, expired *identity
 
 	sub, underSub *identity // an intermediate, and a client that sends it
-	stranger      *identity // who has a chain to another root, and sends it
+	stranger      *identity // a client with a chain to another root, which it sends
 }
 
 func newCast(t *testing.T) *cast {
@@ -141,8 +141,9 @@ func TestResumedSessionsKeepTheirCertificate(t *testing.T) {
 type forgery struct {
 	name string
 	raw  func(x5t string) string
-	// plain: a well-formed request that differs from an honest one in the forged fields only, so that it must be decided
-	// just as the honest one. The others may be refused altogether.
+	// plain: a well-formed request that differs from an honest one in the forged fields
+	// only, so that it must be decided just as the honest one. The others may be refused
+	// altogether.
 	plain bool
 }
 

@@ -44,7 +44,8 @@ const (
 	caddyWebSocket = "@other not vars_regexp {http.request.header.Upgrade} (?i)^websocket$\n\trequest_header @other -Upgrade"
 )
 
-// upgrading is a recommended configuration, or one that differs in what it makes of Upgrade.
+// upgrading is a recommended configuration, or one that differs in what it makes of
+// Upgrade.
 type upgrading struct {
 	name       string
 	of         string // the configuration's name
@@ -104,7 +105,8 @@ func newH2CService(t *testing.T, c configuration) *h2cService {
 	return s
 }
 
-// lenient makes of h2c's handler one that does not need the settings in the request, as that of other languages.
+// lenient makes of h2c's handler one that does not need the settings in the request, as
+// that of other languages.
 func lenient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(strings.ToLower(r.Header.Get("Upgrade")), "h2c") {
@@ -163,7 +165,8 @@ func open(t *testing.T, s *stage, own *identity, raw string) *tunnel {
 	return tn
 }
 
-// smuggle sends the forged request over HTTP/2 and reports the status of the answer, or 0.
+// smuggle sends the forged request over HTTP/2 and reports the status of the answer, or
+// 0.
 func (tn *tunnel) smuggle(header, value, x5t string) int {
 	framer := http2.NewFramer(tn.conn, tn.reader)
 	if _, err := io.WriteString(tn.conn, http2.ClientPreface); err != nil || framer.WriteSettings() != nil {
@@ -231,8 +234,8 @@ func switches() map[string]string {
 	}
 }
 
-// G2: a terminator that passes on a change of protocols hands the service over to the client. A stolen token and the
-// owner's certificate, which is public, would be enough.
+// G2: a terminator that passes on a change of protocols hands the service over to the
+// client. A stolen token and the owner's certificate, which is public, would be enough.
 func TestNoChangeOfProtocolsLetsAForgedFieldThrough(t *testing.T) {
 	all := newCast(t)
 	for _, u := range upgradings() {

@@ -46,7 +46,8 @@ func (id certID) checkIssuer(issuer *x509.Certificate) error {
 	return nil
 }
 
-// hashOf knows the hashes of CertIDs. SHA-1 is what responders use; it names the issuer here and protects nothing.
+// hashOf knows the hashes of CertIDs. SHA-1 is what responders use; it names the issuer
+// here and protects nothing.
 func hashOf(oid asn1.ObjectIdentifier) (crypto.Hash, error) {
 	switch oid.String() {
 	case "1.3.14.3.2.26":

@@ -28,7 +28,8 @@ type Checker struct {
 
 var _ mtlspop.RevocationChecker = (*Checker)(nil)
 
-// answer is what a CA said about one certificate. Invariant: it was signed by the CA or its delegate.
+// answer is what a CA said about one certificate. Invariant: it was signed by the CA or
+// its delegate.
 type answer struct {
 	revoked bool
 	since   time.Time // thisUpdate: of two answers, the later one counts
@@ -41,7 +42,8 @@ func (a answer) cost() int64      { return 1 }
 
 type answerKey [sha256.Size]byte
 
-// ErrNoSource is in the error of a certificate that names neither an OCSP responder nor a list that could be asked.
+// ErrNoSource is in the error of a certificate that names neither an OCSP responder nor a
+// list that could be asked.
 var ErrNoSource = errors.New("revocation: the certificate names no OCSP responder and no CRL over http")
 
 // maxSources is how many responders, and how many lists, are asked about one certificate.
@@ -140,7 +142,8 @@ func (c *Checker) held(key answerKey, cert, issuer *x509.Certificate, last error
 	return answer{}, false
 }
 
-// keyOf covers the whole of both certificates: the leaf names whom to ask, the issuer who may answer.
+// keyOf covers the whole of both certificates: the leaf names the sources, the issuer the
+// key that must sign.
 func keyOf(cert, issuer *x509.Certificate) answerKey {
 	h := sha256.New()
 	issuerSum := sha256.Sum256(issuer.Raw)

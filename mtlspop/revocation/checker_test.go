@@ -35,7 +35,8 @@ func check(c *revocation.Checker, ids ...*identity) error {
 	return c.Check(context.Background(), chain)
 }
 
-// requireUnknown holds an error against the contract of "ours": not the client's fault, and without an RFC code.
+// requireUnknown holds an error against the contract of "ours": not the client's fault,
+// and without an RFC code.
 func requireUnknown(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -115,7 +116,8 @@ func TestAServerThatIsDown(t *testing.T) {
 						}
 						require.Equal(t, asked, s.asked)
 					}
-					// G12: a failure is remembered for 5 s, and for twice as long with each further one, up to 30 s.
+					// G12: a failure is remembered for 5 s, and for twice as long with
+					// each further one, up to 30 s.
 					for n, pause := range []time.Duration{5, 10, 20, 30, 30} {
 						see(n + 1)
 						see(n + 1)

@@ -160,8 +160,8 @@ func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A certificate cannot be mutated into one that is good, whatever the responder or the distribution point sends: the only
-// signed answer that there is says revoked.
+// A certificate cannot be mutated into one that is good, whatever the responder or the
+// distribution point sends: the only signed answer that there is says revoked.
 func FuzzNoAnswerMakesARevokedCertificateGood(f *testing.F) {
 	root, other := newCA(f, nil, "root"), newCA(f, nil, "other")
 	serial := big.NewInt(4711)
@@ -207,7 +207,8 @@ func TestNoByteOfAGoodAnswerCanChange(t *testing.T) {
 	good := respond(t, root, root, status(ocsp.Good, big.NewInt(4711)))
 	resp, err := ocsp.ParseResponse(good, nil)
 	require.NoError(t, err)
-	// What comes before the signed data is an envelope; its lengths are redundant, and the parser reads past one of them.
+	// What comes before the signed data is an envelope; its lengths are redundant, and
+	// the parser reads past one of them.
 	signed := bytes.Index(good, resp.TBSResponseData)
 	for source, der := range map[string][]byte{"OCSP": good, "CRL": newList(t, root, nil)} {
 		t.Run(source, func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// crl is a certificate revocation list whose signature and time were checked, without the DER.
+// crl is a certificate revocation list whose signature and time were checked, without the
+// DER.
 type crl struct {
 	number     *big.Int // nil if the list has none
 	thisUpdate time.Time
@@ -55,7 +56,8 @@ func (l *crl) about(cert *x509.Certificate) (answer, error) {
 	return answer{revoked: revoked, since: l.thisUpdate, expires: l.expires, ends: l.nextUpdate}, nil
 }
 
-// heldList is askList without the network: what the list said that was fetched last, if it is still current.
+// heldList is askList without the network: what the list said that was fetched last, if
+// it is still current.
 func (c *Checker) heldList(key sourceKey, cert *x509.Certificate) (answer, bool) {
 	l, ok := c.lists.peek(key)
 	if !ok || !time.Now().Before(l.nextUpdate) {
@@ -81,9 +83,9 @@ func (c *Checker) fetchList(ctx context.Context, key sourceKey, issuer *x509.Cer
 	if err != nil {
 		return nil, err
 	}
-	// The replicas of a distribution point are not updated at once, and an attacker on the
-	// way can send an old list that has not expired: a certificate that was revoked must not
-	// become good again by either.
+	// The replicas of a distribution point are not updated at once, and an attacker on
+	// the way can send an old list that has not expired: a certificate that was revoked
+	// must not become good again by either.
 	if ok && held.newerThan(fresh) {
 		fresh, sum = held, held.sum
 	}
@@ -96,14 +98,16 @@ func (l *crl) newerThan(other *crl) bool {
 	return l.number != nil && other.number != nil && l.number.Cmp(other.number) > 0
 }
 
-// renewed returns a copy of l that is remembered until expires. The serials, which are never written again, are shared.
+// renewed returns a copy of l that is remembered until expires. The serials, which are
+// never written again, are shared.
 func (l *crl) renewed(expires time.Time) *crl {
 	renewed := *l
 	renewed.expires = expires
 	return &renewed
 }
 
-// readList makes the checks of RFC 5280, section 6.3.3, that need no certificate but the issuer's.
+// readList makes the checks of RFC 5280, section 6.3.3, that need no certificate but the
+// issuer's.
 func readList(der []byte, issuer *x509.Certificate, now time.Time) (*crl, error) {
 	parsed, err := x509.ParseRevocationList(der)
 	if err != nil {
@@ -144,8 +148,9 @@ func readList(der []byte, issuer *x509.Certificate, now time.Time) (*crl, error)
 func serials(entries []x509.RevocationListEntry) (map[string]struct{}, error) {
 	revoked := make(map[string]struct{}, len(entries))
 	for _, entry := range entries {
-		// RFC 5280, section 5.3: with a critical extension that is not understood, such as the one that says that the entry is
-		// about another CA's certificate, nothing can be learned from the whole list.
+		// RFC 5280, section 5.3: with a critical extension that is not understood, such
+		// as the one that says that the entry is about another CA's certificate, nothing
+		// can be learned from the whole list.
 		if slices.ContainsFunc(entry.Extensions, isCritical) {
 			return nil, errors.New("critical extension in an entry")
 		}
@@ -156,15 +161,16 @@ func serials(entries []x509.RevocationListEntry) (map[string]struct{}, error) {
 
 func isCritical(e pkix.Extension) bool { return e.Critical }
 
-// scope says which certificates of its issuer a list speaks about; the zero scope is all of them.
+// scope says which certificates of its issuer a list speaks about; the zero scope is all
+// of them.
 type scope struct {
 	urls     []string // of the distribution point; empty if the list is for all of them
 	userOnly bool
 	caOnly   bool
 }
 
-// covers reports in an error why the absence of cert from a list of this scope would mean nothing: RFC 5280, section
-// 6.3.3 (b) (2).
+// covers reports in an error why the absence of cert from a list of this scope would mean
+// nothing: RFC 5280, section 6.3.3 (b) (2).
 func (s scope) covers(cert *x509.Certificate) error {
 	named := func(url string) bool { return slices.Contains(cert.CRLDistributionPoints, url) }
 	switch {
@@ -178,8 +184,9 @@ func (s scope) covers(cert *x509.Certificate) error {
 	return nil
 }
 
-// scopeOf refuses lists that are not complete by themselves: delta lists announce themselves by a critical extension
-// (RFC 5280, section 5.2.4), as does everything else that changes the meaning of a list.
+// scopeOf refuses lists that are not complete by themselves: delta lists announce
+// themselves by a critical extension (RFC 5280, section 5.2.4), as does everything else
+// that changes the meaning of a list.
 func scopeOf(extensions []pkix.Extension) (scope, error) {
 	var s scope
 	issuingDistributionPoint := asn1.ObjectIdentifier{2, 5, 29, 28}
@@ -197,8 +204,8 @@ func scopeOf(extensions []pkix.Extension) (scope, error) {
 	return s, nil
 }
 
-// parseScope reads an IssuingDistributionPoint: RFC 5280, section 5.2.5. DER leaves out what is false, so the presence
-// of a flag sets it.
+// parseScope reads an IssuingDistributionPoint: RFC 5280, section 5.2.5. DER leaves out
+// what is false, so the presence of a flag sets it.
 func parseScope(der []byte) (scope, error) {
 	var fields []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &fields); err != nil || len(rest) > 0 {
@@ -226,7 +233,8 @@ func parseScope(der []byte) (scope, error) {
 	return s, nil
 }
 
-// parseFullName returns the URIs of a DistributionPointName; a list named otherwise cannot be matched to a certificate.
+// parseFullName returns the URIs of a DistributionPointName; a list named otherwise
+// cannot be matched to a certificate.
 func parseFullName(der []byte) ([]string, error) {
 	var fullName asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &fullName); err != nil || len(rest) > 0 || fullName.Tag != 0 {

@@ -24,7 +24,8 @@ var (
 	idCertificateIssuer        = asn1.ObjectIdentifier{2, 5, 29, 29}
 )
 
-// flag is a member of an IssuingDistributionPoint that is TRUE, or the bits of its onlySomeReasons.
+// flag is a member of an IssuingDistributionPoint that is TRUE, or the bits of its
+// onlySomeReasons.
 func flag(tag int) asn1.RawValue {
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: []byte{0xff}}
 }

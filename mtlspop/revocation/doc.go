@@ -19,11 +19,11 @@
 //
 // # What counts as an answer
 //
-// An OCSP response counts if it is signed by the issuer, or by a responder that the issuer
-// itself certified for OCSP signing; if it is about this serial number of this issuer; and
-// if it is current. A list counts if the issuer signed it, it is current, and its scope
-// covers the certificate. Delta lists, indirect lists, lists for some reasons only and
-// lists with a critical extension that this package does not know are not used.
+// An OCSP response counts if it is signed by the issuer, or by a responder that the
+// issuer itself certified for OCSP signing; if it is about this serial number of this
+// issuer; and if it is current. A list counts if the issuer signed it, it is current, and
+// its scope covers the certificate. Delta lists, indirect lists, lists for some reasons
+// only and lists with a critical extension that this package does not know are not used.
 //
 // Everything else is no answer, and the next source is asked. Some of it speaks for this
 // certificate alone, and some means that the source is out of order for every
@@ -55,16 +55,16 @@
 // An answer, good or revoked, is used for [WithAnswerLifetime] before the CA is asked
 // again. From then on a request still gets the last answer while the refresh goes on
 // behind it; it waits for news for at most 50 ms, and not at all if the CA was silent the
-// last time. The last answer holds as long as the CA has signed it to, and an older answer
-// never replaces a later one. So a revocation is noticed with the first request after a
-// refresh, as long as the CA can be asked.
+// last time. The last answer holds as long as the CA has signed it to, and an older
+// answer never replaces a later one. So a revocation is noticed with the first request
+// after a refresh, as long as the CA can be asked.
 //
 // A failure is remembered for 5 s, and for twice as long with each further one of a row,
 // up to 30 s; a list that is too large for 30 s at once. What is not here is remembered
-// for the certificate, an outage for the source, so that one client's certificate does not
-// take the responder from all others. Requests that need the same answer at the same time
-// share one fetch, and a host is sent no more than eight at a time. Only a request about a
-// certificate of which nothing signed is held waits for the CA.
+// for the certificate, an outage for the source, so that one client's certificate does
+// not take the responder from all others. Requests that need the same answer at the same
+// time share one fetch, and a host is sent no more than eight at a time. Only a request
+// about a certificate of which nothing signed is held waits for the CA.
 //
 // Every certificate of the chain but the last is checked, intermediates too. The trust
 // anchor is not: it is trusted because the operator says so.
@@ -74,8 +74,8 @@
 // The addresses come from certificates that already chain to a configured root, that is,
 // from a CA trusted to identify clients, not to name internal hosts. Plain http is
 // allowed, since the answers are signed and most CAs offer nothing else. Loopback,
-// link-local, multicast and unspecified addresses and those of cloud metadata services are
-// refused after name resolution, on every path that does not lead through a proxy of
+// link-local, multicast and unspecified addresses and those of cloud metadata services
+// are refused after name resolution, on every path that does not lead through a proxy of
 // [WithProxy]. Private addresses are allowed, since that is where the CAs for client
 // certificates tend to live: a deployment whose CAs are not all its own SHOULD name the
 // hosts in [WithHosts].

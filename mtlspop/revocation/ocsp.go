@@ -21,8 +21,9 @@ const (
 	// maxSkew is how far a CA's clock may be ahead of ours.
 	maxSkew = 5 * time.Minute
 
-	// maxUndated is how old a response without nextUpdate may be. Such a responder claims to have newer information at any
-	// time (RFC 6960, section 2.4), so an old response is a replayed one.
+	// maxUndated is how old a response without nextUpdate may be. Such a responder claims
+	// to have newer information at any time (RFC 6960, section 2.4), so an old response
+	// is a replayed one.
 	maxUndated = time.Hour
 )
 
@@ -44,8 +45,8 @@ func (c *Checker) askResponder(ctx context.Context, url string, cert, issuer *x5
 	return readResponse(der, cert, issuer, time.Now())
 }
 
-// checkEnvelope tells what a responder sends that has no answer (RFC 6960, section
-// 2.3). It is unsigned, so it can only say that the next source is to be asked:
+// checkEnvelope tells what a responder sends that has no answer (RFC 6960, section 2.3).
+// It is unsigned, so it can only say that the next source is to be asked:
 //
 //	not an OCSP response, such as a web page   an outage
 //	internalError, tryLater                    an outage
@@ -70,8 +71,9 @@ func checkEnvelope(der []byte) error {
 
 // readResponse makes the checks of RFC 6960, section 3.2, on what a responder sent.
 func readResponse(der []byte, cert, issuer *x509.Certificate, now time.Time) (answer, error) {
-	// Without an issuer, the parser checks the signature against the embedded certificate only, and against nothing if there
-	// is none: checkSigner decides on whose signature counts.
+	// Without an issuer, the parser checks the signature against the embedded certificate
+	// only, and against nothing if there is none: checkSigner decides on whose signature
+	// counts.
 	resp, err := ocsp.ParseResponseForCert(der, cert, nil)
 	if err != nil {
 		return answer{}, err
@@ -102,8 +104,9 @@ func readResponse(der []byte, cert, issuer *x509.Certificate, now time.Time) (an
 	return answer{}, errUnknown
 }
 
-// responseData is the part of RFC 6960's ResponseData that the ocsp package reads past: whose certificates the
-// response is about. encoding/asn1 ignores the members at the end that are not listed.
+// responseData is the part of RFC 6960's ResponseData that the ocsp package reads past:
+// whose certificates the response is about. encoding/asn1 ignores the members at the end
+// that are not listed.
 type responseData struct {
 	Version     int `asn1:"optional,default:0,explicit,tag:0"`
 	ResponderID asn1.RawValue
@@ -116,8 +119,9 @@ type singleResponse struct {
 	CertID asn1.RawValue
 }
 
-// checkSubject reports whether the response is about cert, of issuer, and says one thing only. The ocsp package compares
-// serial numbers, which every CA gives out anew, and takes the first of several.
+// checkSubject reports whether the response is about cert, of issuer, and says one thing
+// only. The ocsp package compares serial numbers, which every CA gives out anew, and
+// takes the first of several.
 func checkSubject(resp *ocsp.Response, cert, issuer *x509.Certificate) error {
 	var data responseData
 	if _, err := asn1.Unmarshal(resp.TBSResponseData, &data); err != nil {
@@ -146,12 +150,14 @@ func checkSubject(resp *ocsp.Response, cert, issuer *x509.Certificate) error {
 	return nil
 }
 
-// checkSigner reports whether issuer stands behind the response, and until when its delegate may speak for it.
+// checkSigner reports whether issuer stands behind the response, and until when its
+// delegate may speak for it.
 func checkSigner(resp *ocsp.Response, issuer *x509.Certificate, now time.Time) (notAfter time.Time, err error) {
 	if !strong(resp.SignatureAlgorithm) {
 		return time.Time{}, fmt.Errorf("signature algorithm %v", resp.SignatureAlgorithm)
 	}
-	// Some CAs sign with their own key and embed their own certificate, so the key decides, not the embedding.
+	// Some CAs sign with their own key and embed their own certificate, so the key
+	// decides, not the embedding.
 	if err = resp.CheckSignatureFrom(issuer); err == nil {
 		return issuer.NotAfter, nil
 	}
@@ -161,10 +167,11 @@ func checkSigner(resp *ocsp.Response, issuer *x509.Certificate, now time.Time) (
 	return resp.Certificate.NotAfter, checkDelegate(resp.Certificate, issuer, now)
 }
 
-// checkDelegate applies RFC 6960, section 4.2.2.2: issued by the CA directly, and for this purpose by name; the "any"
-// purpose does not do.
+// checkDelegate applies RFC 6960, section 4.2.2.2: issued by the CA directly, and for
+// this purpose by name; the "any" purpose does not do.
 //
-// Precondition: delegate's key made the response's signature, which ocsp.ParseResponseForCert checks.
+// Precondition: delegate's key made the response's signature, which
+// ocsp.ParseResponseForCert checks.
 func checkDelegate(delegate, issuer *x509.Certificate, now time.Time) error {
 	switch {
 	case !bytes.Equal(delegate.RawIssuer, issuer.RawSubject):
@@ -195,8 +202,9 @@ func currentUntil(resp *ocsp.Response, now time.Time) (time.Time, error) {
 	return resp.NextUpdate, nil
 }
 
-// strong leaves out SHA-1 and MD5, with which a CA can be brought to sign something else than it sees.
-// [x509.Certificate.CheckSignature] accepts SHA-1 for the sake of old lists.
+// strong leaves out SHA-1 and MD5, with which a CA can be brought to sign something else
+// than it sees. [x509.Certificate.CheckSignature] accepts SHA-1 for the sake of old
+// lists.
 func strong(a x509.SignatureAlgorithm) bool {
 	switch a {
 	case x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,

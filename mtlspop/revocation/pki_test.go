@@ -30,7 +30,8 @@ type identity struct {
 	key  *ecdsa.PrivateKey
 }
 
-// issue makes a certificate under parent, or a self-signed one, from a template of a CA or, if change says so, of anything.
+// issue makes a certificate under parent, or a self-signed one, from a template of a CA
+// or, if change says so, of anything.
 func issue(t testing.TB, parent *identity, change func(*x509.Certificate)) *identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -116,7 +117,8 @@ func respond(t testing.TB, about, signer *identity, resp ocsp.Response) []byte {
 	return der
 }
 
-// responder answers as RFC 6960 wants it: after reading the request, with what it says about that serial number.
+// responder answers as RFC 6960 wants it: after reading the request, with what it says
+// about that serial number.
 func responder(t testing.TB, ca *identity, say func(serial *big.Int) int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		der, err := io.ReadAll(r.Body)

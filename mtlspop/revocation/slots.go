@@ -8,10 +8,10 @@ import (
 // maxPerHost is how many fetches from one host run at a time.
 const maxPerHost = 8
 
-// slots keeps a host that hangs from taking the fetches from all others with it: the distribution points have to answer
-// when it is the responder that does not.
+// slots keeps a host that hangs from taking the fetches from all others with it: the
+// distribution points have to answer when it is the responder that does not.
 //
-// Invariant: hosts holds those that somebody fetches from or waits for.
+// Invariant: hosts holds those with a fetch that is running or waiting.
 type slots struct {
 	mu    sync.Mutex
 	hosts map[string]*queue

@@ -232,7 +232,8 @@ func TestASilentCAIsWaitedForOnceInAWhile(t *testing.T) {
 			require.NoError(t, check(checker, six, root))
 		}
 		require.Zero(t, time.Since(begin))
-		// Another certificate with the same responders: those that were asked last are still left alone.
+		// Another certificate with the same responders: those that were asked last are
+		// still left alone.
 		other := issue(t, root, func(c *x509.Certificate) {
 			c.SerialNumber = big.NewInt(4712)
 			c.CRLDistributionPoints = []string{"http://127.0.0.1/c2"}
@@ -387,7 +388,8 @@ func TestAPanicOfTheTransportTellsNothing(t *testing.T) {
 	require.NotContains(t, err.Error(), "S3CR3T")
 }
 
-// P1: what GODEBUG=fips140=only forbids is refused at the start, by name, and the rest works.
+// P1: what GODEBUG=fips140=only forbids is refused at the start, by name, and the rest
+// works.
 func TestFIPSOnly(t *testing.T) {
 	const variable = "REVOCATION_FIPS_ONLY"
 	if os.Getenv(variable) == "" {

@@ -14,11 +14,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/recall"
-	"github.com/keybound-go/middleware/internal/strictjson"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/clientauth"
 )
@@ -45,44 +45,60 @@ const (
 	trustedFor = 24 * time.Hour
 )
 
-// Exchange turns the client id and secret of a caller into an access
-// token, by the client credentials grant (RFC 6749, section 4.4): for callers
-// that can send Basic credentials and nothing else. Make one with
-// [New]. Its methods may be called concurrently. The zero
-// Exchange, and a nil one, gives no tokens.
+// Exchange turns the client id and secret of a caller into an access token, by the
+// client credentials grant (RFC 6749, section 4.4): for callers that can send Basic
+// credentials and nothing else. Make one with [New]. Its methods may be called
+// concurrently. The zero Exchange, and a nil one, gives no tokens.
 //
-// Tokens are kept in memory, a bounded number of them, and each until 5
-// seconds before its expires_in or for [WithTokenLifetime]. What they are kept
-// under is a MAC, with a key of this process, over the issuer, the request, the
-// client id and the secret: with a wrong secret there is nothing to find, and
-// the memory cannot be searched for guesses.
+// Tokens are kept in memory, a bounded number of them, and each until 5 seconds
+// before its expires_in or for [WithTokenLifetime]. The places are shared out fairly
+// by client id. What a token is kept under is a MAC, with a key of this process,
+// over the issuer, the request, the client id and the secret: with a wrong secret
+// there is nothing to find, and the memory cannot be searched for guesses.
 //
-// # Who guesses
+// # Guessed secrets
 //
-// A secret that was good within the last day is not slowed down by what others
-// try; it takes nothing away from others either, having questions under way of
-// its own. Of all others, those that are refused are limited, so that nobody guesses
-// secrets at the issuer through this service, and by caller, so that who guesses
-// gets in the way of nobody else. A caller is an address ([Exchange.Token]), or the first
-// 48 bits of one of IPv6.
+// A secret that the issuer accepted within the last day is never throttled, and its
+// requests have slots of their own. Every other attempt that the issuer does not
+// accept counts against limits, whatever the issuer answers, and whether or not it
+// does. Limits are per caller, so that an attacker cannot use up the limits of
+// others. A caller is an address ([Exchange.Token]); the addresses of one IPv6 site
+// (the first 48 bits) are one caller. No option changes the limits:
 //
 //   - A refused secret is remembered for 30 seconds.
-//   - For one client id, a caller can have five secrets refused and one more every ten seconds; all
-//     callers together 20, and one more every second. Beyond that the answer is 503.
-//   - For whatever client ids, a caller can have a hundred secrets refused, and ten more every second;
-//     all callers together a thousand, and a hundred more every second. Beyond that who is over
-//     waits in line for up to five seconds: the issuer gets 20 in a second.
+//   - For one client id, a caller may have 5 secrets not accepted, and one more every
+//     10 seconds; all callers together 20, and one more every second. Beyond that the
+//     answer is 503.
+//   - Attempts that end in an outage (429, 5xx, no answer) have limits of their own,
+//     of the same size, so that guesses do not use up what an outage may cost, nor
+//     the other way round. Attempts that certainly or probably did not reach the
+//     issuer may be 60 for one client id and caller, and one more every second.
+//   - Across all client ids a caller may have 100 secrets not accepted, and 10 more
+//     every second; all callers together 1,000, and 100 more every second. Past
+//     either limit attempts queue for up to 5 seconds, and reach the issuer at 20 per
+//     second.
 //
-// So there remains: who has ten addresses, or the one that the client seems to
-// have too, can lock out a client that has not been here within the last day (or
-// since this process started), and needs to know its id. Where all requests come
-// through one proxy, they have one address unless the guard is told
-// better, and all the clients that nobody knows yet wait in line with who guesses.
+// Residual risk: an attacker with ten addresses, or with the client's own, who knows
+// its id can lock out a client that has not been here for a day, or since this process
+// started. Behind a proxy all callers share one address unless the guard is told how
+// to find theirs; new clients then queue behind the attacker.
+//
+// # Replies that are no tokens
+//
+//	reply of the endpoint                                what it means
+//	200 with a bearer token                              accepted
+//	401, unless with an error that blames the request    the secret is refused
+//	invalid_client or unauthorized_client with 400, or   the secret is refused
+//	  with 200 and no token
+//	429, 5xx; no reply                                   an outage: 503
+//	anything else: other statuses, other errors,         503: the fault may be ours; counts like a refused
+//	  redirects, web pages, empty bodies, {}               secret
 //
 // # What it does not check
 //
-// The token: give it to a [Verifier] or an [Introspector], as the guard does. It
-// is bound to nobody, so whoever knows the secret is let in.
+// The token: give it to an [oidc.Verifier] or an introspect.Introspector, as the
+// guard does, or use [Exchange.Verified]. It is unbound: a caller that knows the
+// secret is let in.
 type Exchange struct {
 	issuer       *oidc.Issuer
 	inside       *issuer.Issuer
@@ -101,11 +117,14 @@ type Exchange struct {
 	guesses *throttle // of secrets that are not known to be good
 }
 
-// grant is what a client id and secret have got. It is immutable.
+// grant is what a client id and secret have got. All but accepted is immutable.
 type grant struct {
 	token secret
+	owner recall.Owner
 	until time.Time // the token is used before
 	good  time.Time // until when the secret is exempt from the throttle
+
+	accepted atomic.Bool // the token was once found to be good
 }
 
 var errNoExchange = errors.New("exchange: this Exchange was not made by New")
@@ -181,15 +200,62 @@ func (x *Exchange) Token(ctx context.Context, caller netip.Addr, id, secret stri
 	case malformedCredential(id) || malformedCredential(secret):
 		return "", ErrMalformed
 	}
-	key := x.key(id, secret)
-	g, err, known := x.remembered(key, time.Now())
-	if !known {
-		g, err = x.find(ctx, key, caller, id, secret)
-	}
+	g, err := x.get(ctx, x.key(id, secret), caller, id, secret)
 	if err != nil {
 		return "", err
 	}
 	return g.token(), nil
+}
+
+// get returns the grant that is remembered, or a new one.
+func (x *Exchange) get(ctx context.Context, key [sha256.Size]byte, caller netip.Addr, id, secret string) (*grant, error) {
+	if g, err, known := x.remembered(key, time.Now()); known {
+		return g, err
+	}
+	return x.find(ctx, key, caller, id, secret)
+}
+
+// Verified is [Exchange.Token] for a caller that has the token verified, by v. A token
+// that v accepted before and does not accept any more, because it was withdrawn, is
+// exchanged for a new one, once. One that v never accepted is kept as long as it
+// lives: another one would be no better, and this verdict costs the issuer nothing.
+//
+// It is not the caller's fault if v does not accept the token, so the error then has
+// no code. Other errors are those of Token and of v.
+func (x *Exchange) Verified(ctx context.Context, caller netip.Addr, id, secret string, v interface {
+	VerifyToken(ctx context.Context, raw string) (*oidc.Token, error)
+}) (raw string, t *oidc.Token, err error) {
+	switch {
+	case x == nil || x.endpoint == nil:
+		return "", nil, errNoExchange
+	case malformedCredential(id) || malformedCredential(secret):
+		return "", nil, ErrMalformed
+	}
+	key := x.key(id, secret)
+	for {
+		g, err := x.get(ctx, key, caller, id, secret)
+		if err != nil {
+			return "", nil, err
+		}
+		raw = g.token()
+		t, err = v.VerifyToken(ctx, raw)
+		switch {
+		case err == nil:
+			g.accepted.Store(true)
+			return raw, t, nil
+		case !isRefusal(err):
+			return "", nil, err
+		case !g.accepted.Load():
+			return "", nil, x.endpoint.Outage(0, fmt.Errorf("the issuer's token is not accepted here: %w", err))
+		}
+		x.forget(key, g)
+	}
+}
+
+// isRefusal reports whether a verifier says that the token is not good.
+func isRefusal(err error) bool {
+	var kind interface{ Code() string }
+	return errors.As(err, &kind) && kind.Code() != ""
 }
 
 // find requests a token, unless such a request is under way.
@@ -202,7 +268,11 @@ func (x *Exchange) find(ctx context.Context, key [sha256.Size]byte, caller netip
 				return nil, err
 			}
 		}
-		g, err = x.flights.Do(ctx, key, good, func(ctx context.Context) (*grant, error) {
+		q := recall.Question{Known: good, Lane: recall.LaneOfCaller(caller)}
+		if good {
+			q.Lane = recall.LaneOfClient(recall.OwnerOf(id, ""))
+		}
+		g, err = x.flights.Do(ctx, key, q, func(ctx context.Context) (*grant, error) {
 			return x.obtain(ctx, key, tr, waited, id, secret)
 		})
 		if err != errStandInLine {
@@ -241,19 +311,26 @@ func (x *Exchange) standInLine(ctx context.Context, tr trial) (waited bool, err 
 }
 
 func (x *Exchange) tooMany(comeBack time.Duration) error {
-	return x.endpoint.Outage(comeBack, errors.New("too many secrets were refused lately"))
+	return x.endpoint.Outage(comeBack, errors.New("too many attempts for this client id were not accepted lately (see exchange.Exchange)"))
 }
 
-// Forget makes the next [Exchange.Token] with these credentials request
-// a new token, if raw is the one that is remembered: for a token that was
-// found not to be good although its time is not over.
+// Forget makes the next [Exchange.Token] with these credentials request a new token,
+// if raw is the one that is remembered: for a token that is over although its time is
+// not. It costs the issuer a request: do not call it for a token that was never good
+// here. [Exchange.Verified] knows when.
 func (x *Exchange) Forget(id, secret, raw string) {
 	if x == nil || x.endpoint == nil {
 		return
 	}
 	key := x.key(id, secret)
 	if g, ok := x.granted.Get(key); ok && g.token() == raw {
-		x.granted.Set(key, &grant{hide(""), time.Time{}, g.good})
+		x.forget(key, g)
+	}
+}
+
+func (x *Exchange) forget(key [sha256.Size]byte, g *grant) {
+	if current, ok := x.granted.Get(key); ok && current == g {
+		x.granted.Set(key, g.owner, &grant{token: hide(""), owner: g.owner, good: g.good})
 	}
 }
 
@@ -288,34 +365,36 @@ func (x *Exchange) obtain(ctx context.Context, key [sha256.Size]byte, tr trial, 
 	if g, err, known := x.remembered(key, asked); known {
 		return g, err
 	}
-	guess := !x.knownGood(key, asked)
-	if guess {
+	good := x.knownGood(key, asked)
+	if !good {
 		switch crowded, comeBack := x.guesses.take(tr, asked); {
 		case comeBack > 0:
 			return nil, x.tooMany(comeBack)
 		case crowded && !waited:
-			x.guesses.giveBack(tr)
+			x.guesses.settle(tr, free)
 			return nil, errStandInLine
 		}
 	}
-	g, err := x.requestToken(ctx, id, secret, asked)
-	refused := err == error(ErrRefused)
-	if guess && !refused {
-		x.guesses.giveBack(tr)
+	cost := guess // stays if a callback panics
+	if !good {
+		defer func() { x.guesses.settle(tr, cost) }()
 	}
+	g, cost, err := x.requestToken(ctx, id, secret, good, asked)
 	switch {
-	case refused:
-		x.guesses.refused(tr, time.Now())
+	case err == error(ErrRefused):
 		x.granted.Delete(key)
 		x.refused.Add(key, ErrRefused, asked, refusedFor)
-	case err == nil:
-		x.granted.Set(key, g)
+	case err == nil && ctx.Err() == nil:
+		g.owner = recall.OwnerOf(id, "")
+		x.granted.Set(key, g.owner, g)
 	}
 	return g, err
 }
 
-// requestToken makes one token request (RFC 6749, section 4.4.2).
-func (x *Exchange) requestToken(ctx context.Context, id, secret string, asked time.Time) (*grant, error) {
+// requestToken makes one token request (RFC 6749, section 4.4.2), and says what it
+// costs a secret that is not known. Only for one that is known is it repeated when a
+// connection breaks: the issuer may have looked at it.
+func (x *Exchange) requestToken(ctx context.Context, id, secret string, good bool, asked time.Time) (*grant, charge, error) {
 	auth := clientauth.SecretBasic(id, secret)
 	if x.secretInBody {
 		auth = clientauth.SecretPost(id, secret)
@@ -324,43 +403,48 @@ func (x *Exchange) requestToken(ctx context.Context, id, secret string, asked ti
 	for name, values := range x.form {
 		form[name] = slices.Clone(values)
 	}
-	r, err := x.endpoint.Post(ctx, auth, "application/json", form)
-	if err != nil {
-		return nil, err
-	}
-	if r.Status != http.StatusOK {
-		return nil, x.refusal(r)
+	r, sent, err := x.endpoint.Post(ctx, auth, "application/json", form, good)
+	switch {
+	case err != nil && sent:
+		return nil, outage, err
+	case err != nil:
+		return nil, unsent, err
+	case r.Outage():
+		return nil, outage, x.endpoint.Outage(r.RetryAfter, fmt.Errorf("status %d", r.Status))
+	case r.Err != nil:
+		return nil, guess, x.endpoint.Outage(0, r.Err)
+	case r.Status != http.StatusOK:
+		return nil, guess, x.refusal(r)
 	}
 	g, err := parseGrant(r.Body, asked, x.lifetime)
-	if err != nil {
-		return nil, x.endpoint.Outage(0, err)
+	switch {
+	case err == nil:
+		return g, free, nil
+	case blamesClient(r.OAuthError()):
+		return nil, guess, ErrRefused
 	}
-	return g, nil
+	return nil, guess, x.endpoint.Outage(0, err)
 }
 
-// refusal tells whose fault an error answer is (RFC 6749, section 5.2). The
-// caller can be blamed only for id and secret; the rest of the request is ours.
+// blamesClient reports whether an error code is about the client id and secret.
+// Keycloak says unauthorized_client of a wrong secret.
+func blamesClient(code string) bool { return code == "invalid_client" || code == "unauthorized_client" }
+
+// refusal tells whose fault an error reply is (RFC 6749, section 5.2): see
+// [Exchange]. The caller can be blamed only for id and secret; the rest of the
+// request is ours.
 func (x *Exchange) refusal(r *issuer.Reply) error {
-	if r.Status != http.StatusBadRequest && r.Status != http.StatusUnauthorized {
-		return x.endpoint.Outage(r.RetryAfter, fmt.Errorf("status %d", r.Status))
-	}
-	var said struct{ Error string }
-	var o strictjson.Object
-	for o.StartDocument(strictjson.WithoutBOM(r.Body), maxDepth); o.Next(); {
-		if string(o.Name()) == "error" {
-			o.Text(&said.Error)
-		}
-	}
-	err := o.Err()
+	code := r.OAuthError()
+	ours := slices.Contains(tokenEndpointErrors[:], code)
 	switch {
-	case said.Error == "invalid_client", said.Error == "unauthorized_client": // Keycloak says the latter of a wrong secret.
+	case r.Status == http.StatusBadRequest && blamesClient(code):
 		return ErrRefused
-	case r.Status == http.StatusUnauthorized && (err != nil || said.Error == ""): // without a reason, it can be but this one
+	case r.Status == http.StatusUnauthorized && !ours:
 		return ErrRefused
-	case !slices.Contains(tokenEndpointErrors[:], said.Error):
-		return x.endpoint.Outage(r.RetryAfter, fmt.Errorf("status %d", r.Status))
+	case ours:
+		return x.endpoint.Outage(0, fmt.Errorf("status %d, %s: check the scopes and parameters that are requested", r.Status, code))
 	}
-	return x.endpoint.Outage(0, fmt.Errorf("status %d, %s: check the scopes and parameters that are requested", r.Status, said.Error))
+	return x.endpoint.Outage(r.RetryAfter, fmt.Errorf("status %d", r.Status))
 }
 
 // Prefetch fetches the metadata, unless it is at hand: for the start of a service

@@ -44,7 +44,7 @@ func parseGrant(body []byte, asked time.Time, most time.Duration) (*grant, error
 		return nil, fmt.Errorf("the token is of type %.30q, not Bearer", said.Type)
 	}
 	lifetime := min(expiresIn(said.ExpiresIn), most)
-	return &grant{hide(said.Token), asked.Add(lifetime - earlyExpiry), asked.Add(trustedFor)}, nil
+	return &grant{token: hide(said.Token), until: asked.Add(lifetime - earlyExpiry), good: asked.Add(trustedFor)}, nil
 }
 
 // expiresIn is the lifetime that expires_in states: a number of seconds, or a
@@ -68,8 +68,8 @@ func expiresIn(raw json.RawMessage) time.Duration {
 	return time.Duration(min(math.Floor(seconds), float64(maxTokenLifetime/time.Second))) * time.Second
 }
 
-// tokenEndpointErrors are the codes of RFC 6749, section 5.2, and RFC 8707,
-// section 2, that are safe to repeat in an error.
+// tokenEndpointErrors are the codes of RFC 6749, section 5.2, and RFC 8707, section
+// 2, that are about what this service requests, and safe to repeat in an error.
 var tokenEndpointErrors = [...]string{
-	"invalid_request", "invalid_grant", "unsupported_grant_type", "invalid_scope", "invalid_target",
+	"invalid_request", "unsupported_grant_type", "invalid_scope", "invalid_target",
 }

@@ -22,11 +22,31 @@ func (b bucket) over(empty, now time.Time) time.Duration {
 	return recall.Later(empty, now).Sub(now) - time.Duration(b.burst-1)*b.every
 }
 
-// The limits of secrets that are refused. Who is over one of the first two is
-// refused without asking the issuer, and who is over one of the others waits in line.
+// charge is what an attempt costs that was not accepted.
+type charge uint8
+
+const (
+	guess  charge = iota // the issuer looked at the secret, or may have
+	outage               // the issuer could not answer
+	unsent               // the issuer was not reached, or so it seems
+	free                 // accepted, or not tried at all
+
+	charges = free
+)
+
+// The limits of attempts that are not accepted. Past one of the first two an attempt
+// is refused without asking the issuer; past one of the others it queues.
 var (
-	perPair   = bucket{10 * time.Second, 5}         // of one caller, for one client id
-	perID     = bucket{time.Second, 20}             // of all callers, for one client id
+	perPair = [charges]bucket{ // of one caller, for one client id
+		guess:  {10 * time.Second, 5},
+		outage: {10 * time.Second, 5},
+		unsent: {time.Second, 60},
+	}
+	perID = [charges]bucket{ // of all callers, for one client id
+		guess:  {time.Second, 20},
+		outage: {time.Second, 20},
+		unsent: {100 * time.Millisecond, 600},
+	}
 	perCaller = bucket{100 * time.Millisecond, 100} // of one caller, for all client ids
 	perIssuer = bucket{10 * time.Millisecond, 1000} // of all callers, for all client ids
 )
@@ -36,43 +56,49 @@ const (
 	longest    = 5 * time.Second       // wait in line
 	overrun    = 10 * time.Second      // for which there still is a line after the last guess
 	sweepAbove = 4096                  // instants remembered before those that are over are dropped
-	siteBits   = 48                    // of an IPv6 address name a site; within one, addresses cost nothing
 )
 
-// throttle limits how many secrets are tried at the issuer, and by whom, so that
-// no caller uses up what others need: a limit that all share would let whoever
-// guesses lock out the clients that this process does not know yet.
+// throttle limits how many secrets are tried at the issuer, and by which caller, so
+// that no caller uses up what others need: a limit that all share would let an
+// attacker lock out the clients that this process does not know yet.
 //
-// A trial takes its place in the first two buckets beforehand, so that many at once
-// are no way around them, and gives it back unless it is refused. The others count refusals
-// only: many clients that start at once are none.
+// A trial reserves a place in the buckets of the pair and of the id before it starts,
+// in those for each way in which it can end, so that concurrent attempts cannot
+// exceed them. What it costs is added when it has ended: a reservation that were
+// added at once and taken back later would meanwhile drain, and drain what others
+// owe. The buckets of the caller and of the issuer have no reservations, so that many
+// clients starting at once do not trip them.
 //
-// Invariant: an instant with no trial under way is forgotten once it has passed.
-// Since refusals in all come at a limited rate, so do instants.
+// Invariant: an instant is forgotten once it has passed. Since attempts that are not
+// accepted come at a limited rate, so do instants.
 type throttle struct {
 	mu    sync.Mutex
-	all   time.Time                       // perIssuer
-	line  time.Time                       // when the next place in line is due
-	empty map[[sha256.Size]byte]time.Time // the other buckets, by their names
-	sweep int                             // the size of empty at which to sweep
+	all   time.Time          // perIssuer
+	line  time.Time          // when the next place in line is due
+	empty map[name]time.Time // the other buckets, by their names
+	sweep int                // the size of empty at which to sweep
+	held  map[name]int       // reservations, of pairs and ids
 }
 
 // trial names the buckets of one secret to be tried.
-type trial struct{ pair, id, caller [sha256.Size]byte }
+type trial struct{ pair, id, caller name }
+
+type name [sha256.Size]byte
+
+// of is the name of the bucket for one way to end.
+func (n name) of(c charge) name {
+	n[0] ^= byte(c)
+	return n
+}
 
 func newThrottle() *throttle {
-	return &throttle{empty: make(map[[sha256.Size]byte]time.Time), sweep: sweepAbove}
+	return &throttle{empty: make(map[name]time.Time), sweep: sweepAbove, held: make(map[name]int)}
 }
 
 // newTrial hashes the names: ids can be long.
 func newTrial(newMAC func() hash.Hash, caller netip.Addr, id string) (t trial) {
-	caller = caller.Unmap().WithZone("")
-	if caller.Is6() {
-		site, _ := caller.Prefix(siteBits)
-		caller = site.Addr()
-	}
-	from := caller.String()
-	name := func(to *[sha256.Size]byte, parts ...string) {
+	from := recall.Site(caller).String()
+	name := func(to *name, parts ...string) {
 		mac := newMAC()
 		recall.HashStrings(mac, parts...)
 		mac.Sum(to[:0])
@@ -103,8 +129,16 @@ func (t *throttle) enter(tr trial, now time.Time) (wait, comeBack time.Duration)
 }
 
 // over is how long to wait until a secret may be tried for the client id.
-func (t *throttle) over(tr trial, now time.Time) time.Duration {
-	return max(perPair.over(t.empty[tr.pair], now), perID.over(t.empty[tr.id], now))
+func (t *throttle) over(tr trial, now time.Time) (wait time.Duration) {
+	for c := range charges {
+		wait = max(wait, t.overOne(perPair[c], tr.pair, c, now), t.overOne(perID[c], tr.id, c, now))
+	}
+	return wait
+}
+
+func (t *throttle) overOne(b bucket, n name, c charge, now time.Time) time.Duration {
+	reserved := time.Duration(t.held[n]) * b.every
+	return b.over(recall.Later(t.empty[n.of(c)], now).Add(reserved), now)
 }
 
 // crowded reports whether a trial has to wait in line.
@@ -120,26 +154,31 @@ func (t *throttle) take(tr trial, now time.Time) (crowded bool, comeBack time.Du
 	if over := t.over(tr, now); over > 0 {
 		return false, over
 	}
-	t.add(tr.pair, perPair.every, now)
-	t.add(tr.id, perID.every, now)
+	t.held[tr.pair]++
+	t.held[tr.id]++
 	t.clean(now)
 	return t.crowded(tr, now), 0
 }
 
-// giveBack returns what take took, for a trial that was no wrong guess.
-func (t *throttle) giveBack(tr trial) {
+// settle ends a trial, with what it costs. No bucket of the caller or the issuer runs
+// over by much, so that the line ends soon after the guesses.
+func (t *throttle) settle(tr trial, cost charge) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, n := range [...]name{tr.pair, tr.id} {
+		if t.held[n]--; t.held[n] == 0 {
+			delete(t.held, n)
+		}
+	}
+	if cost == free {
+		return
+	}
 	now := time.Now()
-	t.add(tr.pair, -perPair.every, now)
-	t.add(tr.id, -perID.every, now)
-}
-
-// refused counts a wrong guess. No bucket runs over by much, so that the line ends
-// soon after the guesses.
-func (t *throttle) refused(tr trial, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.add(tr.pair.of(cost), perPair[cost].every, now)
+	t.add(tr.id.of(cost), perID[cost].every, now)
+	if cost == unsent {
+		return
+	}
 	if perIssuer.over(t.all, now) < overrun {
 		t.all = recall.Later(t.all, now).Add(perIssuer.every)
 	}
@@ -149,12 +188,8 @@ func (t *throttle) refused(tr trial, now time.Time) {
 }
 
 // add moves the instant at which a bucket will be empty.
-func (t *throttle) add(name [sha256.Size]byte, d time.Duration, now time.Time) {
-	if empty := recall.Later(t.empty[name], now).Add(d); empty.After(now) {
-		t.empty[name] = empty
-	} else {
-		delete(t.empty, name)
-	}
+func (t *throttle) add(n name, d time.Duration, now time.Time) {
+	t.empty[n] = recall.Later(t.empty[n], now).Add(d)
 }
 
 // clean drops the instants that have passed, now and then.

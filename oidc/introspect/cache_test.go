@@ -326,7 +326,7 @@ func TestIntrospectionFlights(t *testing.T) {
 				wg.Go(func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("t", n)) })
 			}
 			synctest.Wait()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			_, err := i.VerifyToken(ctx, "queued")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -335,6 +335,7 @@ func TestIntrospectionFlights(t *testing.T) {
 			require.ErrorContains(t, err, "too many questions")
 			issuertest.RequireOutage(t, err)
 			wg.Wait()
+			time.Sleep(time.Minute) // an issuer that does not listen ends late
 		})
 	})
 	t.Run("INTRO-2.3-01 an issuer that never answers is given up on after ten seconds", func(t *testing.T) {
@@ -538,7 +539,7 @@ func (m *sharedMap) Set(_ context.Context, key [32]byte, value []byte, ttl time.
 // of them stays bounded while a good token stays known.
 func TestFlood(t *testing.T) {
 	t.Parallel()
-	tokens := 1_000_000
+	tokens := 100_000
 	if testing.Short() || raceDetector {
 		tokens = 50_000
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"net/url"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -16,31 +16,55 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 )
 
-// restAfterFailure is how long stale answers are given without trying again, so
-// that they do not wait for a time-out each.
-const restAfterFailure = time.Second
-
 // Introspector asks the issuer about each token (RFC 7662): for opaque tokens, and
 // for JWTs whose revocation matters (see [Then]). Make one with [New]. Its methods
 // may be called concurrently. The zero Introspector, and a nil one, accepts nothing.
+//
+// # What is remembered
 //
 // An answer is remembered for as long as [WithAnswerLifetime] and the token's exp
 // allow, so that a revoked token is accepted for a minute at most unless
 // configured otherwise. What the token is bound to is part of the answer,
 // remembered or not. A refusal is remembered for seconds. Both memories are
 // bounded and apart from each other, so that a flood of invented tokens does not
-// displace good ones. Each token is asked about once at a time, whether or not its
-// callers wait for the answer.
+// displace good ones. The places for answers are shared out fairly by client (the
+// client_id of the answer, or its sub): a client with many tokens displaces its own.
+//
+// Each token is asked about once at a time, whether or not its callers wait for the
+// answer. Questions about tokens that were good before have slots of their own,
+// shared out by client; those about other tokens are shared out by caller (see
+// [oidc.ContextWithCaller]). A request is never told an answer to a question that
+// is older than [WithAnswerLifetime].
 //
 // Tokens are known by their SHA-256 hash, in memory and in a [Store]: a token
 // cannot be guessed, so neither can it be found from its hash. (A MAC would add only
 // a key that all replicas have to share.)
 //
+// # Replies that are no answers
+//
+//	reply of the endpoint                                what it means
+//	200, JSON (or signed, as asked for) with active      the answer
+//	400, 401 or 404 with invalid_token                   the token is refused
+//	400, 401 or 404 with no OAuth error or an unknown    the token is refused, if the issuer has answered
+//	  one                                                us within 30 s, and has not called this very
+//	                                                     token active within 5 minutes
+//	429, 5xx; no reply                                   an outage: 503, or a stale answer
+//	anything else: other statuses, other errors,         503: the fault may be ours
+//	  redirects, web pages, empty bodies, {}
+//
+// A refusal by an error is remembered for at most 5 seconds, and a reply that is no
+// answer for as long, so that one token cannot make the issuer be asked without end.
+// A reply that is neither an answer nor an outage ends a stale answer. invalid_token
+// does not count as a verdict with [clientauth.Bearer], where it may be about our
+// own token, unless the issuer has answered us within 30 s.
+//
 // # What it does not check
 //
-// Whether a token is well formed, or made by this issuer: what a client sends goes
-// to the issuer. If there are several issuers, decide which one to ask by
-// configuration, never by what the token looks like.
+// Whether a token was made by this issuer: what a client sends goes to the issuer,
+// unless it looks like a JWS or JWE and is not a canonical one. Issuers accept
+// several spellings of one token, and only one of them is asked about. If there are
+// several issuers, decide which one to ask by configuration, never by what the token
+// looks like.
 type Introspector struct {
 	issuer *oidc.Issuer
 	inside *issuer.Issuer
@@ -57,21 +81,12 @@ type Introspector struct {
 	store    Store          // nil: none
 
 	question [sha256.Size]byte // what a question is besides the token
+	cache    int               // how many tokens are remembered
 	active   recall.Memory[*answer]
 	refused  recall.Refusals[oidc.TokenError]
+	failed   recall.Refusals[error] // questions that had no answer
 	flights  *recall.Flights[*answer]
-}
-
-// answer is what the issuer says of an active token. All but failed is immutable.
-type answer struct {
-	token oidc.Token
-	raw   []byte // the claims
-	asked time.Time
-	fresh time.Time // until when it is believed
-	stale time.Time // until when it is believed if the issuer cannot be asked
-	// When the issuer could last not be asked about this very token, in Unix nanoseconds. What it makes
-	// of the tokens of others is no outage: anybody can send one that it answers with an error.
-	failed atomic.Int64
+	accepted atomic.Int64 // when the endpoint last gave us an answer, in Unix nanoseconds
 }
 
 var errNoIntrospector = errors.New("introspect: this Introspector was not made by New")
@@ -94,6 +109,7 @@ func New(i *oidc.Issuer, audience string, auth clientauth.Method, opts ...Option
 		c.Problem("New: the client authentication is nil")
 	} else {
 		c.Join(auth.Check())
+		c.Checks.ClientID = auth.ClientID()
 	}
 	if c.staleAnswers > 0 && c.answerLifetime == 0 {
 		c.Problem("WithStaleAnswers has nothing to serve when WithAnswerLifetime is 0")
@@ -130,8 +146,10 @@ func newIntrospector(i *oidc.Issuer, inside *issuer.Issuer, endpoint *issuer.End
 		endpoint:        endpoint,
 		given:           c.endpoint != "",
 		store:           c.store,
+		cache:           c.cacheSize,
 		active:          recall.NewMemory[*answer](c.cacheSize),
 		refused:         recall.NewRefusals[oidc.TokenError](c.cacheSize),
+		failed:          recall.NewRefusals[error](c.cacheSize),
 		flights:         recall.NewFlights[*answer]("introspect"),
 	}
 	if c.signed {
@@ -188,84 +206,6 @@ func (i *Introspector) VerifyToken(ctx context.Context, raw string) (*oidc.Token
 	return &copied, nil
 }
 
-// answer returns what the issuer says, from memory if it is recent enough.
-func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw string) (*answer, error) {
-	now := time.Now()
-	if a, err, known := i.remembered(key, now); known {
-		return a, err
-	}
-	old, _ := i.active.Get(key)
-	if old.goodWithoutIssuer(now) && now.UnixNano()-old.failed.Load() < int64(restAfterFailure) {
-		return old, nil
-	}
-	a, err := i.flights.Do(ctx, key, old != nil, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
-	if _, refused := err.(oidc.TokenError); err != nil && !refused && ctx.Err() == nil && old.goodWithoutIssuer(time.Now()) {
-		return old, nil // Not to who went away: a client that does so before the issuer has answered would choose not to be checked.
-	}
-	return a, err
-}
-
-func (a *answer) goodWithoutIssuer(now time.Time) bool { return a != nil && now.Before(a.stale) }
-
-// remembered looks for an answer that is still believed; known reports whether there is one.
-func (i *Introspector) remembered(key [sha256.Size]byte, now time.Time) (a *answer, err error, known bool) {
-	if a, ok := i.active.Get(key); ok && now.Before(a.fresh) {
-		return a, nil, true
-	}
-	if reason, refused := i.refused.Find(key, now); refused {
-		return nil, reason, true
-	}
-	return nil, nil, false
-}
-
-// learn finds out about a token and remembers it. It runs once at a time for each key.
-func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw string) (*answer, error) {
-	asked := time.Now()
-	// The flight before may have landed after the caller had looked.
-	if a, err, known := i.remembered(key, asked); known {
-		return a, err
-	}
-	if a := i.fromStore(ctx, key, asked); a != nil {
-		i.active.Set(key, a)
-		return a, nil
-	}
-	a, err := i.ask(ctx, raw, asked)
-	switch reason, refused := err.(oidc.TokenError); {
-	case err == nil:
-		i.keep(ctx, key, a)
-	case refused:
-		i.active.Delete(key)
-		i.refused.Add(key, reason, asked, i.refusalLifetime)
-	default:
-		if old, ok := i.active.Get(key); ok {
-			old.failed.Store(time.Now().UnixNano())
-		}
-	}
-	return a, err
-}
-
-// ask asks the issuer about a token (RFC 7662, section 2.1).
-func (i *Introspector) ask(ctx context.Context, raw string, asked time.Time) (*answer, error) {
-	form := url.Values{"token": {raw}, "token_type_hint": {"access_token"}}
-	accept := "application/json"
-	if i.signed != nil {
-		accept = "application/" + introspectionJWT // RFC 9701, section 4
-	}
-	r, err := i.endpoint.Post(ctx, i.auth, accept, form)
-	if err != nil {
-		return nil, err
-	}
-	claims, err := i.open(ctx, r, asked)
-	if err != nil {
-		return nil, i.endpoint.Outage(r.RetryAfter, err)
-	}
-	a, err := i.judge(claims, asked)
-	if _, refused := err.(oidc.TokenError); err != nil && !refused {
-		return nil, i.endpoint.Outage(0, err)
-	}
-	return a, err
-}
-
 // Prefetch fetches the metadata, and the keys if answers are signed, unless they
 // are at hand: for the start of a service and for its readiness probe.
 func (i *Introspector) Prefetch(ctx context.Context) error {
@@ -302,6 +242,16 @@ func (i *Introspector) Issuer() *oidc.Issuer {
 	}
 	return i.issuer
 }
+
+// String is "introspect.Introspector(" and the issuer identifier. An Introspector
+// prints nothing else, whatever the verb.
+func (i *Introspector) String() string { return "introspect.Introspector(" + i.Issuer().URL() + ")" }
+
+// GoString is String.
+func (i *Introspector) GoString() string { return i.String() }
+
+// LogValue is String.
+func (i *Introspector) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 // Status returns the state at this moment. It touches no network.
 func (i *Introspector) Status() oidc.Status {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
+	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/oidc"
 )
@@ -27,9 +27,10 @@ var errNoForms = errors.New("introspect: this ByForm was not made by OrElse")
 // OrElse returns a verifier for a service that is sent JWTs and opaque tokens,
 // and whose operator says which part answers for which: jwts (an [oidc.Verifier],
 // [oidc.Verifiers] or [Revocable]) for those in the form of a JWS, opaque for all
-// others. A JWS that jwts does not accept is not shown to opaque: what a token looks
-// like never gets it a second chance. A JWS has three parts of base64url, the first
-// of which starts a JSON object ("eyJ").
+// others, JWEs among them. A JWS that jwts does not accept is not shown to opaque:
+// what a token looks like never gets it a second chance. So a token that looks like
+// JOSE, and is neither a canonical compact JWS nor a canonical compact JWE, is refused
+// by both: issuers accept more than one spelling of a token.
 //
 // A preset of package middleware asks for the [ByForm.Policy]. If jwts is a type
 // of the caller's own, it needs a method Policy() oidc.Policy for that; without one
@@ -56,9 +57,9 @@ func (f *ByForm) VerifyToken(ctx context.Context, raw string) (*oidc.Token, erro
 	switch {
 	case f == nil || f.jwts == nil:
 		return nil, errNoForms
-	case strings.HasPrefix(raw, "eyJ") && strings.Count(raw, ".") == 2:
+	case jose.FormOf(raw) == jose.Signed:
 		return f.jwts.VerifyToken(ctx, raw)
-	default:
+	default: // which refuses what looks like JOSE and is no canonical JWE
 		return f.opaque.VerifyToken(ctx, raw)
 	}
 }

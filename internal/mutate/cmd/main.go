@@ -4,6 +4,7 @@
 //	go run ./internal/mutate/cmd                      every mutant
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
+//	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
 package main
 
 import (
@@ -39,7 +40,6 @@ import (
 type target struct {
 	name  string
 	dir   string
-	files []string // nil: all
 	tests []string // packages, the one that notices most first
 	not   []string // files that decide nothing
 }
@@ -47,7 +47,7 @@ type target struct {
 // targets is the decision path.
 var targets = []target{
 	{name: "root", dir: ".", tests: []string{"./internal/producttest", "."}, not: []string{"options.go", "metadata.go", "doc.go"}},
-	{name: "dpop", dir: "dpop", tests: []string{"./dpop", "./internal/producttest"}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
+	{name: "dpop", dir: "dpop", tests: []string{"./internal/producttest", "./dpop"}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
 	{name: "mtlspop", dir: "mtlspop", tests: []string{"./mtlspop", "./internal/producttest"}, not: []string{"options.go", "config.go", "doc.go"}},
 	{name: "peers", dir: "internal/peers", tests: []string{"./internal/peers", "./mtlspop", "."}},
 }
@@ -64,20 +64,25 @@ func main() {
 	only := flag.String("only", "", "only this target")
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
+	files := flag.String("files", "", "only files whose name this regular expression matches")
 	verbose := flag.Bool("v", false, "name each mutant")
 	flag.Parse()
-	if err := run(*changed, *only, *limit, *listed, *verbose); err != nil {
+	if err := run(*changed, *only, *files, *limit, *listed, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(changed, only string, limit time.Duration, listed string, verbose bool) error {
+func run(changed, only, files string, limit time.Duration, listed string, verbose bool) error {
 	reasons, err := readSurvivors(listed)
 	if err != nil {
 		return err
 	}
 	lines, err := changedLines(changed)
+	if err != nil {
+		return err
+	}
+	named, err := regexp.Compile(files)
 	if err != nil {
 		return err
 	}
@@ -95,7 +100,7 @@ func run(changed, only string, limit time.Duration, listed string, verbose bool)
 	var problems []error
 	for _, t := range targets {
 		if only == "" || only == t.name {
-			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), lines, reasons, verbose))
+			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, verbose))
 		}
 	}
 	return errors.Join(problems...)
@@ -151,11 +156,12 @@ func changedLines(commit string) (map[string]map[int]bool, error) {
 	return lines, nil
 }
 
-func (t target) run(ctx context.Context, work string, lines map[string]map[int]bool, reasons map[string]string, verbose bool) error {
+func (t target) run(ctx context.Context, work string, named *regexp.Regexp, lines map[string]map[int]bool, reasons map[string]string, verbose bool) error {
 	mutants, overlay, err := t.mutants(work)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
+	mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !named.MatchString(filepath.Base(m.File)) })
 	if lines != nil {
 		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !lines[m.File][m.Line] })
 	}
@@ -194,7 +200,7 @@ func (t target) mutants(work string) ([]mutate.Mutant, string, error) {
 	}
 	var all []mutate.Mutant
 	for _, f := range files {
-		if slices.Contains(t.not, filepath.Base(f.Name)) || t.files != nil && !slices.Contains(t.files, filepath.Base(f.Name)) {
+		if slices.Contains(t.not, filepath.Base(f.Name)) {
 			continue
 		}
 		mutants, source := mutate.Insert(fset, info, f, len(all)+1)
@@ -286,7 +292,7 @@ func (c compiled) run(ctx context.Context, id int) (string, bool) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.binary, "-test.short", "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+perMutant.String())
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "GOMAXPROCS=2")
+	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/keybound-go/middleware/gateway/kongfile"
+	"github.com/keybound-go/middleware/mtlspop"
+)
+
+// live serves the configuration that is in force, and replaces it. A request is
+// judged and forwarded by the one that was in force when it came.
+type live struct {
+	deployment *deployment
+	stores     *stores
+	encrypted  bool
+
+	changing sync.Mutex // one change at a time
+
+	mu  sync.RWMutex
+	now *generation
+}
+
+// generation is one configuration with its requests.
+type generation struct {
+	gateway *gateway
+	handler http.Handler
+	users   sync.WaitGroup
+	server  *tls.Config // of the command line; nil: plain HTTP
+	tls     *tls.Config // server, asking for certificates if a plugin does
+}
+
+// learnWithin is how long a new configuration may take to fetch the keys of issuers
+// that the one before did not have. Then it is in force without.
+const learnWithin = 2 * time.Second
+
+// apply puts a configuration into force, or says why it cannot be. Until then, and if
+// it cannot, the one before is in force.
+//
+// Precondition: l.changing is held.
+func (l *live) apply(ctx context.Context, f *kongfile.File, server *tls.Config) error {
+	if err := l.stores.check(ctx, f); err != nil {
+		return err
+	}
+	before := l.current()
+	var old *gateway
+	if before != nil {
+		old = before.gateway
+		if err := l.deployment.memory.fits(f); err != nil {
+			return err
+		}
+	}
+	gw, err := newGateway(f, l.deployment, old)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		ctx, cancel := context.WithTimeout(ctx, learnWithin)
+		_ = gw.prefetch(ctx) // the first request that needs it tries again
+		cancel()
+	}
+	next := &generation{gateway: gw, handler: gw.health(), server: server, tls: server}
+	if server != nil && asksForCertificates(f) {
+		next.tls = mtlspop.RequestClientCert(server)
+	}
+	for _, w := range append(f.Warnings, warningsOf(f, l.encrypted)...) {
+		l.deployment.log.Warn(w.Text, "at", w.Place.String())
+	}
+	l.deployment.memory.widen(f)
+	l.mu.Lock()
+	l.now = next
+	l.mu.Unlock()
+	if before != nil {
+		go func() {
+			before.users.Wait()
+			before.gateway.close()
+		}()
+	}
+	return nil
+}
+
+func (l *live) current() *generation {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.now
+}
+
+// use returns the configuration in force, which stays open until it is released.
+func (l *live) use() *generation {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	l.now.users.Add(1)
+	return l.now
+}
+
+func (l *live) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g := l.use()
+	defer g.users.Done()
+	g.handler.ServeHTTP(w, r)
+}
+
+// tlsConfig is that of a listener: each connection is made by the configuration in
+// force, with its certificates.
+func (l *live) tlsConfig() *tls.Config {
+	config := l.current().tls.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.current().tls, nil }
+	return config
+}
+
+// close ends what the configuration in force has begun.
+func (l *live) close() {
+	l.current().gateway.close()
+	l.stores.close()
+}
+
+// fits reports whether used proofs have been remembered for long enough for the
+// lifetimes of f.
+func (m *sharedMemory) fits(f *kongfile.File) error {
+	if wanted := windowOf(f); wanted > m.window() && m.used.Load() {
+		return fmt.Errorf("gateway: dpop_proof_lifetime has become %v, and used proofs have been remembered for less: some would pass again; restart the gateway", wanted-proofSkew)
+	}
+	return nil
+}
+
+var errNotReloaded = errors.New("gateway: the configuration before stays in force")
+
+// reload reads files, certificates and secrets again.
+func (s *settings) reload(ctx context.Context) error {
+	l := s.server.live
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	file, fileErr := s.readFiles()
+	server, tlsErr := s.tlsConfig()
+	if err := errors.Join(fileErr, tlsErr); err != nil {
+		return errors.Join(errNotReloaded, err)
+	}
+	if err := l.apply(ctx, file, server); err != nil {
+		return errors.Join(errNotReloaded, err)
+	}
+	if s.server.api != nil {
+		return s.server.api.reset()
+	}
+	return nil
+}

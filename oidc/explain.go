@@ -1,0 +1,147 @@
+package oidc
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/jose"
+)
+
+const (
+	maxExplained     = 128 // bytes of one text
+	maxExplainedList = 8   // texts of a list
+)
+
+// Explanation is what a refused token says, beside what was expected. Nothing in it is
+// verified: it is for the operator's logs. Its texts are printable ASCII of bounded
+// length. It holds neither the token nor its signature.
+type Explanation struct {
+	// Form is "JWT", "JWE", or "opaque".
+	Form string
+
+	Type, Algorithm, KeyID    string // of the header
+	Issuer, ClientID, TokenID string
+	Audience                  []string
+	HasExpiry, HasIssuedAt    bool
+	ExpiresIn                 time.Duration // exp minus now; negative if the token is over
+	IssuedAgo                 time.Duration // now minus iat; negative if iat is in the future
+	ExpectedIssuers           []string
+	ExpectedAudiences         []string // empty: none is compared
+	ExpectedProfile           string
+	// ReadableBy names a profile of this package by which the token would be an access
+	// token, if it is none by the expected one; or "".
+	ReadableBy string
+}
+
+// Explain reads a refused token again. What cannot be read is left empty. It checks
+// nothing and touches no network.
+func (v *Verifier) Explain(raw string) Explanation {
+	e := explain(raw)
+	if v == nil || v.keys == nil {
+		return e
+	}
+	e.expect(v)
+	e.suggest(raw, v.dialect)
+	return e
+}
+
+// Explain is [Verifier.Explain] for a token of any of the issuers.
+func (s *Verifiers) Explain(raw string) Explanation {
+	e := explain(raw)
+	if s == nil {
+		return e
+	}
+	for _, v := range s.verifiers {
+		if v.issuer.URL() == e.Issuer {
+			return v.Explain(raw)
+		}
+	}
+	for _, v := range s.verifiers[:min(len(s.verifiers), maxExplainedList)] {
+		e.expect(v)
+	}
+	return e
+}
+
+// ExplainToken reads a token that no verifier of this package refused. See
+// [Verifier.Explain].
+func ExplainToken(raw string) Explanation { return explain(raw) }
+
+func (e *Explanation) expect(v *Verifier) {
+	e.ExpectedIssuers = append(e.ExpectedIssuers, v.issuer.URL())
+	for _, a := range v.checks.Audiences {
+		if !slices.Contains(e.ExpectedAudiences, a) {
+			e.ExpectedAudiences = append(e.ExpectedAudiences, a)
+		}
+	}
+	e.ExpectedProfile = v.dialect.name
+}
+
+// suggest finds a profile for a token that is none by d.
+func (e *Explanation) suggest(raw string, d *dialect) {
+	m, err := jose.Parse(raw, len(raw))
+	if err != nil || d.admits(m) {
+		return
+	}
+	for i := range vendors {
+		if vendors[i].admits(m) {
+			e.ReadableBy = vendors[i].name
+			return
+		}
+	}
+}
+
+// admits reports whether a token is an access token by the dialect, but for audience,
+// times and key.
+func (d *dialect) admits(m *jose.Message) bool {
+	typed, err := d.checkType(m.Header.Type)
+	if err != nil {
+		return false
+	}
+	t, c, err := newToken(m.Payload, d, nil)
+	return err == nil && d.checkAccess(t, c, typed) == nil && t.ClientID != "" && (t.ID != "" || slices.Contains(d.mayLack, "jti"))
+}
+
+func explain(raw string) Explanation {
+	e := Explanation{Form: "opaque"}
+	m, err := jose.Parse(raw, len(raw))
+	if err != nil {
+		switch {
+		case strings.Count(raw, ".") == 4:
+			e.Form = "JWE"
+		case strings.Count(raw, ".") == 2 && strings.HasPrefix(raw, "ey"):
+			e.Form = "JWT"
+		}
+		return e
+	}
+	e.Form = "JWT"
+	e.Type, e.Algorithm, e.KeyID = printable(m.Header.Type), printable(m.Header.Algorithm), printable(m.Header.KeyID)
+	var c claims
+	_ = c.read(m.Payload, nil) // one claim of the wrong type does not hide the others before it
+	e.Issuer = printable(c.Issuer)
+	e.ClientID = printable(cmp.Or(c.text(clientID), c.text(azp), c.text(appID), c.text(cid)))
+	e.TokenID = printable(cmp.Or(c.text(jti), c.text(uti)))
+	for _, a := range c.Audience[:min(len(c.Audience), maxExplainedList)] {
+		e.Audience = append(e.Audience, printable(a))
+	}
+	if c.Expiry.Present() {
+		e.HasExpiry, e.ExpiresIn = true, time.Until(c.Expiry.Time()).Round(time.Second)
+	}
+	if c.IssuedAt.Present() {
+		e.HasIssuedAt, e.IssuedAgo = true, time.Since(c.IssuedAt.Time()).Round(time.Second)
+	}
+	return e
+}
+
+// printable cuts s, and puts a question mark in the place of everything that could
+// confuse a log or a terminal.
+func printable(s string) string {
+	b := []byte(s[:min(len(s), maxExplained)])
+	for i, c := range b {
+		if c < 0x20 || c > 0x7e {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
