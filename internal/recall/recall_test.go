@@ -101,6 +101,23 @@ func TestAFullMemoryForgetsFirstWhatIsOver(t *testing.T) {
 	require.GreaterOrEqual(t, kept, 90)
 }
 
+func TestAClientWithManySubjectsDisplacesItsOwn(t *testing.T) {
+	m := recall.NewMemory[int](1000)
+	for n := range 200 {
+		m.Set(key("victim", n), recall.OwnerOf(fmt.Sprint("victim", n), "s"), never, n)
+	}
+	for n := range 10_000 {
+		m.Set(key(n), recall.OwnerOf("attacker", fmt.Sprint(n)), never, n)
+	}
+	kept := 0
+	for n := range 200 {
+		if _, ok := m.Get(key("victim", n)); ok {
+			kept++
+		}
+	}
+	require.GreaterOrEqual(t, kept, 195, "R2")
+}
+
 func TestAnOwnerDisplacesWhatItHasJustMade(t *testing.T) {
 	m := recall.NewMemory[int](1000)
 	one := recall.OwnerOf("one", "")
