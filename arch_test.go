@@ -31,6 +31,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/seal":       {},
 	"internal/credctx":    {},
 	"internal/caller":     {},
+	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
 	"internal/peers":      {},
 	"internal/strictjson": {},
 	"internal/josesign":   {own: []string{"internal/options"}},
