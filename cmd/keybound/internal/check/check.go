@@ -110,6 +110,8 @@ type Config struct {
 	Window, Ahead, Leeway time.Duration
 	// Only chooses rows by their IDs; nil chooses all.
 	Only func(id string) bool
+	// AnyForm takes a refusal in whatever form, and judges neither status nor error code.
+	AnyForm bool
 	// FailFast ends the run at the first row that fails.
 	FailFast bool
 	// Progress is told of every row before it is tried.
