@@ -151,6 +151,7 @@ func TestEveryExportedTypeIsKnownToTheTestOfPrints(t *testing.T) {
 	known := map[string]string{
 		"Guard": "printed", "Request": "printed", "Verdict": "printed", "Credential": "printed", "Denial": "printed", "Outcome": "printed",
 		"RequestError": "an integer", "Option": "functions", "Rule": "what the operator wrote", "ProtectedResource": "public by its nature", "TokenVerifier": "another room's",
+		"Level": "an integer", "Stage": "an integer and a function",
 	}
 	exports := make(map[string]string)
 	for _, p := range list(t, "-export", "-deps", ".") {

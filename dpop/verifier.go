@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/outage"
 )
@@ -71,6 +72,12 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		cache.ledger.Join(v.window(), time.Now())
 	}
 	return v, nil
+}
+
+// Format writes the origins of v, whatever the verb: caches and nonce sources may hold
+// secrets.
+func (v Verifier) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "dpop.Verifier%q", v.Settings().Origins)
 }
 
 // Verify checks the proof in r's DPoP field, for an access token that is bound to
@@ -153,7 +160,7 @@ func (v *Verifier) NextNonce(ctx context.Context, p *Proof) (string, error) {
 		return "", nil
 	}
 	nonce, err := v.nonces.Issue(ctx)
-	if err == nil && !isNonce(nonce) {
+	if err == nil && !headers.IsNonce(nonce) {
 		err = errors.New("issued a nonce of characters that RFC 9449, section 8.1, forbids")
 	}
 	if err != nil {
