@@ -25,11 +25,12 @@ type Guard struct {
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
 func New(opts ...Option) (*Guard, error) {
-	b := &builder{Set: options.For("middleware"), config: &config{quiet: new(quiet)}}
+	b := &builder{Set: options.For("middleware"), config: &config{quiet: new(quiet), failures: new(failures)}}
 	g := b.build(opts)
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
+	g.begin()
 	return g, nil
 }
 

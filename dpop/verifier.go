@@ -26,6 +26,7 @@ type Verifier struct {
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
 	failOpen      func(error) // nil: fail closed
+	readiness     readiness
 }
 
 // New makes a Verifier for the service that clients know as origin: scheme, host,
