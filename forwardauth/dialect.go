@@ -41,6 +41,11 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", uint8(d))
 }
 
+// bodyField says "none" if the client's request has no body, in every dialect. A CORS
+// preflight has none, and [middleware.PassPreflights] is for preflights alone: without the
+// field, no request counts as one.
+const bodyField = "X-Original-Body"
+
 // originals are the names of the fields that tell of the client's request.
 type originals struct{ method, uri, host string }
 

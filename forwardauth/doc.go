@@ -23,7 +23,8 @@
 // exactly once, from a peer that [WithProxy] trusts; everything else, such as
 // Authorization, DPoP and a forwarded certificate, from the fields that the proxy has
 // copied. From any other peer every request is refused, whatever is in it. A proof is
-// used up by the subrequest.
+// used up by the subrequest. A request counts as a CORS preflight only if the proxy says
+// "X-Original-Body: none".
 //
 // # What the service is told
 //

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/peers"
 )
@@ -103,19 +105,20 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 	}
 	fields := all[p.dialect]
 	q := middleware.RequestOf(r)
-	var err error
-	for name, value := range map[string]*string{fields.method: &q.Method, fields.uri: &q.Target, fields.host: &q.Host} {
-		values := r.Header[name]
-		if len(values) != 1 || values[0] == "" {
-			err = errors.New("the field " + name + " must come once, and say something")
-			continue
+	for _, field := range [...]struct {
+		name  string
+		value *string
+	}{{fields.method, &q.Method}, {fields.uri, &q.Target}, {fields.host, &q.Host}} {
+		value, n := headers.Single(r.Header, field.name)
+		if n != 1 || value == "" {
+			return middleware.Request{}, errors.New("the field " + field.name + " must come once, and say something")
 		}
-		*value = values[0]
-	}
-	if err != nil {
-		return middleware.Request{}, err
+		*field.value = value
 	}
 	q.Header = withoutOwn(r.Header)
+	if body := r.Header[bodyField]; len(body) != 1 || body[0] != "none" {
+		q.Header["Transfer-Encoding"] = []string{"unknown"}
+	}
 	q.TLS = withoutCertificate(r.TLS)
 	return q, nil
 }
@@ -135,16 +138,24 @@ func withoutCertificate(cs *tls.ConnectionState) *tls.ConnectionState {
 // every dialect, and without those that tell of its sender.
 func withoutOwn(h http.Header) http.Header {
 	h = maps.Clone(h)
-	for _, fields := range all {
-		for _, name := range []string{fields.method, fields.uri, fields.host} {
-			delete(h, name)
-		}
-	}
-	for name := range none.fields() {
+	for _, name := range own {
 		delete(h, name)
 	}
 	return h
 }
+
+// own are the fields of a subrequest that are not the client's.
+var own = func() []string {
+	names := []string{bodyField, "Content-Length", "Transfer-Encoding"}
+	for _, fields := range all {
+		names = append(names, fields.method, fields.uri, fields.host)
+	}
+	for name := range none.fields() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}()
 
 // give sets what the Guard has to say to the client.
 func (h *Handler) give(answer http.Header, p *proxy, v middleware.Verdict) {

@@ -322,9 +322,16 @@ func TestAPreflightIsAnonymous(t *testing.T) {
 	r := subrequest(dialects[forwardauth.NGINX], "OPTIONS", "/orders")
 	r.Header.Set("Origin", "https://app.example")
 	r.Header.Set("Access-Control-Request-Method", "POST")
+	r.Header.Set("X-Original-Body", "none")
 	a := ask(h, r)
 	require.Equal(t, 200, a.Code)
 	replaced(t, a, "anonymous")
+	for _, body := range [][]string{nil, {""}, {"some"}, {"none", "none"}} {
+		r.Header["X-Original-Body"] = body
+		a := ask(h, r)
+		require.Equal(t, 401, a.Code, "a request that may have a body is no preflight")
+		replaced(t, a, "refused")
+	}
 }
 
 func TestEveryMistakeIsReported(t *testing.T) {

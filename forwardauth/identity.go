@@ -63,6 +63,9 @@ func identityOf(c *middleware.Credential) identity {
 func escape(value string) string {
 	const digits = "0123456789ABCDEF"
 	plain := func(c byte) bool { return ' ' < c && c < 0x7f && c != '%' }
+	if !strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }) {
+		return value
+	}
 	var b strings.Builder
 	for i := range len(value) {
 		switch c := value[i]; {

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop/dpoptest"
 	"github.com/keybound-go/middleware/forwardauth"
 	"github.com/keybound-go/middleware/internal/josesign"
 	"github.com/keybound-go/middleware/oidc"
@@ -325,4 +326,101 @@ func TestMistakesOfReceiversAndSigners(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		require.NotContains(t, fmt.Sprintf(verb, signer), key.D.String())
 	}
+}
+
+// Whatever a client or a broken proxy sends, only a signed assertion for the very request
+// is accepted.
+func FuzzAssertion(f *testing.F) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	good := signedBy(f, key, "forwardauth+jwt", map[string]any{"aud": "orders", "iat": 4102444800, "exp": 4102444830, "htm": "GET",
+		"host": "api.example", "target": "/orders", "token": map[string]any{"sub": "alice"}}) // of the year 2100
+	for _, seed := range []string{"", "x", good, good + "=", good[:len(good)-1], replacedPart(good, 0, "forwardauth+jwt", "at+jwt"), strings.Repeat(".", 100)} {
+		f.Add(seed)
+	}
+	b := newBehind(f, "orders", key.Public())
+	f.Fuzz(func(t *testing.T, assertion string) {
+		b.seen = nil
+		a := ask(b.handler, passed("GET", "/orders", assertion))
+		if a.Code != 401 && a.Code != 400 || b.seen != nil { // 400: the client's own token, which two words are not.
+			t.Fatalf("%d for %q", a.Code, assertion)
+		}
+	})
+}
+
+// FuzzOriginals: whatever the three fields hold, the answer is one of those that are
+// documented, and every identity field is replaced.
+func FuzzOriginals(f *testing.F) {
+	w := newWorld(f)
+	h := w.handler(f, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix))
+	for _, seed := range [][3]string{{"GET", "/orders", "api.example"}, {"", "", ""}, {"GET\n", "//x", "a,b"}, {"CONNECT", "api.example:443", ":"}, {"GET", "*", "[::1"}} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, method, uri, host string) {
+		r := subrequest(dialects[forwardauth.NGINX], "GET", "/orders")
+		key := dpoptest.NewKey(t)
+		token := w.issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", key.Proof("GET", origin+"/orders", token))
+		r.Header["X-Original-Method"], r.Header["X-Original-Uri"], r.Header["X-Original-Host"] = []string{method}, []string{uri}, []string{host}
+		a := ask(h, r)
+		outcome := "refused"
+		path, _, _ := strings.Cut(uri, "?")
+		if method == "GET" && path == "/orders" && strings.EqualFold(strings.TrimSuffix(host, ":443"), "api.example") && a.Code == 200 {
+			outcome = "pass"
+		} else if a.Code < 400 {
+			t.Fatalf("%d for %q %q %q", a.Code, method, uri, host)
+		}
+		replaced(t, a, outcome)
+	})
+}
+
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}
+
+// BenchmarkHandler is beside the bare guard.
+func BenchmarkHandler(b *testing.B) {
+	w := newWorld(b, middleware.AllowUnbound())
+	token := w.issuer.Token()
+	plain := w.handler(b, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix))
+	signing := w.handler(b, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix), forwardauth.WithAssertion(forwardauth.NewSigner("orders", newKey(b))))
+	request := func() *http.Request {
+		r := subrequest(dialects[forwardauth.NGINX], "GET", "/orders")
+		r.Header.Set("Authorization", "Bearer "+token)
+		return r
+	}
+	b.Run("guard", func(b *testing.B) {
+		r := request()
+		q := middleware.RequestOf(r)
+		q.Method, q.Target, q.Host = "GET", "/orders", "api.example"
+		for b.Loop() {
+			if !w.guard.Judge(context.Background(), q).Pass {
+				b.Fatal("refused")
+			}
+		}
+	})
+	for name, h := range map[string]*forwardauth.Handler{"handler": plain, "handler with assertion": signing} {
+		b.Run(name, func(b *testing.B) {
+			r := request()
+			for b.Loop() {
+				out := discard{http.Header{}}
+				if h.ServeHTTP(out, r); out.header["X-Auth-Outcome"][0] != "pass" {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+	b.Run("ecdsa.Verify", func(b *testing.B) {
+		key := newKey(b)
+		digest := make([]byte, 32)
+		signature, err := ecdsa.SignASN1(rand.Reader, key, digest)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			ecdsa.VerifyASN1(&key.PublicKey, digest, signature)
+		}
+	})
 }

@@ -74,7 +74,8 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 	ErrThumbprint: {"invalid_token", "the certificate thumbprint in the token is malformed",
 		"the issuer must send cnf.x5t#S256 as base64url of SHA-256, without padding"},
 	ErrMalformed: {"invalid_request", "the forwarded client certificate is malformed",
-		"the terminator does not send what the Format of mtlspop.WithForwardedCertificate says, or passes a client's own field through"},
+		"the terminator does not send what the Format of mtlspop.WithForwardedCertificate says, passes a client's own field through, " +
+			"or sends more than 32 KiB (with a chain, 96 KiB and ten certificates above the leaf)"},
 	ErrExpired: {"invalid_token", "the client certificate is expired or not yet valid",
 		"mtlspop.RequireValidity and mtlspop.WithRoots refuse certificates outside their validity"},
 	ErrUntrusted: {"invalid_token", "the client certificate is not from a trusted authority",

@@ -21,10 +21,20 @@
 // is known stays in use for a day; when nothing is known, the error is one of
 // ours and the answer 503: whether the token is good is not known.
 //
-// Both forms of the metadata URL are tried, OpenID Connect's first, and the
-// other if there is nothing at that. RFC 9068, section 4 has issuers keep the two
-// consistent; this is not checked. The issuer that the document names must be
-// the configured one, character for character.
+// Both forms of the metadata URL are tried, OpenID Connect's first, and the other if
+// there is nothing at that. RFC 9068, section 4 has issuers keep the two consistent;
+// this is not checked. The issuer that the document names must be the configured
+// one, character for character.
+//
+//	reply                                              what it means
+//	200, application/json, an object of our issuer     the metadata
+//	4xx, but not 408 or 429                            not here: the other URL is asked
+//	408, 429, 5xx; no reply                            an outage
+//	anything else: web pages, empty bodies, {}, other  a mistake in the configuration; counts as an
+//	  types, other issuers, redirects elsewhere          outage
+//
+// A byte order mark in front is ignored. An optional member that is null is absent,
+// and one of the wrong type makes the document malformed. Documents may have 1 MiB.
 //
 // # Issuers that are not quite RFC 9068
 //

@@ -3,6 +3,7 @@ package oidc
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
@@ -22,8 +23,8 @@ type Status struct {
 // MetadataStatus is the state of a discovery document. A zero time is one that
 // has not been.
 type MetadataStatus struct {
-	URL                   string    `json:"url"` // last asked, without query
-	JWKSURI               string    `json:"jwks_uri,omitempty"`
+	URL                   string    `json:"url"`                // last asked, without query
+	JWKSURI               string    `json:"jwks_uri,omitempty"` // this and the endpoints without query
 	TokenEndpoint         string    `json:"token_endpoint,omitempty"`
 	IntrospectionEndpoint string    `json:"introspection_endpoint,omitempty"`
 	FetchedAt             time.Time `json:"fetched_at,omitzero"` // of the document in use
@@ -108,11 +109,20 @@ func metadataStatus(m *issuer.Metadata, st remote.Status) *MetadataStatus {
 		NextRefresh: st.NextRefresh,
 	}
 	if m != nil {
-		status.JWKSURI = m.JWKSURI
-		status.TokenEndpoint = m.TokenEndpoint
-		status.IntrospectionEndpoint = m.IntrospectionEndpoint
+		status.JWKSURI = withoutQuery(m.JWKSURI)
+		status.TokenEndpoint = withoutQuery(m.TokenEndpoint)
+		status.IntrospectionEndpoint = withoutQuery(m.IntrospectionEndpoint)
 	}
 	return status
+}
+
+// withoutQuery is a URL without what may hold a secret: user information and query.
+func withoutQuery(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
 }
 
 func keysStatus(st jwks.Status) *KeysStatus {

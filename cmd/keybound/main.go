@@ -111,7 +111,7 @@ you name a file for one.`,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
-	root.AddCommand(newCall(s), newProof(s), newKey(s), newIssuer(s), newCheck(s), newDoctor(s), newDocs(s))
+	root.AddCommand(newCall(s), newProof(s), newKey(s), newIssuer(s), newCheck(s), newExplain(s), newDoctor(s), newDocs(s))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return exitError{exitUsage, fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})

@@ -83,13 +83,23 @@ func (r *Resource[T]) fly() (next *Snapshot[T], where string, err error) {
 	if len(urls) == 0 {
 		return nil, "", errNowhere
 	}
+	var tried error
 	for _, u := range urls {
 		next, where, err = r.ask(ctx, u)
-		if status, ok := errors.AsType[*StatusError](err); !ok || !status.elsewhere() {
-			return next, where, err
+		status, ok := errors.AsType[*StatusError](err)
+		switch {
+		case err == nil:
+			return next, where, nil
+		case tried == nil:
+			tried = err
+		default:
+			tried = fmt.Errorf("%w; %w", tried, err)
+		}
+		if !ok || !status.elsewhere() {
+			break
 		}
 	}
-	return nil, where, err
+	return nil, where, tried
 }
 
 // ask fetches and decodes one URL.

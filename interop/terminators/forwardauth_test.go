@@ -331,6 +331,27 @@ func TestIdentityIsReplacedInEveryRequest(t *testing.T) {
 	})
 }
 
+// Only a request without a body is a preflight, which passes without a token.
+func TestABodyMakesAPreflightAnOrdinaryRequest(t *testing.T) {
+	onEachGuarding(t, func(t *testing.T, f *fort) {
+		preflight := []string{"Origin: https://app.example", "Access-Control-Request-Method: POST"}
+		require.Equal(t, 200, f.call(t, nil, line("OPTIONS", "/orders", preflight...)).StatusCode)
+		require.Len(t, f.got(), 1)
+		require.Equal(t, 200, f.call(t, nil, line("OPTIONS", "/orders", append(preflight, "Content-Length: 0")...)).StatusCode)
+		require.Len(t, f.got(), 1)
+		for name, raw := range map[string]string{
+			"a length": line("OPTIONS", "/orders", append(preflight, "Content-Length: 5")...) + "hello",
+			"chunks":   line("OPTIONS", "/orders", append(preflight, "Transfer-Encoding: chunked")...) + "5\r\nhello\r\n0\r\n\r\n",
+		} {
+			resp := f.call(t, nil, raw)
+			require.NotEqual(t, 200, resp.StatusCode, name)
+			for _, a := range f.got() {
+				require.LessOrEqual(t, len(a.body), 1, name)
+			}
+		}
+	})
+}
+
 func TestCertificatesThroughTheGuard(t *testing.T) {
 	onEachGuarding(t, func(t *testing.T, f *fort) {
 		bound := "Authorization: Bearer cert." + f.right.x5t()

@@ -36,6 +36,8 @@ core.register_action("guard", { "http-req" }, function(txn)
 	headers["x-original-method"] = { txn.f:method() }
 	headers["x-original-uri"] = { txn.f:pathq() }
 	headers["x-original-host"] = { txn.f:req_fhdr("host") }
+	local length, encoding = txn.f:req_fhdr("content-length"), txn.f:req_fhdr("transfer-encoding")
+	headers["x-original-body"] = { (not encoding and (not length or length == "0")) and "none" or "some" }
 
 	local answer = core.httpclient():get({ url = url, headers = headers, timeout = 10000 })
 	if not answer or not answer.status or answer.status == 0 then return refuse(txn, 503) end

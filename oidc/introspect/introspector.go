@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -241,6 +242,16 @@ func (i *Introspector) Issuer() *oidc.Issuer {
 	}
 	return i.issuer
 }
+
+// String is "introspect.Introspector(" and the issuer identifier. An Introspector
+// prints nothing else, whatever the verb.
+func (i *Introspector) String() string { return "introspect.Introspector(" + i.Issuer().URL() + ")" }
+
+// GoString is String.
+func (i *Introspector) GoString() string { return i.String() }
+
+// LogValue is String.
+func (i *Introspector) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 // Status returns the state at this moment. It touches no network.
 func (i *Introspector) Status() oidc.Status {

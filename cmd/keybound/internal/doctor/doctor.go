@@ -205,7 +205,7 @@ func (c *Config) challenge(ctx context.Context) error {
 	}
 	if ok(res) {
 		c.finding("challenge", "error", fmt.Sprintf("a request without credentials is answered with %d: the URL is not guarded", res.Status),
-			"Wrap the handler in the guard: mux.Handle(pattern, guard.Wrap(handler)). middlewaretest.AllGuarded finds such routes in a test.")
+			"Wrap the handler in the guard: mux.Handle(pattern, guard.Wrap(handler)).")
 		return nil
 	}
 	challenges, problems := wire.Challenges(res.Header)
@@ -218,15 +218,15 @@ func (c *Config) challenge(ctx context.Context) error {
 	if res.Status != 401 {
 		c.finding("challenge", "warning", fmt.Sprintf("a request without credentials is answered with %d, not 401", res.Status), "Something in front of the guard answers: a login page of a proxy, or a router without the route. The guard must be outermost, inside CORS alone.")
 	}
-	dpop, hasDPoP := wire.Find(challenges, "DPoP")
+	offered, hasDPoP := wire.Find(challenges, "DPoP")
 	if c.Token != "" && res.Status == 401 && !hasDPoP {
 		c.finding("challenge", "error", "there is no DPoP challenge: the service does not take DPoP-bound tokens", "middleware.WithDPoP(dpop.New(origin)) is missing.")
 	}
-	if hasDPoP && dpop.Get("algs") == "" {
+	if hasDPoP && offered.Get("algs") == "" {
 		c.finding("challenge", "warning", "the DPoP challenge has no algs", "Name the algorithms of proofs in algs (RFC 9449, section 7.1).")
 	}
-	if hasDPoP && c.Key != nil && dpop.Get("algs") != "" && !slices.Contains(strings.Fields(dpop.Get("algs")), c.Key.Algorithm) {
-		c.finding("challenge", "error", "proofs by "+c.Key.Algorithm+" are not accepted, only by "+dpop.Get("algs"), "dpop.WithAlgorithms, or a key of another kind (keybound key --make-key).")
+	if hasDPoP && c.Key != nil && offered.Get("algs") != "" && !slices.Contains(strings.Fields(offered.Get("algs")), c.Key.Algorithm) {
+		c.finding("challenge", "error", "proofs by "+c.Key.Algorithm+" are not accepted, only by "+offered.Get("algs"), "dpop.WithAlgorithms, or a key of another kind (keybound key --make-key).")
 	}
 	if len(res.Header.Values("WWW-Authenticate")) != len(challenges) && len(challenges) > 1 {
 		c.finding("challenge", "note", "several challenges stand in one WWW-Authenticate field", "A proxy joins fields: some clients read the first challenge of a field alone.")
@@ -300,7 +300,7 @@ func (c *Config) judgeGood(id string, res *wire.Response) (works bool) {
 	if fix == "" {
 		fix = map[int]string{
 			421: "The Host that reaches the service is not its own: let the proxy keep Host, or dpop.WithInternalHosts.",
-			503: "The service cannot reach the issuer or its replay store: its log says which (middleware.WithLogger).",
+			503: "The service cannot reach the issuer or its replay store: its log says which (middleware.WithObserver).",
 			400: "A part of the request is malformed when it reaches the service: two Authorization fields, or a certificate field that a terminator adds rather than sets.",
 		}[res.Status]
 	}
