@@ -313,11 +313,14 @@ func (p *inspection) record(ctx context.Context, id [sha256.Size]byte) (fresh bo
 // window is for how long any replica accepts a proof, if their clocks differ by the
 // skew at the most. The second is for the time that the checks take.
 func (v *Verifier) window() replayset.Window {
-	length := v.lifetime + max(v.skew, time.Second)
+	slack := max(v.skew, time.Second)
+	w := replayset.Window{Skew: v.skew, Slack: slack}
 	if v.nonces != nil {
-		return replayset.Window{Nonce: length, Skew: v.skew}
+		w.Nonce = v.lifetime + slack
+	} else {
+		w.IssuedAt = v.lifetime + slack
 	}
-	return replayset.Window{IssuedAt: length, Skew: v.skew}
+	return w
 }
 
 // replayID is SHA-256 of the key's thumbprint and the jti. The thumbprint has 43

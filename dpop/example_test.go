@@ -51,7 +51,7 @@ func ExampleVerifier_Verify() {
 }
 
 func ExampleWithNonces() {
-	key := []byte("32 octets from crypto/rand, shared by all replicas")
+	key := []byte("32 bytes from crypto/rand, shared by all replicas")
 	_, err := dpop.New("https://api.example", dpop.WithNonces(dpop.NewNonces(key)))
 	fmt.Println(err)
 	// Output: <nil>

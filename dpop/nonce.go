@@ -9,23 +9,24 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 // NonceSource makes nonces and recognises them. Implementations must be safe for
 // concurrent use. An error is the service's trouble: the request gets a 503.
 type NonceSource interface {
-	// Issue returns a nonce that it has not returned before, and that nobody
-	// can foretell. RFC 9449, section 8.1, permits visible ASCII without the
-	// double quote and the backslash; at most 512 octets are accepted back.
+	// Issue returns a nonce that it has not returned before, and that no client or
+	// attacker can foretell. RFC 9449, section 8.1, permits visible ASCII without the
+	// double quote and the backslash; at most 512 bytes are accepted back.
 	Issue(ctx context.Context) (string, error)
 
 	// IssuedAt returns when this source, or a replica of it, issued nonce. ok is
 	// false if none did, and for whatever else a client may send. It need not
 	// judge the age: the Verifier does. A source that forgets a nonce within the
-	// proof lifetime costs its client a retry; one that takes a stranger's for
-	// its own lets the stranger prepare proofs for later.
+	// proof lifetime costs its client a retry. One that recognises a nonce that it
+	// has not issued lets an attacker prepare proofs for later.
 	IssuedAt(ctx context.Context, nonce string) (at time.Time, ok bool, err error)
 }
 
@@ -47,53 +48,80 @@ const (
 // issue and a MAC. Every replica with the same key accepts it. Make one with
 // [NewNonces]; the zero Nonces returns errors. It is safe for concurrent use.
 type Nonces struct {
-	keys [][]byte // the first one makes nonces, all recognise them
+	keys func() nonceKeys // a function, since nothing that prints a Nonces looks into it
+}
+
+// nonceKeys all recognise nonces; the first one makes them.
+type nonceKeys [][]byte
+
+// NonceOption configures [Nonces].
+type NonceOption interface{ applyNonces(*nonceConfig) }
+
+type nonceConfig struct {
+	*options.Set
+	keys nonceKeys
+}
+
+type nonceOptionFunc func(*nonceConfig)
+
+func (f nonceOptionFunc) applyNonces(c *nonceConfig) { f(c) }
+
+// WithPreviousKeys also recognises nonces that were made with one of the given keys.
+//
+// To rotate keys without refusing a client, first give the new key to every replica
+// as a previous one, then exchange it with the old one on every replica, and drop the
+// old one after the proof lifetime.
+func WithPreviousKeys(keys ...[]byte) NonceOption {
+	copies := make(nonceKeys, len(keys))
+	for i, k := range keys {
+		copies[i] = bytes.Clone(k)
+	}
+	return nonceOptionFunc(func(c *nonceConfig) {
+		if c.Once("WithPreviousKeys") {
+			c.keys = append(c.keys, copies...)
+		}
+	})
 }
 
 // NewNonces makes nonces with key, and recognises those that were made with key or
-// a previous one. Keys have 32 octets or more from a cryptographic random source;
-// they are copied.
-//
-// To rotate keys without refusing anybody, first give the new key to every
-// replica as a previous one, then exchange it with the old one on every replica,
-// and drop the old one after the proof lifetime.
-func NewNonces(key []byte, previous ...[]byte) (*Nonces, error) {
-	var problems []error
-	n := &Nonces{}
-	for i, k := range append([][]byte{key}, previous...) {
+// one of [WithPreviousKeys]. Keys have 32 bytes or more from a cryptographic random
+// source; they are copied.
+func NewNonces(key []byte, opts ...NonceOption) (*Nonces, error) {
+	c := nonceConfig{Set: options.For("dpop"), keys: nonceKeys{bytes.Clone(key)}}
+	options.Each(c.Set, opts, func(opt NonceOption) { opt.applyNonces(&c) })
+	for i, k := range c.keys {
 		if len(k) < minNonceKey {
-			problems = append(problems, fmt.Errorf("dpop: NewNonces: key %d has %d octets, not %d or more", i+1, len(k), minNonceKey))
+			c.Problem("NewNonces: key %d has %d bytes, not %d or more", i+1, len(k), minNonceKey)
 		}
-		for j, other := range n.keys {
+		for j, other := range c.keys[:i] {
 			if bytes.Equal(k, other) {
-				problems = append(problems, fmt.Errorf("dpop: NewNonces: key %d is key %d again", i+1, j+1))
+				c.Problem("NewNonces: key %d is key %d again", i+1, j+1)
 			}
 		}
-		n.keys = append(n.keys, bytes.Clone(k))
 	}
-	if err := errors.Join(problems...); err != nil {
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	return n, nil
+	return &Nonces{keys: func() nonceKeys { return c.keys }}, nil
 }
 
 var errNoNonceKey = errors.New("dpop: Nonces was not made by NewNonces")
 
 // Issue returns a nonce of 43 characters. The context is not used.
 func (n *Nonces) Issue(context.Context) (string, error) {
-	if len(n.keys) == 0 {
+	if n == nil || n.keys == nil {
 		return "", errNoNonceKey
 	}
 	var raw [nonceSize]byte
 	binary.BigEndian.PutUint64(raw[:], uint64(time.Now().UnixMilli()))
 	rand.Read(raw[nonceTime:nonceBody])
-	copy(raw[nonceBody:], nonceTag(n.keys[0], raw[:nonceBody]))
+	copy(raw[nonceBody:], nonceTag(n.keys()[0], raw[:nonceBody]))
 	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
 }
 
 // IssuedAt returns when nonce was made. The context is not used.
 func (n *Nonces) IssuedAt(_ context.Context, nonce string) (at time.Time, ok bool, err error) {
-	if len(n.keys) == 0 {
+	if n == nil || n.keys == nil {
 		return time.Time{}, false, errNoNonceKey
 	}
 	if len(nonce) != base64.RawURLEncoding.EncodedLen(nonceSize) {
@@ -104,7 +132,7 @@ func (n *Nonces) IssuedAt(_ context.Context, nonce string) (at time.Time, ok boo
 	if err != nil || size != nonceSize {
 		return time.Time{}, false, nil
 	}
-	for _, key := range n.keys {
+	for _, key := range n.keys() {
 		ok = ok || hmac.Equal(raw[nonceBody:], nonceTag(key, raw[:nonceBody]))
 	}
 	if !ok {

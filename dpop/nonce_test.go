@@ -25,7 +25,7 @@ func nonceKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
 func newNonces(t *testing.T, key []byte, previous ...[]byte) *dpop.Nonces {
 	t.Helper()
-	n, err := dpop.NewNonces(key, previous...)
+	n, err := dpop.NewNonces(key, dpop.WithPreviousKeys(previous...))
 	require.NoError(t, err)
 	return n
 }
@@ -79,7 +79,7 @@ func TestNonces(t *testing.T) {
 		require.True(t, ok)
 		require.WithinDuration(t, time.Now(), at, time.Second)
 	})
-	t.Run("rotation refuses nobody", func(t *testing.T) {
+	t.Run("rotation refuses no client", func(t *testing.T) {
 		before := newNonces(t, nonceKey(1))
 		first := newNonces(t, nonceKey(1), nonceKey(2))
 		second := newNonces(t, nonceKey(2), nonceKey(1))
@@ -109,10 +109,12 @@ func TestNonces(t *testing.T) {
 		require.True(t, recognises(t, n, nonce))
 	})
 	t.Run("every mistake is reported at once", func(t *testing.T) {
-		_, err := dpop.NewNonces(nonceKey(1)[:31], nonceKey(2), nil, nonceKey(2))
-		require.ErrorContains(t, err, "key 1 has 31 octets")
-		require.ErrorContains(t, err, "key 3 has 0 octets")
+		_, err := dpop.NewNonces(nonceKey(1)[:31], dpop.WithPreviousKeys(nonceKey(2), nil, nonceKey(2)), nil, dpop.WithPreviousKeys())
+		require.ErrorContains(t, err, "key 1 has 31 bytes")
+		require.ErrorContains(t, err, "key 3 has 0 bytes")
 		require.ErrorContains(t, err, "key 4 is key 2 again")
+		require.ErrorContains(t, err, "option 2 is nil")
+		require.ErrorContains(t, err, "WithPreviousKeys is given twice")
 	})
 	t.Run("the zero Nonces", func(t *testing.T) {
 		_, err := new(dpop.Nonces).Issue(t.Context())

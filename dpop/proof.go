@@ -1,8 +1,11 @@
 package dpop
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha256"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -20,6 +23,14 @@ type Proof struct {
 
 	nonceIssued time.Time // zero without nonces
 }
+
+// Format writes the proof without its nonce and id, whatever the verb.
+func (p Proof) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "dpop.Proof{Thumbprint:%q, Algorithm:%q, IssuedAt:%s}", p.Thumbprint, p.Algorithm, p.IssuedAt.Format(time.RFC3339))
+}
+
+// LogValue is what Format writes.
+func (p Proof) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(p)) }
 
 // Request is what a proof is checked against: the parts of an HTTP request of
 // any server, or of a message that did not come by HTTP. It belongs to the caller.
@@ -48,6 +59,15 @@ type Request struct {
 	// canonical base64url.
 	Thumbprint string
 }
+
+// Format writes the request without token, proofs and query, whatever the verb.
+func (r Request) Format(f fmt.State, _ rune) {
+	target := withoutUserinfo(withoutQuery(cmp.Or(r.URL, r.Target)))
+	fmt.Fprintf(f, "dpop.Request{%q, %q, %q, %d proofs}", r.Method, r.Host, target, len(r.Proofs))
+}
+
+// LogValue is what Format writes.
+func (r Request) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
 
 // RequestOf returns what r says, all but its token and thumbprint. The target is
 // r.RequestURI as it arrived. A request without, which is one that was not received

@@ -74,6 +74,12 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 	return v, nil
 }
 
+// Format writes the origins of v, whatever the verb: caches and nonce sources may hold
+// secrets.
+func (v Verifier) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "dpop.Verifier%q", v.Settings().Origins)
+}
+
 // Verify checks the proof in r's DPoP field, for an access token that is bound to
 // the key with the thumbprint jkt. Preconditions: accessToken is verified, and jkt
 // is what it is bound to, in canonical base64url. An empty one refuses the request:

@@ -17,6 +17,7 @@ const (
 // hints say in the words of Kong's file and of the command line what the library
 // says in those of Go.
 var hints = map[error]string{
+	middleware.ErrUnsupportedScheme:    "auth_methods says which credentials are taken: Bearer, DPoP with proof_of_possession_dpop, Basic with client_credentials",
 	middleware.ErrQueryToken:           "tokens come in the Authorization field only",
 	middleware.ErrStrayProof:           "the client proves a key that its token is not bound to",
 	middleware.ErrUnbound:              "proof_of_possession_dpop or proof_of_possession_mtls is strict, and the token is bound to nothing: turn DPoP or certificate binding on for the client at the issuer, or say optional",
@@ -33,6 +34,9 @@ var hints = map[error]string{
 	dpop.ErrMisdirected:  "-public-origin says what clients call the gateway, -internal-host what a terminator in front writes as the Host",
 	dpop.ErrExpired:      "dpop_proof_lifetime says how old a proof may be; for clients with wrong clocks, dpop_use_nonce: true",
 	dpop.ErrNotYetValid:  "the client's clock is ahead; dpop_use_nonce: true makes it no matter",
+	dpop.ErrNonceMissing: "expected once for each client; if one repeats it, it does not keep the nonce, or its browser is not shown DPoP-Nonce",
+	dpop.ErrNonceUnknown: "the nonce is of another service, or of a replica with another key: give all of them the same -nonce-key",
+	dpop.ErrReplayed:     "a replay, or a client or proxy that repeats a request with the same proof",
 	dpop.ErrNonceExpired: "dpop_proof_lifetime says how long a nonce is good; replicas need a common -nonce-key",
 
 	mtlspop.ErrNoCertificate:  hintHandshke,
@@ -48,6 +52,8 @@ var hints = map[error]string{
 	oidc.ErrTypeJWT:        "typ is JWT, which ID tokens have too; " + hintProfile,
 	oidc.ErrNotAccessToken: "the client may have sent its ID token; " + hintProfile,
 	oidc.ErrAlgorithm:      "the issuer has to sign by another algorithm",
+	oidc.ErrNoKey:          "the issuer publishes no key with this kid: it was rotated within rediscovery_lifetime, or the token is from elsewhere",
+	oidc.ErrExpired:        "the client must get another one; if it has just got it, " + hintClocks,
 	oidc.ErrIssuer:         "iss must equal issuer, or one of issuers_allowed, character for character, the last slash included",
 	oidc.ErrAudience:       "aud names none of audience_required; " + hintMapper,
 	oidc.ErrNotYetValid:    hintClocks,

@@ -30,8 +30,12 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process.
+// run is main without the process: "gateway check" and "gateway print-go" look at
+// files, everything else serves.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, hangups <-chan os.Signal) int {
+	if len(args) > 0 && (args[0] == "check" || args[0] == "print-go") {
+		return look(args[0], args[1:], stdout, stderr)
+	}
 	s, err := parseSettings(args, stderr)
 	if errors.Is(err, errHelp) {
 		return 0

@@ -41,6 +41,12 @@ type settings struct {
 var errHelp = flag.ErrHelp
 
 func parseSettings(args []string, stderr io.Writer) (*settings, error) {
+	return parseFlags(args, stderr, false)
+}
+
+// parseFlags reads a command line. For a look at files, these can be named without
+// -config.
+func parseFlags(args []string, stderr io.Writer, looks bool) (*settings, error) {
 	s := &settings{}
 	var problems []error
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
@@ -90,7 +96,9 @@ func parseSettings(args []string, stderr io.Writer) (*settings, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	if flags.NArg() > 0 {
+	if looks {
+		s.config = append(s.config, flags.Args()...)
+	} else if flags.NArg() > 0 {
 		problems = append(problems, fmt.Errorf("gateway: there are no arguments beside flags: %q", flags.Args()))
 	}
 	if len(s.config) == 0 && !s.adminWrites {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -116,6 +117,21 @@ func TestMetadataFaults(t *testing.T) {
 
 func TestMetadataThatWillDo(t *testing.T) {
 	for name, do := range map[string]func(*oidctest.Issuer){
+		"DISC-06 B24 a byte order mark": func(i *oidctest.Issuer) {
+			i.Break(oidctest.OpenIDMetadata, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					answer := httptest.NewRecorder()
+					next.ServeHTTP(answer, r)
+					w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+					w.Write(append([]byte("\ufeff"), answer.Body.Bytes()...))
+				})
+			})
+		},
+		"B06 members that are null": func(i *oidctest.Issuer) {
+			i.Edit(oidctest.OpenIDMetadata, func(doc map[string]any) {
+				doc["introspection_endpoint"], doc["token_endpoint"], doc["mtls_endpoint_aliases"], doc["scopes_supported"] = nil, nil, nil, nil
+			})
+		},
 		"DISC-06 404 for the first form": func(i *oidctest.Issuer) { i.Break(oidctest.OpenIDMetadata, oidctest.Status(404)) },
 		"DISC-06 a charset": func(i *oidctest.Issuer) {
 			i.Break(oidctest.OpenIDMetadata, oidctest.ContentType("application/json; charset=utf-8"))

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"encoding/base64"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/keybound-go/middleware/redisstore"
 )
 
-// bare is the least that anybody could do: SET NX PX of the whole id.
+// bare is the least that a cache could do: SET NX PX of the whole id.
 func bare(b *testing.B, client redis.UniversalClient) func() {
 	return func() {
 		id := randomID()
@@ -93,7 +94,7 @@ func BenchmarkParallel(b *testing.B) {
 
 func BenchmarkKnownReplay(b *testing.B) {
 	for name, opts := range map[string][]redisstore.ReplayOption{
-		"asking": nil, "local tier": {redisstore.WithLocalTier(1000)},
+		"asking": nil, "local tier": {redisstore.WithCacheSize(1000)},
 	} {
 		b.Run(name, func(b *testing.B) {
 			c := newReplayCache(b, startServer(b).client(), append(opts, patient())...)
@@ -127,4 +128,40 @@ func BenchmarkTokenCache(b *testing.B) {
 			}
 		}
 	})
+}
+
+// Benchmark64AtOnce is 64 requests that come at the same time, again and again: with a
+// SET NX of go-redis each, and with Add, which pipelines them. The two take turns.
+// DESIGN: half the time.
+func Benchmark64AtOnce(b *testing.B) {
+	const callers = 64
+	client := startServer(b).client()
+	ops := [2]func(){bare(b, client), adding(b, newReplayCache(b, client, patient()))}
+	var took [2][]time.Duration
+	burst := func(op func()) time.Duration {
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range callers {
+			wg.Go(op)
+		}
+		wg.Wait()
+		return time.Since(began)
+	}
+	for range 20 {
+		burst(ops[0])
+		burst(ops[1])
+	}
+	for b.Loop() {
+		for i, op := range ops {
+			took[i] = append(took[i], burst(op))
+		}
+	}
+	median := func(d []time.Duration) float64 {
+		slices.Sort(d)
+		return float64(d[len(d)/2])
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(took[0])/callers, "ns/bare")
+	b.ReportMetric(median(took[1])/callers, "ns/add")
+	b.ReportMetric(median(took[1])/median(took[0]), "x-bare")
 }

@@ -21,10 +21,6 @@ func Example() {
 		Addr:                  "redis.internal:6379",
 		ContextTimeoutEnabled: true, // or a dead server holds every request for seconds
 	})
-	proofs, err := redisstore.NewReplayCache(client)
-	if err != nil {
-		log.Fatal(err)
-	}
 	issuer, err := oidc.NewIssuer("https://issuer.example")
 	if err != nil {
 		log.Fatal(err)
@@ -35,7 +31,8 @@ func Example() {
 			clientauth.SecretBasic("orders", os.Getenv("CLIENT_SECRET")),
 			introspect.WithStore(redisstore.NewTokenCache(client, []byte(os.Getenv("TOKEN_CACHE_KEY")),
 				redisstore.WithErrorReport(func(err error) { log.Print(err) }))))),
-		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithReplayCache(proofs, nil))),
+		middleware.WithDPoP(dpop.New("https://api.example",
+			dpop.WithReplayCache(redisstore.NewReplayCache(client)))),
 	)
 	if err != nil {
 		log.Fatal(err)

@@ -108,7 +108,7 @@ func (s *service) eventually(within time.Duration) {
 func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 	// DPOP-11.1-08 Store failure fails closed: 503, no challenge, next not called, within the deadline; and everything works
 	// again when the store does, without a restart of the service.
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no server", func(t *testing.T) {
 		s := startServer(t)
 		svc := newService(t, newReplayCache(t, s.client()))
 		svc.eventually(time.Second)
@@ -185,7 +185,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 		svc := newService(t, newReplayCache(t, s.client()))
 		svc.unavailable(svc.proof())
 	})
-	t.Run("nobody answers the connection", func(t *testing.T) {
+	t.Run("no answer to the connection", func(t *testing.T) {
 		svc := newService(t, newReplayCache(t, newClient(t, silentAddr(t))))
 		for range 3 {
 			svc.unavailable(svc.proof())
@@ -206,7 +206,7 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 	})
 }
 
-// silentAddr is an address on loopback whose packets vanish: nobody takes connections from a queue that is full.
+// silentAddr is an address on loopback whose packets vanish: no process takes connections from a queue that is full.
 func silentAddr(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -230,8 +230,8 @@ func silentAddr(t *testing.T) string {
 
 func TestALostReply(t *testing.T) {
 	s := startServer(t)
-	for _, pass := range []int{0, 1, 4} { // octets of "+OK\r\n"
-		t.Run(fmt.Sprintf("after %d octets, once", pass), func(t *testing.T) {
+	for _, pass := range []int{0, 1, 4} { // bytes of "+OK\r\n"
+		t.Run(fmt.Sprintf("after %d bytes, once", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			cache := newReplayCache(t, newClient(t, p.addr()), patient())
 			for range 20 {
@@ -244,7 +244,7 @@ func TestALostReply(t *testing.T) {
 				require.False(t, add(t, newReplayCache(t, s.client(), patient()), id))
 			}
 		})
-		t.Run(fmt.Sprintf("after %d octets, every time", pass), func(t *testing.T) {
+		t.Run(fmt.Sprintf("after %d bytes, every time", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			svc := newService(t, newReplayCache(t, newClient(t, p.addr())))
 			svc.eventually(time.Second)
@@ -254,10 +254,10 @@ func TestALostReply(t *testing.T) {
 			p.cutting(nil)
 			svc.eventually(3 * time.Second)
 			status, _, cause := svc.send(lost)
-			require.Equal(t, http.StatusUnauthorized, status, "nobody knows any more whose it was")
+			require.Equal(t, http.StatusUnauthorized, status, "whose it was cannot be told any more")
 			require.ErrorIs(t, cause, dpop.ErrReplayed)
 		})
-		t.Run(fmt.Sprintf("after %d octets, with a client that does not retry", pass), func(t *testing.T) {
+		t.Run(fmt.Sprintf("after %d bytes, with a client that does not retry", pass), func(t *testing.T) {
 			p := startProxy(t, s.addr())
 			cache := newReplayCache(t, newClient(t, p.addr(), func(o *redis.Options) { o.MaxRetries = -1 }), patient())
 			var cuts atomic.Int32

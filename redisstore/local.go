@@ -3,7 +3,7 @@ package redisstore
 import "sync"
 
 // digest identifies a proof.
-type digest [idOctets]byte
+type digest [idBytes]byte
 
 // known is a bounded memory of proofs that have been used. What is in it is used
 // for certain, so that it can save a round trip; what is not in it says nothing, so

@@ -10,6 +10,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/dpop/dpoptest"
 )
 
 func TestCheck(t *testing.T) {
@@ -68,6 +71,10 @@ func TestThePermissionsInTheDocumentationAreEnough(t *testing.T) {
 }
 
 func usePermissions(t *testing.T, client redis.UniversalClient) {
+	v, err := dpop.New(origin, dpop.WithReplayCache(newReplayCache(t, client, patient()), nil))
+	require.NoError(t, err)
+	key := dpoptest.NewKey(t)
+	require.NoError(t, use(v, key, key.Proof("GET", origin+"/orders", accessToken)))
 	t.Helper()
 	c := newReplayCache(t, client, patient())
 	tokens := newTokenCache(t, client, tokenKey(0))
@@ -121,6 +128,6 @@ func TestMemoryOfProofs(t *testing.T) {
 	}
 	wg.Wait()
 	each := float64(s.info("used_memory")-before) / float64(proofs)
-	t.Logf("%.0f octets for each of %d live proofs", each, proofs)
+	t.Logf("%.0f bytes for each of %d live proofs", each, proofs)
 	require.Less(t, each, 200.0, "what the documentation promises")
 }

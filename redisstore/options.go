@@ -2,20 +2,19 @@ package redisstore
 
 import (
 	"bytes"
-	"fmt"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/keybound-go/middleware/internal/options"
 )
 
 const (
 	maxPrefix    = 64
 	minTimeout   = time.Millisecond
 	maxTimeout   = 10 * time.Second
-	maxLocalTier = 1 << 24
+	maxCacheSize = 1 << 24
 )
 
 // ReplayOption is a setting of [NewReplayCache]. An option given twice is a mistake.
@@ -42,44 +41,32 @@ func (f option) applyToken(c *config)        { f(c) }
 func (f replayOption) applyReplay(c *config) { f(c) }
 func (f tokenOption) applyToken(c *config)   { f(c) }
 
-// config is what the options say, and what is wrong with it.
+// config is what the options say.
 type config struct {
+	*options.Set
 	prefix    string
 	timeout   time.Duration
-	localTier int
+	cacheSize int
 	previous  [][]byte
 	report    func(error)
-
-	given    []string // names of the options seen
-	problems []error
 }
 
-func (c *config) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("redisstore: "+format, args...))
-}
-
-// first reports whether the option called name is given for the first time.
-func (c *config) first(name string) bool {
-	if slices.Contains(c.given, name) {
-		c.problem("%s given twice", name)
-		return false
-	}
-	c.given = append(c.given, name)
-	return true
+func newConfig(prefix string, timeout time.Duration) *config {
+	return &config{Set: options.For("redisstore"), prefix: prefix, timeout: timeout}
 }
 
 // WithPrefix sets what the keys in the store begin with. The default is "dpop:" for
 // proofs and "introspection:" for tokens. It has 1 to 64 visible ASCII characters and no
-// braces, which would put all keys on one node of a cluster. Every octet of it is
+// braces, which would put all keys on one node of a cluster. Every byte of it is
 // in memory once for each proof.
 func WithPrefix(prefix string) Option {
 	return option(func(c *config) {
-		if !c.first("WithPrefix") {
+		if !c.Once("WithPrefix") {
 			return
 		}
 		bad := func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }
 		if prefix == "" || len(prefix) > maxPrefix || strings.ContainsFunc(prefix, bad) {
-			c.problem("WithPrefix: %q is not 1 to %d visible ASCII characters without braces", prefix, maxPrefix)
+			c.Problem("WithPrefix: %q is not 1 to %d visible ASCII characters without braces", prefix, maxPrefix)
 		}
 		c.prefix = prefix
 	})
@@ -91,28 +78,28 @@ func WithPrefix(prefix string) Option {
 // whenever it has to.
 func WithTimeout(d time.Duration) Option {
 	return option(func(c *config) {
-		if !c.first("WithTimeout") {
+		if !c.Once("WithTimeout") {
 			return
 		}
 		if d < minTimeout || d > maxTimeout {
-			c.problem("WithTimeout: %v is not between %v and %v", d, minTimeout, maxTimeout)
+			c.Problem("WithTimeout: %v is not between %v and %v", d, minTimeout, maxTimeout)
 		}
 		c.timeout = d
 	})
 }
 
-// WithLocalTier remembers up to this many used proofs in the process too, some 50
-// octets each. A replay at the process that has seen the proof costs no round trip
-// then. Proofs that are not among them are asked for as ever. The default is none.
-func WithLocalTier(proofs int) ReplayOption {
+// WithCacheSize sets how many used proofs the process remembers too, some 50 bytes
+// each. A replay at the process that has seen the proof costs no round trip then.
+// Proofs that are not among them are asked for as ever. The default is none.
+func WithCacheSize(proofs int) ReplayOption {
 	return replayOption(func(c *config) {
-		if !c.first("WithLocalTier") {
+		if !c.Once("WithCacheSize") {
 			return
 		}
-		if proofs < 1 || proofs > maxLocalTier {
-			c.problem("WithLocalTier: %d is not between 1 and %d", proofs, maxLocalTier)
+		if proofs < 1 || proofs > maxCacheSize {
+			c.Problem("WithCacheSize: %d is not between 1 and %d", proofs, maxCacheSize)
 		}
-		c.localTier = proofs
+		c.cacheSize = proofs
 	})
 }
 
@@ -130,7 +117,7 @@ func WithPreviousKeys(keys ...[]byte) TokenOption {
 	}
 	return tokenOption(func(c *config) {
 		if len(copied) == 0 {
-			c.problem("WithPreviousKeys: no key given")
+			c.Problem("WithPreviousKeys: no key given")
 		}
 		c.previous = append(c.previous, copied...)
 	})
@@ -142,21 +129,17 @@ func WithPreviousKeys(keys ...[]byte) TokenOption {
 // the call, by several at the same time, and must not block.
 func WithErrorReport(report func(error)) TokenOption {
 	return tokenOption(func(c *config) {
-		if !c.first("WithErrorReport") {
-			return
+		if options.Value(c.Set, "WithErrorReport", report) {
+			c.report = report
 		}
-		if report == nil {
-			c.problem("WithErrorReport: nil")
-		}
-		c.report = report
 	})
 }
 
 // checkClient finds a client that would not give up in time. Of one that hides its
 // options nothing is known.
 func (c *config) checkClient(name string, client redis.UniversalClient) {
-	if isNil(client) {
-		c.problem("%s: the client is nil", name)
+	if options.IsNil(client) {
+		c.Problem("%s: the client is nil", name)
 		return
 	}
 	stopsAtDeadline := true
@@ -169,20 +152,6 @@ func (c *config) checkClient(name string, client redis.UniversalClient) {
 		stopsAtDeadline = client.Options().ContextTimeoutEnabled
 	}
 	if !stopsAtDeadline {
-		c.problem("%s: the client does not stop at deadlines: set ContextTimeoutEnabled in its options", name)
-	}
-}
-
-// isNil also finds the nil pointer inside of an interface value.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	switch r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map:
-		return r.IsNil()
-	default:
-		return false
+		c.Problem("%s: the client does not stop at deadlines: set ContextTimeoutEnabled in its options", name)
 	}
 }

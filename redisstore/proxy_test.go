@@ -17,7 +17,7 @@ type proxy struct {
 	server string
 
 	mu    sync.Mutex
-	cut   func() (pass int, ok bool) // asked for every reply to a proof: how many octets of it pass, if it is cut
+	cut   func() (pass int, ok bool) // asked for every reply to a proof: how many bytes of it pass, if it is cut
 	conns []net.Conn
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/replayset"
 )
 
 const (
@@ -21,21 +23,24 @@ const (
 	// A proof that is good for longer than that is a mistake of the caller.
 	maxAhead = 24 * time.Hour
 
-	// idOctets of the SHA-256 tell proofs apart, as dpop.ReplayCache permits.
-	idOctets = 16
+	// idBytes of the SHA-256 tell proofs apart, as dpop.ReplayCache permits.
+	idBytes = 16
 )
 
 var _ dpop.ReplayCache = (*ReplayCache)(nil)
 
 // ReplayCache is a [dpop.ReplayCache] that all the replicas of a service share.
 // Make one with [NewReplayCache]; the zero ReplayCache returns errors. It is safe
-// for concurrent use, starts no goroutine, and needs no closing: the client
-// belongs to the caller.
+// for concurrent use, keeps no goroutine beyond its calls, and needs no closing: the
+// client belongs to the caller, and is given a hook that notices failing connections.
 type ReplayCache struct {
-	client  redis.UniversalClient
+	client  redis.UniversalClient // nil in the zero ReplayCache
 	prefix  string
 	timeout time.Duration
-	local   *known // nil: none
+	local   *known   // nil: none
+	batches *batcher // nil: each call for itself
+	windows *windows
+	dials   *dials
 }
 
 // NewReplayCache makes a ReplayCache on the server, the sentinels or the cluster
@@ -46,27 +51,29 @@ type ReplayCache struct {
 // asks another server when one is down, and that server knows nothing, or a
 // [redis.ClusterClient] that reads from replicas, which know it too late.
 func NewReplayCache(client redis.UniversalClient, opts ...ReplayOption) (*ReplayCache, error) {
-	c := config{prefix: defaultReplayPrefix, timeout: defaultTimeout}
+	c := newConfig(defaultReplayPrefix, defaultTimeout)
 	c.checkClient("NewReplayCache", client)
 	switch client := client.(type) {
 	case *redis.Ring:
-		c.problem("NewReplayCache: a Ring forgets proofs when one of its servers is down")
+		c.Problem("NewReplayCache: a Ring forgets proofs when one of its servers is down")
 	case *redis.ClusterClient:
 		if o := client.Options(); o.ReadOnly || o.RouteByLatency || o.RouteRandomly {
-			c.problem("NewReplayCache: the client reads from replicas, which do not know yet what has been written: leave out ReadOnly, RouteByLatency and RouteRandomly")
+			c.Problem("NewReplayCache: the client reads from replicas, which do not know yet what has been written: leave out ReadOnly, RouteByLatency and RouteRandomly")
 		}
 	}
-	for _, opt := range opts {
-		if isNil(opt) {
-			c.problem("nil ReplayOption")
-			continue
-		}
-		opt.applyReplay(&c)
-	}
-	if err := errors.Join(c.problems...); err != nil {
+	options.Each(c.Set, opts, func(opt ReplayOption) { opt.applyReplay(c) })
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	return &ReplayCache{client: client, prefix: c.prefix, timeout: c.timeout, local: newKnown(c.localTier)}, nil
+	r := &ReplayCache{
+		client: client, prefix: c.prefix, timeout: c.timeout, local: newKnown(c.cacheSize),
+		windows: newWindows(client, c.prefix), dials: watchDials(client),
+	}
+	// The nodes of a cluster fail one by one: a pipeline would wait for the slowest.
+	if single, ok := client.(*redis.Client); ok {
+		r.batches = &batcher{client: single, timeout: c.timeout}
+	}
+	return r, nil
 }
 
 var (
@@ -79,23 +86,46 @@ var (
 // twice about one that is not, and gives up with an error after the time set by
 // [WithTimeout]. The proof may be recorded then or may not be; it is not accepted
 // in either case. jkt is not used.
+//
+// Calls at the same time share round trips. For a Verifier of package dpop, the proof is
+// remembered for the longest window of all Verifiers, here and at other replicas.
 func (c *ReplayCache) Add(ctx context.Context, _ string, id [32]byte, until time.Time) (fresh bool, err error) {
 	if c.client == nil {
 		return false, errNotNew
+	}
+	d := digest(id[:idBytes])
+	if c.local.has(d) {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if use, ok := replayset.UseFrom(ctx); ok {
+		if until, err = c.windows.until(ctx, use); err != nil {
+			return false, c.failed(err)
+		}
 	}
 	ttl, err := lifeOf(until)
 	if err != nil {
 		return false, err
 	}
-	d := digest(id[:idOctets])
-	if c.local.has(d) {
-		return false, nil
+	r := &recording{ctx: ctx, key: c.key(d), mark: strconv.FormatInt(int64(rand.Uint64()), 10), ttl: ttl}
+	if c.batches != nil {
+		fresh, err = c.batches.record(r)
+	} else {
+		fresh, err = recordAlone(ctx, c.client, r)
 	}
-	if fresh, err = c.record(ctx, d, ttl); err != nil {
-		return false, fmt.Errorf("redisstore: replay cache: %w", err)
+	if err != nil {
+		return false, c.failed(err)
 	}
 	c.local.add(d)
 	return fresh, nil
+}
+
+func (c *ReplayCache) failed(err error) error {
+	if errors.Is(err, replayset.ErrTooOld) || errors.Is(err, replayset.ErrAhead) {
+		return err // The Verifier knows what they mean: the store is well.
+	}
+	return c.dials.explained("replay cache", err)
 }
 
 // lifeOf is the time from now to until in whole milliseconds, rounded up, and never
@@ -111,40 +141,9 @@ func lifeOf(until time.Time) (milliseconds int64, err error) {
 	return int64(ahead/time.Millisecond) + 1, nil
 }
 
-// record is the one round trip, and a second one for what has been there before.
-//
-// A reply can get lost on its way, and the client then sends the command again. A
-// bare SET NX finds what the first one has left, and would call an honest proof a
-// replay. So every call leaves a mark of its own, which is the same however often its
-// command is sent, and which no other call has: a proof with our mark has been used
-// by nobody else.
-//
-// The mark is an integer since Redis keeps that in the value's place, where a text
-// would take memory of its own.
-func (c *ReplayCache) record(ctx context.Context, d digest, ttl int64) (fresh bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	key, mark := c.key(d), strconv.FormatInt(int64(rand.Uint64()), 10)
-	set := redis.NewBoolCmd(ctx, "set", key, mark, "px", ttl, "nx")
-	if err := c.client.Process(ctx, set); err != nil {
-		return false, err
-	}
-	if set.Val() {
-		return true, nil
-	}
-	switch left, err := c.client.Get(ctx, key).Result(); {
-	case errors.Is(err, redis.Nil):
-		return false, nil // it has expired in the meantime
-	case err != nil:
-		return false, err
-	default:
-		return left == mark, nil
-	}
-}
-
 // key has a fixed length and an alphabet without the braces that choose a cluster's
 // node, so that proofs spread over all nodes.
 func (c *ReplayCache) key(d digest) string {
-	var buf [64 + (idOctets*8+5)/6]byte
+	var buf [64 + (idBytes*8+5)/6]byte
 	return string(base64.RawURLEncoding.AppendEncode(append(buf[:0], c.prefix...), d[:]))
 }

@@ -50,13 +50,13 @@ func TestReplayCacheIsAReplayCache(t *testing.T) {
 	})
 	t.Run("with a local tier", func(t *testing.T) {
 		dpoptest.TestReplayCache(t, func() dpop.ReplayCache {
-			return newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(64))
+			return newReplayCache(t, s.client(), patient(), redisstore.WithCacheSize(64))
 		})
 	})
 	t.Run("two replicas in turn", func(t *testing.T) {
 		dpoptest.TestReplayCache(t, func() dpop.ReplayCache {
 			return &turns{caches: []dpop.ReplayCache{
-				newReplayCache(t, s.client(), patient()), newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(8)),
+				newReplayCache(t, s.client(), patient()), newReplayCache(t, s.client(), patient(), redisstore.WithCacheSize(8)),
 			}}
 		})
 	})
@@ -95,10 +95,10 @@ func TestMistakesAreReportedAllAtOnce(t *testing.T) {
 		"any node of a cluster":    {redis.NewClusterClient(&redis.ClusterOptions{RouteRandomly: true, ContextTimeoutEnabled: true}), nil, []string{"reads from replicas"}},
 		"options": {redis.NewClient(good), []redisstore.ReplayOption{
 			nil, redisstore.WithPrefix(""), redisstore.WithPrefix("a"), redisstore.WithTimeout(0), redisstore.WithTimeout(time.Second),
-			redisstore.WithLocalTier(0), redisstore.WithLocalTier(1),
+			redisstore.WithCacheSize(0), redisstore.WithCacheSize(1),
 		}, []string{
-			"nil ReplayOption", `WithPrefix: ""`, "WithPrefix given twice", "WithTimeout: 0s", "WithTimeout given twice",
-			"WithLocalTier: 0", "WithLocalTier given twice",
+			"option 1 is nil", `WithPrefix: ""`, "WithPrefix is given twice", "WithTimeout: 0s", "WithTimeout is given twice",
+			"WithCacheSize: 0", "WithCacheSize is given twice",
 		}},
 		"a tag":      {redis.NewClient(good), []redisstore.ReplayOption{redisstore.WithPrefix("{x}")}, []string{"braces"}},
 		"a space":    {redis.NewClient(good), []redisstore.ReplayOption{redisstore.WithPrefix("x y")}, []string{"visible"}},
@@ -127,10 +127,10 @@ func TestWhatIsStored(t *testing.T) {
 	ctx := t.Context()
 	t.Run("DPOP-11.1-04 keys have one size and an alphabet without meaning", func(t *testing.T) {
 		c := newReplayCache(t, client, patient())
-		for octet := range 256 {
+		for value := range 256 {
 			id := randomID()
 			for i := range id {
-				id[i] ^= byte(octet)
+				id[i] ^= byte(value)
 			}
 			add(t, c, id)
 		}
@@ -194,7 +194,7 @@ func TestTimesThatMakeNoSense(t *testing.T) {
 
 func TestOneRoundTripForAFreshProofTwoForAReplayNoneForAKnownOne(t *testing.T) {
 	s := startServer(t)
-	c := newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(100))
+	c := newReplayCache(t, s.client(), patient(), redisstore.WithCacheSize(100))
 	add(t, c, randomID()) // connects
 	before := s.info("total_commands_processed")
 	asked := func() (n int) {
@@ -221,7 +221,7 @@ func TestOneRoundTripForAFreshProofTwoForAReplayNoneForAKnownOne(t *testing.T) {
 		require.False(t, add(t, c, id))
 	}
 	require.Equal(t, 100+idle, asked(), "what is forgotten here is not forgotten there")
-	other := newReplayCache(t, s.client(), patient(), redisstore.WithLocalTier(100))
+	other := newReplayCache(t, s.client(), patient(), redisstore.WithCacheSize(100))
 	require.False(t, add(t, other, ids[0]))
 	asked()
 	require.False(t, add(t, other, ids[0]))

@@ -37,7 +37,7 @@ type replica struct {
 	Trust  []byte // the issuer's certificate
 }
 
-// runReplica is the main function of a process of its own: a service as anybody would write it. It writes its URL to
+// runReplica is the main function of a process of its own: a service as a user would write it. It writes its URL to
 // standard output and ends when standard input does.
 func runReplica(config string) {
 	var c replica
@@ -197,7 +197,7 @@ func TestNoncesAcrossReplicas(t *testing.T) {
 	start := func(current []byte, previous ...[]byte) http.Handler {
 		guard, err := middleware.New(
 			middleware.WithTokens(oidc.New(issuer.URL, oidctest.Audience, oidc.WithHTTPClient(issuer.Client()))),
-			middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache, nil), dpop.WithNonces(dpop.NewNonces(current, previous...)))),
+			middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(cache, nil), dpop.WithNonces(dpop.NewNonces(current, dpop.WithPreviousKeys(previous...))))),
 		)
 		require.NoError(t, err)
 		return guard.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -218,7 +218,7 @@ func TestNoncesAcrossReplicas(t *testing.T) {
 		return res.Header.Get("DPoP-Nonce")
 	}
 
-	t.Run("DPOP-8-03 replicas with the same key accept each other's, and nobody else's", func(t *testing.T) {
+	t.Run("DPOP-8-03 replicas with the same key accept each other's, and no others", func(t *testing.T) {
 		one, two, other := start(nonceKey(0)), start(nonceKey(0)), start(nonceKey(1))
 		nonce := challenged(one)
 		require.Equal(t, http.StatusOK, send(two, withNonce(nonce)).StatusCode)

@@ -108,7 +108,7 @@ func TestSentinel(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, strings.Contains(role, "role:master"))
 		l.judge(t)
-		require.NotZero(t, l.failed, "nobody could tell in between")
+		require.NotZero(t, l.failed, "no server could tell in between")
 		require.Less(t, l.slowest, timeout+slack)
 	})
 }

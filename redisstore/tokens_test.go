@@ -64,8 +64,8 @@ func TestMistakesOfTokenCachesAreReportedAllAtOnce(t *testing.T) {
 		redisstore.WithPreviousKeys(), redisstore.WithPreviousKeys(tokenKey(0), tokenKey(0)), redisstore.WithPreviousKeys(nil),
 		redisstore.WithErrorReport(nil), redisstore.WithErrorReport(func(error) {}), nil)
 	for _, want := range []string{
-		"ContextTimeoutEnabled", "key 1 has 5 octets", "WithPreviousKeys: no key given", "key 3 is key 2 again", "key 4 has 0 octets",
-		"WithErrorReport: nil", "WithErrorReport given twice", "nil TokenOption",
+		"ContextTimeoutEnabled", "key 1 has 5 bytes", "WithPreviousKeys: no key given", "key 3 is key 2 again", "key 4 has 0 bytes",
+		"WithErrorReport: nil", "WithErrorReport is given twice", "option 6 is nil",
 	} {
 		require.ErrorContains(t, err, want)
 	}

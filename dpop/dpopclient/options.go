@@ -118,12 +118,14 @@ func New(signer crypto.Signer, opts ...Option) (*Transport, error) {
 	c.Join(err)
 	t := &Transport{
 		base:         c.base,
-		source:       c.source,
 		signer:       proofs,
 		serverClock:  c.Given("FollowServerClock"),
 		loopbackHTTP: c.loopback(),
 		resources:    c.resourcePeers(),
 		endpoints:    c.endpointPeers(),
+	}
+	if c.source != nil {
+		t.token = c.source.Token
 	}
 	if len(c.origins) == 0 && len(c.endpoints) == 0 {
 		c.Problem("neither WithOrigins nor WithTokenEndpoint: no server would get a proof")

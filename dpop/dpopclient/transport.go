@@ -32,7 +32,7 @@ const (
 // learns. The zero Transport refuses every request.
 type Transport struct {
 	base         http.RoundTripper // nil in the zero Transport
-	source       TokenSource       // may be nil
+	token        tokens            // nil: none
 	signer       *signer
 	resources    map[string]*peer // by origin
 	endpoints    map[string]*peer // by origin and path
@@ -161,9 +161,9 @@ func (t *Transport) decideResource(req *http.Request, d decision, own authorizat
 		d.token = own.credentials
 	case own.is("Bearer"):
 		return decision{}, ErrTokenType
-	case t.source != nil && (own.scheme == "" || own.is("Basic") && req.URL.User != nil):
+	case t.token != nil && (own.scheme == "" || own.is("Basic") && req.URL.User != nil):
 		// http.Client makes Basic of the user information in a URL.
-		d.token, err = t.token(req.Context())
+		d.token, err = t.token.get(req.Context())
 	case own.scheme == "":
 		d.url = "" // Nothing to prove, but a nonce to learn.
 	default:
@@ -175,9 +175,13 @@ func (t *Transport) decideResource(req *http.Request, d decision, own authorizat
 	return d, err
 }
 
-// token asks the source, and drops what is not a DPoP token.
-func (t *Transport) token(ctx context.Context) (string, error) {
-	token, tokenType, err := t.source.Token(ctx)
+// tokens is the method of a [TokenSource]: nothing that prints a Transport looks into
+// the source behind it.
+type tokens func(ctx context.Context) (accessToken, tokenType string, err error)
+
+// get asks the source, and drops what is not a DPoP token.
+func (ask tokens) get(ctx context.Context) (string, error) {
+	token, tokenType, err := ask(ctx)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("dpopclient: token source: %w", err)

@@ -25,8 +25,8 @@ func (d *document) add(line int, format string, args ...any) {
 	d.Problems.add(d, line, format, args...)
 }
 
-// open parses text and returns its top-level mapping, or nil.
-func (d *document) open(text []byte) *mapping {
+// open parses text and returns what stands at its top, if it can be parsed.
+func (d *document) open(text []byte) []*yaml.Node {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var root, more yaml.Node
 	if err := decoder.Decode(&root); err != nil {
@@ -36,7 +36,7 @@ func (d *document) open(text []byte) *mapping {
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		d.add(max(more.Line, 1), "a second document: there has to be one in each file")
 	}
-	return d.mapping(root.Content[0], "")
+	return root.Content
 }
 
 // mapping is a YAML mapping that is read key by key. What has not been read when

@@ -19,6 +19,7 @@ type environment struct {
 	mark   string            // what stands in the text for a variable, up to its number
 	names  []string          // by number
 	refs   []string          // as they were written
+	pairs  []string          // of marks and values
 }
 
 var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+\\?"([A-Za-z_][A-Za-z0-9_]*)\\?"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
@@ -28,7 +29,6 @@ var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+\\?"([A-Za-z_][A-Za-z
 // of the value need none, since they are put in when the block has been read.
 func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environment, []byte) {
 	e := &environment{lookup: lookup, mark: "env" + rand.Text() + "n"}
-	var pairs []string
 	marked := reference.ReplaceAllFunc(text, func(ref []byte) []byte {
 		mark := e.mark + strconv.Itoa(len(e.names)) + "e"
 		found := reference.FindSubmatch(ref)
@@ -36,11 +36,11 @@ func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environme
 		value, _ := lookup(name)
 		e.names = append(e.names, name)
 		e.refs = append(e.refs, strings.ReplaceAll(string(ref), `\"`, `"`)) // JSON escapes them
-		pairs = append(pairs, mark, value)
+		e.pairs = append(e.pairs, mark, value)
 		spaces, _ := strconv.Atoi(string(found[2])) // 0 without indent
 		return []byte(strings.Repeat(" ", spaces) + mark)
 	})
-	e.marks = strings.NewReplacer(pairs...)
+	e.marks = strings.NewReplacer(e.pairs...)
 	return e, marked
 }
 

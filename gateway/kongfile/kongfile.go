@@ -18,6 +18,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Source is one file.
@@ -43,13 +45,28 @@ type File struct {
 // the other. lookup finds variables of the environment. The mistakes are in the
 // Problems of the result.
 func Read(lookup func(string) (string, bool), sources ...Source) *File {
+	return read(lookup, false, sources)
+}
+
+func read(lookup func(string) (string, bool), anyForm bool, sources []Source) *File {
 	f := &File{Authorities: make(map[string]*x509.Certificate), Certificates: make(map[string]*tls.Certificate)}
 	for i, source := range sources {
 		env, marked := newEnvironment(source.Text, lookup)
 		d := &document{Problems: &f.Problems, name: source.Name, order: i, env: env}
-		if m := d.open(marked); m != nil {
-			m.known = topKeys
-			f.top = append(f.top, m)
+		var documents []*yaml.Node
+		if anyForm {
+			documents = d.forms(marked)
+		} else {
+			documents = d.open(marked)
+		}
+		for _, n := range documents {
+			if n == nil {
+				continue // a mistake that is noted
+			}
+			if m := d.mapping(n, ""); m != nil {
+				m.known = topKeys
+				f.top = append(f.top, m)
+			}
 		}
 	}
 	if len(f.top) > 0 {

@@ -113,6 +113,9 @@ func (f *File) checkMTLSAuth() {
 			if auth == nil {
 				continue
 			}
+			if !used[auth] {
+				f.warn(auth.Place(), auth.Place().Path+": consumers are not looked up: the token says who calls, and the certificate has to be the one that it is bound to")
+			}
 			used[auth] = true
 			switch {
 			case p == nil || p.OpenID.Certificate.Mode == "off":
@@ -123,6 +126,7 @@ func (f *File) checkMTLSAuth() {
 				auth.Mistake("route %s shares its openid-connect plugin with a route that has another mtls-auth; give each route its own", r)
 			default:
 				p.OpenID.Certificate.Chain = auth.ClientCertificate
+				p.Broken = p.Broken || auth.Broken
 			}
 		}
 	}

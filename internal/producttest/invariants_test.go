@@ -275,7 +275,7 @@ func TestNoncesRotateWithoutRefusingAClient(t *testing.T) {
 		// rotate restarts one replica after the other with other keys.
 		rotate := func(key []byte, previous ...[]byte) {
 			for i := range f.replicas {
-				g := newFleet(t, r, dpop.WithNonces(dpop.NewNonces(key, previous...)))
+				g := newFleet(t, r, dpop.WithNonces(dpop.NewNonces(key, dpop.WithPreviousKeys(previous...))))
 				g.issuer, g.store, g.accepted = f.issuer, f.store, f.accepted
 				f.replicas[i] = g.make()
 				f.client()

@@ -59,6 +59,32 @@ func TestTheNextURLIsForADocumentThatIsNotThere(t *testing.T) {
 			require.Equal(t, "https://issuer.example/second", snapshot.URL)
 		})
 	}
+	t.Run("every status", func(t *testing.T) {
+		for code := 200; code < 600; code++ {
+			r, s := start(t, func(c *remote.Config[string]) {
+				c.Locate = remote.At("https://issuer.example/first", "https://issuer.example/second")
+			})
+			s.set(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path == "/first" {
+					return status(code, "first")(r) // a redirect without a Location is an answer like any other
+				}
+				return says("second")(r)
+			})
+			want := "outage"
+			switch {
+			case code == http.StatusOK:
+				want = "first"
+			case code >= 400 && code < 500 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests:
+				want = "second"
+			}
+			got := "outage"
+			if snapshot, err := r.Get(t.Context()); err == nil {
+				got = snapshot.Value
+			}
+			require.Equal(t, want, got, "status %d", code)
+			require.NoError(t, r.Close())
+		}
+	})
 	t.Run("all of them", func(t *testing.T) {
 		r, s := start(t, func(c *remote.Config[string]) {
 			c.Locate = remote.At("https://issuer.example/first", "https://issuer.example/second")
@@ -66,6 +92,7 @@ func TestTheNextURLIsForADocumentThatIsNotThere(t *testing.T) {
 		s.set(status(404, ""))
 		_, err := r.Get(t.Context())
 		require.ErrorContains(t, err, "https://issuer.example/second: status 404")
+		require.ErrorContains(t, err, "https://issuer.example/first: status 404")
 	})
 }
 

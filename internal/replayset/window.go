@@ -15,12 +15,17 @@ import (
 type Window struct {
 	IssuedAt time.Duration // after its iat
 	Nonce    time.Duration // after the issue of its nonce
-	Skew     time.Duration // by which clocks may differ
+	Skew     time.Duration // by which clocks may differ: the largest
+	Slack    time.Duration // for that, in the durations above: the smallest
 }
 
 // Join returns the Window of the Verifiers of both.
 func (w Window) Join(o Window) Window {
-	return Window{max(w.IssuedAt, o.IssuedAt), max(w.Nonce, o.Nonce), max(w.Skew, o.Skew)}
+	slack := min(w.Slack, o.Slack)
+	if slack == 0 {
+		slack = max(w.Slack, o.Slack) // One of the two is of no Verifier.
+	}
+	return Window{max(w.IssuedAt, o.IssuedAt), max(w.Nonce, o.Nonce), max(w.Skew, o.Skew), slack}
 }
 
 // Covers reports whether a proof that is remembered for w is so for o.
@@ -36,12 +41,13 @@ type Use struct {
 }
 
 // start is what the Verifier counts from, and kept for how long after it a memory
-// that remembers for w has the proof.
+// that remembers for w has the proof. A Verifier that goes by the other time has
+// accepted the proof after start, and had its slack left then.
 func (u *Use) start(w Window) (start time.Time, kept time.Duration) {
 	if u.Nonce.IsZero() {
-		return u.IssuedAt, w.IssuedAt
+		return u.IssuedAt, max(w.IssuedAt, w.Slack)
 	}
-	return u.Nonce, w.Nonce
+	return u.Nonce, max(w.Nonce, w.Slack)
 }
 
 // Until is when all Verifiers of shared have stopped accepting the proof.
@@ -112,7 +118,7 @@ type entry struct {
 // Join adds the Window of a Verifier. What was remembered before now is known to have
 // been so for the Windows before.
 func (l *Ledger) Join(w Window, now time.Time) {
-	if e := l.entry.Load(); e != nil && e.window.Covers(w) && e.window.Skew >= w.Skew {
+	if e := l.entry.Load(); e != nil && e.window.Join(w) == e.window {
 		return
 	}
 	l.turn.Lock()

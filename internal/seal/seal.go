@@ -30,9 +30,11 @@ const (
 const Overhead = nonceSize + tagSize
 
 // Ring seals and opens. Make one with [New]. It never changes, and is safe for
-// concurrent use. Printing what holds a *Ring shows an address.
+// concurrent use.
 type Ring struct {
-	secrets [][]byte // the first one seals, all of them open
+	// The first one seals, all of them open. A function, since nothing that prints a
+	// Ring, or what holds one, looks into it; with some verbs fmt follows pointers.
+	secrets func() [][]byte
 }
 
 // New makes a Ring that seals with the first key and opens what any of them sealed.
@@ -42,7 +44,7 @@ type Ring struct {
 // New tries each key out: what the build or its FIPS mode cannot do is found here.
 func New(domain string, keys ...[]byte) (*Ring, []error) {
 	var problems []error
-	r := &Ring{}
+	var secrets [][]byte
 	for i, key := range keys {
 		if len(key) < MinKey {
 			problems = append(problems, fmt.Errorf("key %d has %d bytes, not %d or more", i+1, len(key), MinKey))
@@ -61,12 +63,12 @@ func New(domain string, keys ...[]byte) (*Ring, []error) {
 			problems = append(problems, fmt.Errorf("key %d: this build cannot encrypt with it: %w", i+1, err))
 			continue
 		}
-		r.secrets = append(r.secrets, secret)
+		secrets = append(secrets, secret)
 	}
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return r, nil
+	return &Ring{func() [][]byte { return secrets }}, nil
 }
 
 // try seals and opens something.
@@ -82,7 +84,7 @@ func try(secret []byte) error {
 // Seal appends the sealed text to dst. It opens with the same context and the same
 // additional data only; neither is kept.
 func (r *Ring) Seal(dst, context, text, additional []byte) ([]byte, error) {
-	c, err := under(r.secrets[0], context)
+	c, err := under(r.secrets()[0], context)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +94,7 @@ func (r *Ring) Seal(dst, context, text, additional []byte) ([]byte, error) {
 // Open returns the text, or false for everything that no key of the Ring has sealed
 // like that.
 func (r *Ring) Open(context, sealed, additional []byte) (text []byte, ok bool) {
-	for _, secret := range r.secrets {
+	for _, secret := range r.secrets() {
 		c, err := under(secret, context)
 		if err != nil {
 			return nil, false
@@ -108,7 +110,7 @@ func (r *Ring) Open(context, sealed, additional []byte) (text []byte, ok bool) {
 // the key.
 func (r *Ring) Names() ([]string, error) {
 	var names []string
-	for _, secret := range r.secrets {
+	for _, secret := range r.secrets() {
 		name, err := hkdf.Expand(sha256.New, secret, "name", 4)
 		if err != nil {
 			return nil, err
