@@ -53,6 +53,28 @@ func newChallenges(c *config, rules []Rule) challenges {
 	return ch
 }
 
+// challengesFor are the challenges to a decision. Only where rules are staged do they
+// depend on anything but the configuration: they follow the stage in force. Rules that
+// no token could satisfy leave those of the configuration.
+func (g *Guard) challengesFor(d *decision) *challenges {
+	if d.err == nil || !slices.ContainsFunc(g.rules, isStaged) {
+		return &g.challenges
+	}
+	var c *Credential
+	if d.inspection != nil && d.Token != nil {
+		c = &d.Credential
+	}
+	if now := newChallenges(g.config, enforced(g.rules, c)); now.any() {
+		return &now
+	}
+	return &g.challenges
+}
+
+func isStaged(rule Rule) bool {
+	_, ok := rule.(*stagedRule)
+	return ok
+}
+
 // requestedScopes are those that a client should ask the issuer for, where challenges
 // name them (RFC 6750, section 3): what the rules demand, or else what the resource has.
 func (c *config) requestedScopes(rules []Rule) []string {

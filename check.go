@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
@@ -16,6 +17,7 @@ import (
 var (
 	errZeroGuard = errors.New("middleware: the zero Guard rejects every request")
 	errNoToken   = errors.New("middleware: the TokenVerifier returned neither a token nor an error")
+	errNoError   = errors.New("middleware: Refuse was called without an error")
 	errNoProof   = errors.New("middleware: the proof verifier returned neither a proof nor an error")
 )
 
@@ -29,41 +31,55 @@ type inspection struct {
 
 	verified // what this guard verified
 
-	unmet     *unmet // the rule that is not satisfied, if that is why
-	wouldDeny string // the reason of a staged rule in report that is not satisfied
-	asker     caller.Context
+	unmet *unmet // the rule that is not satisfied, if that is why
+	// wouldDeny is the reason of a staged rule in report that is not satisfied, and
+	// the name of the rule if it is a RuleFunc.
+	wouldDeny, wouldDenyRule string
+
+	asker caller.Context // asks the issuer
 }
 
 // decision is what [Guard.Check] finds out, with what Wrap must know besides.
 type decision struct {
-	*inspection        // nil if step 1 failed
+	*inspection        // nil if step 1 failed, or if the request is anonymous
 	scheme      scheme // that the client used, as far as it was recognised
 	nonce       string // for the client's next proof; "" if it needs none
-	err         error  // nil if the request may pass, and inspection is then not nil
+	err         error  // nil if the request may pass
+	anonymous   bool   // it may pass without credentials
+	challenges  *challenges
 }
 
-// credential is that of a request that may pass.
+// credential is that of a request that may pass, nil for an anonymous one.
 //
 // Precondition: the error of d is nil.
-func (d *decision) credential() *Credential { return &d.inspection.Credential }
+func (d *decision) credential() *Credential {
+	if d.anonymous {
+		return nil
+	}
+	return &d.inspection.Credential
+}
 
 // inspect takes the steps of [Guard.Check] in order. A panic in any of them is a refusal.
 //
-// Invariant: the error of what it returns is nil only past every step.
+// Invariant: the error of what it returns is nil only past every step, or if the
+// request is anonymous and the guard lets such pass.
 func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.err = panicError("middleware: panic during verification: " + printable(p))
+			d.err, d.anonymous = panicked(p), false
 		}
 	}()
 	before := earlier(ctx, q)
+	if g.anonymous && before == nil && g.isAnonymous(q) {
+		d.err = g.checkTransport(q)
+		d.anonymous = d.err == nil
+		return d
+	}
 	sent, err := g.checkShape(ctx, q, before)
 	if d.scheme, d.err = sent.scheme, err; err != nil {
 		return d
 	}
-	i := &inspection{Guard: g, ctx: ctx, req: *q, before: before}
-	i.credentials = sent
-	i.asker = caller.Context{Context: ctx, Of: i}
+	i := newInspection(ctx, g, q, before, sent)
 	d.inspection = i
 	for _, step := range [...]func(*inspection) error{
 		(*inspection).checkToken,
@@ -77,6 +93,52 @@ func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
 		}
 	}
 	return d
+}
+
+// isAnonymous reports whether q comes without anything that authenticates.
+//
+// Precondition: no outer guard has looked at q.
+func (g *Guard) isAnonymous(q *Request) bool {
+	return len(q.Header[headers.Authorization]) == 0 && len(q.Header[headers.DPoP]) == 0 &&
+		!hasQueryToken(q.query()) && !g.carriesSession(q)
+}
+
+// recall is the decision that ended with err, as far as the answer depends on it: made
+// again without the checks that a second time would fail.
+func (g *Guard) recall(ctx context.Context, q *Request, err error) (d decision) {
+	d.err = err
+	defer func() {
+		_ = recover() // What was found out before the panic is enough for an answer.
+	}()
+	before := earlier(ctx, q)
+	sent, wrong := g.readCredentials(ctx, q, before)
+	d.scheme = sent.scheme
+	if wrong != nil {
+		return d
+	}
+	d.inspection = newInspection(ctx, g, q, before, sent)
+	// Some rules have parameters of theirs in the challenge, and a Stage may choose for
+	// this client.
+	staged := slices.ContainsFunc(g.rules, isStaged)
+	byRule := err == ErrInsufficientScope || err == ErrInsufficientAuthentication
+	if !staged && !byRule || d.checkToken() != nil {
+		return d
+	}
+	if byRule && d.checkRules() != err {
+		d.unmet = nil
+	}
+	return d
+}
+
+func newInspection(ctx context.Context, g *Guard, q *Request, before *verified, sent credentials) *inspection {
+	i := &inspection{Guard: g, ctx: ctx, req: *q, before: before}
+	i.credentials = sent
+	i.asker = caller.Context{Context: ctx, Of: i}
+	return i
+}
+
+func panicked(p any) error {
+	return panicError("middleware: panic during verification: " + printable(p))
 }
 
 // printable tells a programming error from a panic with a text that may hold
@@ -197,16 +259,26 @@ func (i *inspection) checkPolicy() error {
 	switch {
 	case cnf.JKT != "" && i.dpop == nil, cnf.X5T != "" && i.mtls == nil:
 		return ErrBindingNotConfigured
-	case cnf.JKT != "" && i.scheme != schemeDPoP:
+	case cnf.JKT != "" && i.scheme != schemeDPoP && !i.toleratesBearer():
 		return ErrDowngrade
 	case cnf.JKT == "" && i.scheme == schemeDPoP:
 		return ErrNotForDPoP
-	case i.shape() == unboundShape && !i.allowUnbound && !i.bindingSkipped:
+	case cnf.JKT == "" && cnf.X5T == "" && !i.allowUnbound && !i.bindingSkipped:
 		return ErrUnbound
 	case cnf.JKT == "" && i.refuseStrayProofs && len(i.req.Header[headers.DPoP]) > 0:
 		return ErrStrayProof
 	}
 	return nil
+}
+
+// toleratesBearer reports whether a token that is bound to a key may come as Bearer, by
+// DangerouslyAcceptAsBearer. A proof that comes with it is checked all the same.
+func (i *inspection) toleratesBearer() bool {
+	if i.scheme != schemeBearer || !i.asBearer.tolerates(i.Token.ClientID, time.Now()) {
+		return false
+	}
+	i.KeyUnproven = len(i.req.Header[headers.DPoP]) == 0 && i.before.proof(i.dpop, i.raw) == nil
+	return true
 }
 
 // checkCertificate is step 4.
@@ -236,7 +308,7 @@ func (i *inspection) checkCertificate() error {
 // Precondition: checkPolicy has passed, so that the part is there if it is needed.
 func (i *inspection) checkProof() (err error) {
 	jkt := i.Token.Confirmation.JKT
-	if jkt == "" {
+	if jkt == "" || i.KeyUnproven {
 		return nil
 	}
 	i.by.dpop = i.dpop

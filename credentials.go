@@ -3,7 +3,9 @@ package middleware
 import (
 	"context"
 	"encoding/base64"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
@@ -26,9 +28,10 @@ func (s scheme) String() string {
 
 // credentials are what a client has sent to be let in by.
 type credentials struct {
-	scheme  scheme // as far as it was recognised
-	raw     string // the token, or what stands behind Basic
-	session bool   // they came in a cookie, under the scheme that the session began with
+	scheme  scheme    // as far as it was recognised
+	raw     string    // the token, or what stands behind Basic
+	session bool      // they came in a cookie, under the scheme that the session began with
+	ends    time.Time // when the session is over at the latest
 }
 
 // readCredentials takes them from the request, or from the outer Guard that has
@@ -106,11 +109,20 @@ func (g *Guard) readSession(ctx context.Context, q *Request) (sent credentials, 
 	default:
 		return sent, ErrNoCredentials
 	}
-	sent = credentials{scheme: schemeBearer, raw: s.Token, session: true}
+	sent = credentials{scheme: schemeBearer, raw: s.Token, session: true, ends: s.Ends}
 	if s.Scheme == schemeDPoP.String() {
 		sent.scheme = schemeDPoP
 	}
 	return sent, nil
+}
+
+// carriesSession reports whether the request has a cookie of a session, good or bad.
+func (g *Guard) carriesSession(q *Request) bool {
+	if len(q.Header["Cookie"]) == 0 {
+		return false
+	}
+	// Strip returns the header itself if there is none.
+	return reflect.ValueOf(g.sessions.Strip(q.Header)).Pointer() != reflect.ValueOf(q.Header).Pointer()
 }
 
 // hasQueryToken reports whether the query has an access_token parameter, under any

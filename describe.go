@@ -65,6 +65,10 @@ func (g *Guard) Describe() (d Description) {
 		d.Rules = append(d.Rules, describeRule(rule))
 	}
 	d.note(g.allowUnbound, "bearer tokens are accepted: tokens that are bound to nothing")
+	d.note(g.anonymous, "requests without credentials pass")
+	if n := len(g.asBearer.clientIDs); n > 0 {
+		d.note(true, fmt.Sprintf("the DPoP-bound tokens of %d clients pass as bearer tokens until %s", n, g.asBearer.until.Format(time.DateOnly)))
+	}
 	d.note(g.skipBinding, "tokens that the guard obtains for a client id and secret need no binding")
 	d.note(g.sessions != nil, "a session cookie stands for a token")
 	d.note(g.ignoreQueryToken, "an access token in the query is ignored")
@@ -149,8 +153,14 @@ func describeRule(rule Rule) string {
 		return "any of (" + describeRules(r) + ")"
 	case allOfRule:
 		return "all of (" + describeRules(r) + ")"
-	case interface{ describe() string }:
-		return r.describe()
+	case *boundExceptRule:
+		return fmt.Sprintf("bound, but for %d clients", len(r.clientIDs))
+	case *detailsRule:
+		return fmt.Sprintf("authorization_details %s: %q", r.typ, r.actions)
+	case *funcRule:
+		return "function " + r.unmet.rule
+	case *stagedRule:
+		return "staged (" + describeRule(r.rule) + ")"
 	}
 	return fmt.Sprintf("%T", rule)
 }

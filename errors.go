@@ -71,6 +71,10 @@ const (
 	// ErrBadTarget: the Target of a [Request] is none of HTTP. A server of net/http
 	// answers such a request itself.
 	ErrBadTarget
+	// ErrAuthorizationDetails: the token lacks what [AuthorizationDetails] demands.
+	ErrAuthorizationDetails
+	// ErrRule: a [RuleFunc] refused the request.
+	ErrRule
 	numRequestErrors // Invariant: every kind below it has a row in requestErrors.
 )
 
@@ -99,6 +103,8 @@ var requestErrors = [numRequestErrors]struct {
 	ErrLongLived:                  {401, "invalid_token", "the token lives too long", "middleware.LimitTokenLifetime sets the limit"},
 	ErrCrossOrigin:                {status: http.StatusForbidden, description: "request of another origin within a session", hint: "session.WithTrustedOrigins names origins whose pages may do that"},
 	ErrBadTarget:                  {400, "invalid_request", "malformed request target", ""},
+	ErrAuthorizationDetails:       {403, "insufficient_scope", "the token lacks required authorization details", ""},
+	ErrRule:                       {403, "insufficient_scope", "a rule of the service refuses the request", ""},
 	ErrInsufficientAuthentication: {401, "insufficient_user_authentication", "a different or more recent authentication is required", ""},
 }
 

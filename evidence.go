@@ -29,6 +29,9 @@ type Credential struct {
 	// CertificateDER is the client certificate as it came, also one that could not be
 	// parsed. It is nil where a terminator passes on the thumbprint alone.
 	CertificateDER []byte
+	// KeyUnproven says that the token is bound to a key and that the request did not
+	// prove it: it passed by [DangerouslyAcceptAsBearer]. Proof is nil then.
+	KeyUnproven bool
 }
 
 // FromContext returns the credential of the request that ctx belongs to. It
@@ -99,10 +102,11 @@ func (v *verified) certificate(by *mtlspop.Verifier, x5t string) *Credential {
 // shape says what the token is bound to. Once the binding policy has passed,
 // it also says what the request has proven.
 func (v *verified) shape() shape {
-	switch cnf := v.Token.Confirmation; {
-	case cnf.JKT != "" && cnf.X5T != "":
+	cnf := v.Token.Confirmation
+	switch key := cnf.JKT != "" && !v.KeyUnproven; {
+	case key && cnf.X5T != "":
 		return bothShape
-	case cnf.JKT != "":
+	case key:
 		return dpopShape
 	case cnf.X5T != "":
 		return certificateShape

@@ -153,6 +153,7 @@ func TestEveryExportedTypeIsKnownToTheTestOfPrints(t *testing.T) {
 		"Guard": "printed", "Request": "printed", "Verdict": "printed", "Credential": "printed", "Denial": "printed", "Outcome": "printed",
 		"Status": "printed", "Failure": "printed in Status", "Description": "printed", "DPoPDescription": "printed in Description",
 		"RequestError": "an integer", "Option": "functions", "Rule": "what the operator wrote", "ProtectedResource": "public by its nature", "TokenVerifier": "another room's",
+		"Level": "an integer", "Stage": "an integer and a function",
 	}
 	exports := make(map[string]string)
 	for _, p := range list(t, "-export", "-deps", ".") {

@@ -1,8 +1,10 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -20,7 +22,7 @@ type Guard struct {
 }
 
 // New returns a Guard with the given settings. It touches no network and
-// starts nothing. The error joins every problem of every part, one per line.
+// starts nothing; it logs a warning if [DangerouslyAcceptAsBearer] is set. The error joins every problem of every part, one per line.
 //
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
@@ -31,6 +33,9 @@ func New(opts ...Option) (*Guard, error) {
 		return nil, err
 	}
 	g.begin()
+	if b.warning != "" {
+		cmp.Or(g.logger, slog.Default()).Warn(b.warning, "clients", g.asBearer.clientIDs, "until", g.asBearer.until)
+	}
 	return g, nil
 }
 
@@ -64,12 +69,35 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 	return stricter
 }
 
+// AllowAnonymous returns a Guard for a route that knows its users and serves others too,
+// such as a public page: a request without any credentials passes, and [FromContext]
+// finds none. Anonymous is only a request that has no Authorization field, no session
+// cookie, no DPoP field and no access_token in the query. What is there and is bad is
+// refused as usual. Rules apply to requests with credentials alone. Responses vary by
+// Authorization, and by Cookie with [WithSession].
+//
+// [Guard.Check] returns neither a Credential nor an error for an anonymous request.
+// AllowAnonymous panics if the guard was made with [FAPI2] or [MCP], as routes are made
+// at start-up.
+func (g *Guard) AllowAnonymous() *Guard {
+	if g.config == nil {
+		return &Guard{}
+	}
+	if g.mustIdentify != "" {
+		panic("middleware: AllowAnonymous: " + g.mustIdentify + " forbids it")
+	}
+	c := *g.config
+	c.anonymous = true
+	return &Guard{config: &c, rules: g.rules, challenges: g.challenges}
+}
+
 // Check decides whether r may pass. It does not write a response and does not change r,
 // but it uses the proof up: a second Check of the same request reports a replay. The
 // error is a [RequestError], an [oidc.TokenError], a [dpop.ProofError], a
 // [mtlspop.BindingError] or an [exchange.Error] if the client is at fault (the
 // last of them from [WithExchange]); every other error means that no decision could be
-// made. Without an error, and only then, the Credential is not nil.
+// made. Without an error, and only then, the Credential is not nil (but for
+// [Guard.AllowAnonymous]).
 //
 // The order of checks:
 //
@@ -124,7 +152,7 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := nativeRequest(r)
 		if g.passesPreflight(&q) {
-			next.ServeHTTP(w, g.passPreflight(r, &q))
+			next.ServeHTTP(w, g.passUnjudged(r, &q))
 			return
 		}
 		d := g.decide(r.Context(), &q, true)
@@ -138,13 +166,30 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 			defer done()
 			w = kept
 		}
-		passed := g.pass(r, d, written)
+		passed, end := g.pass(r, &q, d, written)
+		defer end()
 		next.ServeHTTP(w, passed)
 		// The server removes the temporary files of the request that it knows.
 		if r.MultipartForm == nil {
 			r.MultipartForm = passed.MultipartForm
 		}
 	})
+}
+
+// Refuse writes the answer to a request that [Guard.Check] has refused with err: what
+// [Guard.Wrap] would have answered, for handlers that ask Check themselves. It may ask
+// the TokenVerifier once more. A nil err, which is a mistake, is answered with 503.
+func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = errNoError
+	}
+	d := decision{err: err}
+	if g.config != nil {
+		q := nativeRequest(r)
+		d = g.recall(r.Context(), &q, err)
+		g.addNonce(r.Context(), &d)
+	}
+	g.refuse(w, r, d)
 }
 
 // passesPreflight reports whether q is a preflight that goes to the handler unjudged.

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/options"
@@ -57,11 +58,16 @@ type config struct {
 	ignoreQueryToken  bool
 	refuseStrayProofs bool
 	requireTLS        bool
+	anonymous         bool       // a request without credentials passes
+	mustIdentify      string     // the preset that forbids anonymous
+	asBearer          asBearer   // the clients whose bound tokens pass without a proof
 	terminators       *peers.Set // whose plain HTTP counts as TLS
 
 	forwardBearer    bool
 	hideCredentials  bool
 	passPreflights   bool
+	endWithToken     bool // contexts of handlers
+	skew             time.Duration
 	exposeHeaders    bool
 	omitDescriptions bool
 	nameScopes       bool // in challenges
@@ -81,6 +87,8 @@ type builder struct {
 	*config
 	rules  []Rule
 	checks []func(*builder) // of what no single option can see
+
+	warning string // of DangerouslyAcceptAsBearer, for the log of each start
 }
 
 type optionFunc func(*builder)
@@ -161,6 +169,9 @@ func (b *builder) checkRules() bool {
 func WithTokens(v TokenVerifier, err error) Option {
 	return part("WithTokens", v, err, func(b *builder) {
 		b.tokens = v
+		if p, ok := v.(interface{ Policy() oidc.Policy }); ok {
+			b.skew = policyOf(p).Skew
+		}
 		switch v.(type) {
 		case *oidc.Verifier, *oidc.Verifiers:
 			b.hashesWhatWasSent = true
@@ -245,6 +256,67 @@ func RequireExchange() Option {
 // hold a key.
 func DangerouslyExemptExchange() Option {
 	return once("DangerouslyExemptExchange", func(b *builder) { b.skipBinding = true })
+}
+
+// DangerouslyAcceptAsBearer lets tokens that are bound to a key pass without a proof,
+// under the Bearer scheme, if they are those of the given clients, until the given
+// time. RFC 9449, section 7.2, says that such a request MUST be refused: a client that
+// sends its bound tokens as Bearer still works today at services that do not look at
+// cnf, and stops working when one begins to. This option is for the weeks in which such
+// clients are found and mended; until then a stolen token of theirs is good for whoever
+// has it.
+//
+// Everything else is checked: a proof that comes is, and so is the certificate if cnf
+// names one too. Credential.KeyUnproven says that the binding to the key is not proven,
+// so that [Bound] and [DPoPBound] refuse the request. Each request is judged by the
+// clock. New refuses a time more than 90 days ahead, logs a warning each time, and
+// refuses the option together with [FAPI2] and [MCP]. A time that has passed is no
+// mistake: the option has no effect then.
+func DangerouslyAcceptAsBearer(until time.Time, clientIDs ...string) Option {
+	clientIDs = slices.Clone(clientIDs)
+	return once("DangerouslyAcceptAsBearer", func(b *builder) {
+		b.asBearer = asBearer{until, clientIDs}
+		b.checks = append(b.checks, (*builder).checkAsBearer)
+	})
+}
+
+// maxAsBearer is how far ahead the end of DangerouslyAcceptAsBearer may be.
+const maxAsBearer = 90 * 24 * time.Hour
+
+// asBearer is DangerouslyAcceptAsBearer.
+type asBearer struct {
+	until     time.Time
+	clientIDs []string
+}
+
+func (a *asBearer) tolerates(clientID string, now time.Time) bool {
+	return now.Before(a.until) && slices.Contains(a.clientIDs, clientID)
+}
+
+func (b *builder) checkAsBearer() {
+	const option = "DangerouslyAcceptAsBearer"
+	a, now := b.asBearer, time.Now()
+	switch {
+	case len(a.clientIDs) == 0 || slices.Contains(a.clientIDs, ""):
+		b.Problem("%s needs client ids, and none that is empty", option)
+	case a.until.IsZero() || a.until.After(now.Add(maxAsBearer)):
+		b.Problem("%s: %v is not a time at most 90 days ahead", option, a.until)
+	case !b.Given("WithDPoP"):
+		b.Problem("%s needs WithDPoP", option)
+	case now.Before(a.until):
+		b.warning = "middleware: DPoP-bound tokens pass as Bearer, without a proof of their key"
+	default:
+		b.warning = "middleware: the time of DangerouslyAcceptAsBearer is over; remove it"
+	}
+}
+
+// EndResponsesWithToken ends the context of the request that the handler sees when its
+// token expires, and when its session is over: for server-sent events, WebSockets and
+// other responses that can last longer than the token. The cause is [ErrTokenEnded].
+// The handler must watch the context, as httputil.ReverseProxy and most clients of
+// databases do. A token without an end sets none.
+func EndResponsesWithToken() Option {
+	return once("EndResponsesWithToken", func(b *builder) { b.endWithToken = true })
 }
 
 // WithRules sets what every request must satisfy. It may be given several

@@ -37,6 +37,8 @@ type Outcome struct {
 	// Reason is the stable name of the refusal, such as "dpop_replayed" or
 	// "unavailable_issuer", or "" if the request may pass. It is part of the API.
 	Reason string
+	// Rule is the name of the [RuleFunc] that Reason or WouldDeny comes from, or "".
+	Rule string
 	// Status is the status of the refusal, 0 if the request may pass.
 	Status int
 	// Hint tells the operator what would let an honest request pass, or is "".
@@ -46,6 +48,12 @@ type Outcome struct {
 	WouldDeny string
 	// Nested reports that an outer Guard had verified the request already.
 	Nested bool
+	// Anonymous reports that the request passed without credentials, by
+	// [Guard.AllowAnonymous].
+	Anonymous bool
+	// KeyUnproven reports that the request passed without a proof of the key that its
+	// token is bound to, by [DangerouslyAcceptAsBearer].
+	KeyUnproven bool
 
 	// Method, Host and Path are those of the request, printable and cut to size; Path
 	// is without the query. Pattern is the one of the ServeMux that routed the
@@ -96,6 +104,7 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 		Path:             printableText(q.path(), 256),
 		Peer:             printableText(q.RemoteAddr, 64),
 		UntrustedForward: g.hasUntrustedForward(q),
+		Anonymous:        d.anonymous,
 		Total:            total,
 	}
 	if q.received != nil {
@@ -105,7 +114,10 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 		o.Status, o.Reason = g.denial(d.err).Status, reasonOf(d.err)
 	}
 	if d.inspection != nil {
-		o.WouldDeny = d.wouldDeny
+		o.WouldDeny, o.Rule, o.KeyUnproven = d.wouldDeny, d.wouldDenyRule, d.KeyUnproven
+		if d.unmet != nil {
+			o.Rule = d.unmet.rule
+		}
 		o.Nested, o.Session, o.TokenTime, o.BindingTime = d.nested, d.session, d.tokenTime, d.bindingTime
 		if t := d.Token; t != nil {
 			o.Issuer, o.Subject, o.ClientID, o.Confirmation = t.Issuer, t.Subject, t.ClientID, t.Confirmation
@@ -189,7 +201,10 @@ func (o Outcome) LogValue() slog.Value {
 	}
 	a.text("hint", o.Hint)
 	a.text("would_deny", o.WouldDeny)
+	a.text("rule", o.Rule)
 	a.flag("nested", o.Nested)
+	a.flag("anonymous", o.Anonymous)
+	a.flag("key_unproven", o.KeyUnproven)
 	a.text("method", o.Method)
 	a.text("host", o.Host)
 	a.text("path", o.Path)

@@ -22,7 +22,7 @@ import (
 // on short lives.
 //
 // New refuses what the profile forbids: AllowUnbound, WithExchange,
-// DangerouslyExemptExchange, WithSession (5.3.4-1); proofs or tokens by other
+// DangerouslyExemptExchange, DangerouslyAcceptAsBearer, WithSession (5.3.4-1); proofs or tokens by other
 // algorithms than PS256, ES256 and EdDSA (Ed25519); tokens that were made for other
 // services, or more than 60 s ahead of our clock (5.3.2.1-13); a longer window for
 // proofs than 60 s back and 30 s ahead; no replay cache, or one that fails open; a
@@ -34,7 +34,7 @@ import (
 func FAPI2() Option {
 	return once("FAPI2", func(b *builder) {
 		b.rules = append(b.rules, Bound())
-		b.requireTLS = true
+		b.requireTLS, b.mustIdentify = true, "FAPI2"
 		b.checks = append(b.checks, (*builder).checkFAPI2)
 	})
 }
@@ -49,7 +49,7 @@ func (b *builder) checkFAPI2() {
 	if !b.Given("RequireTLS") {
 		b.trustTerminators(nil)
 	}
-	for _, forbidden := range []string{"AllowUnbound", "WithExchange", "DangerouslyExemptExchange", "WithSession"} {
+	for _, forbidden := range []string{"AllowUnbound", "WithExchange", "DangerouslyExemptExchange", "DangerouslyAcceptAsBearer", "WithSession"} {
 		if b.Given(forbidden) {
 			b.Problem("FAPI2 forbids %s", forbidden)
 		}
@@ -106,13 +106,17 @@ func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
 		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
 		return p, false
 	}
+	return policyOf(v), true
+}
+
+// policyOf is the zero Policy, which promises nothing, if v panics.
+func policyOf(v interface{ Policy() oidc.Policy }) (p oidc.Policy) {
 	defer func() {
-		if panicked := recover(); panicked != nil {
-			b.Problem("%s: the Policy method of %T panics: %s", preset, b.tokens, printable(panicked))
-			ok = false
+		if recover() != nil {
+			p = oidc.Policy{}
 		}
 	}()
-	return v.Policy(), true
+	return v.Policy()
 }
 
 // checkAudience is for presets by which tokens must have been made for this service.
@@ -187,12 +191,15 @@ func MCP(resource ProtectedResource) Option {
 		WithProtectedResource(resource).apply(b)
 		AllowUnbound().apply(b)
 		ExposeHeaders().apply(b)
-		b.nameScopes = b.resource != nil
+		b.nameScopes, b.mustIdentify = b.resource != nil, "MCP"
 		b.checks = append(b.checks, (*builder).checkMCP)
 	})
 }
 
 func (b *builder) checkMCP() {
+	if b.Given("DangerouslyAcceptAsBearer") {
+		b.Problem("MCP forbids DangerouslyAcceptAsBearer")
+	}
 	if policy, ok := b.policy("MCP"); ok {
 		b.checkAudience("MCP", policy)
 	}

@@ -35,6 +35,8 @@ var requestReasons = [numRequestErrors]string{
 	ErrLongLived:                  "rule_token_lifetime",
 	ErrCrossOrigin:                "cross_origin",
 	ErrBadTarget:                  "bad_target",
+	ErrAuthorizationDetails:       "rule_authorization_details",
+	ErrRule:                       "rule_func",
 }
 
 // Reason is the stable name of the refusal, for logs and metrics: "rule_scope". It is
@@ -63,7 +65,7 @@ func reasonOf(err error) string {
 		return r
 	}
 	switch {
-	case errors.Is(err, errZeroGuard), errors.Is(err, errNoToken), errors.Is(err, errNoProof):
+	case errors.Is(err, errZeroGuard), errors.Is(err, errNoToken), errors.Is(err, errNoProof), errors.Is(err, errNoError):
 		return reasonMisconfigured
 	case errors.As(err, new(panicError)):
 		return reasonPanic

@@ -21,6 +21,7 @@ import (
 // addNonce adds what the response needs beyond the decision: the nonce for the next
 // proof.
 func (g *Guard) addNonce(ctx context.Context, d *decision) {
+	d.challenges = g.challengesFor(d)
 	if !g.wantsNonce(d) {
 		return
 	}
@@ -40,10 +41,10 @@ func (g *Guard) addNonce(ctx context.Context, d *decision) {
 // wantsNonce reports whether the client could use a nonce.
 func (g *Guard) wantsNonce(d *decision) bool {
 	if d.err == nil {
-		return d.by.dpop != nil
+		return !d.anonymous && d.by.dpop != nil
 	}
 	e, ok := asClientError(d.err)
-	return ok && statusOf(e) == http.StatusUnauthorized && g.challenges.offersTo(d, schemeDPoP)
+	return ok && statusOf(e) == http.StatusUnauthorized && d.challenges.offersTo(d, schemeDPoP)
 }
 
 func isNonceChallenge(err error) bool {
@@ -63,6 +64,15 @@ func (g *Guard) nextNonce(ctx context.Context, p *dpop.Proof) (nonce string, err
 // announcement is what the response to a request that passes must carry.
 func (g *Guard) announcement(r *http.Request, d decision, written []string) (f fields) {
 	f.expose = g.exposes(r.Header)
+	if g.anonymous {
+		f.vary = append(f.vary, headers.Authorization)
+		if g.sessions != nil {
+			f.vary = append(f.vary, "Cookie")
+		}
+	}
+	if d.anonymous {
+		return f
+	}
 	if g.sessions != nil && d.keepsSession() {
 		g.keepSession(&f, r, d)
 	}
@@ -118,13 +128,51 @@ func (g *Guard) writtenByTerminator(q *Request) []string {
 func (c *config) hides() bool { return c.forwardBearer || c.hideCredentials }
 
 // pass returns the request that the handler sees: r with the credential in its
-// context, and with the header of forward.
-func (g *Guard) pass(r *http.Request, d decision, written []string) *http.Request {
-	passed := r.WithContext(credctx.With(r.Context(), &d.verified))
+// context, and with the header of forward. The function is to be called when the
+// handler is done.
+func (g *Guard) pass(r *http.Request, q *Request, d decision, written []string) (passed *http.Request, end func()) {
+	if d.anonymous {
+		return g.passUnjudged(r, q), func() {}
+	}
+	ctx, end := g.untilTheEnd(credctx.With(r.Context(), &d.verified), &d.verified)
+	passed = r.WithContext(ctx)
 	passed.Header = g.forward(r.Header, &d.verified, written)
-	q := nativeRequest(passed)
-	d.of, _ = q.identity()
-	return passed
+	seen := nativeRequest(passed)
+	d.of, _ = seen.identity()
+	return passed, end
+}
+
+// ErrTokenEnded is the cause of the end of a context by [EndResponsesWithToken].
+var ErrTokenEnded = errors.New("middleware: the token of the request expired, or its session is over")
+
+// end is when the token of v, or the session that it came in, is over, if the guard ends
+// responses then. The zero Time is never.
+func (g *Guard) end(v *verified) time.Time {
+	if !g.endWithToken {
+		return time.Time{}
+	}
+	end := v.Token.Expiry
+	if !end.IsZero() {
+		end = end.Add(g.skew) // until when the verifier accepts it
+	}
+	if v.session && (end.IsZero() || v.ends.Before(end)) {
+		end = v.ends
+	}
+	return end
+}
+
+// untilTheEnd returns a context that is done at the end.
+func (g *Guard) untilTheEnd(ctx context.Context, v *verified) (context.Context, func()) {
+	end := g.end(v)
+	if end.IsZero() {
+		return ctx, func() {}
+	}
+	// A TokenVerifier of a user's own may accept a token for longer: no response ends
+	// before it begins.
+	if soon := time.Now().Add(time.Second); end.Before(soon) {
+		end = soon
+	}
+	return context.WithDeadlineCause(ctx, end, ErrTokenEnded)
 }
 
 // forward returns h without what the handler should not see, such as a certificate
@@ -146,9 +194,9 @@ func (g *Guard) forward(h http.Header, v *verified, written []string) http.Heade
 	return g.withoutClaims(h, written)
 }
 
-// passPreflight is pass for a request without credentials: browsers send none with a
-// preflight, and any that arrive are unverified.
-func (g *Guard) passPreflight(r *http.Request, q *Request) *http.Request {
+// passUnjudged is pass for a request without credentials, and for a preflight: browsers
+// send none with it, and any that arrive are unverified.
+func (g *Guard) passUnjudged(r *http.Request, q *Request) *http.Request {
 	passed := r.WithContext(credctx.With(r.Context(), nil))
 	passed.Header = g.forwardNone(q)
 	return passed
@@ -276,7 +324,7 @@ func (g *Guard) refusal(r *http.Request, decided decision, d Denial) fields {
 	f := fields{caching: cachingNone, expose: g.exposes(r.Header)}
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
 		f.nonce = decided.nonce
-		f.challenges = g.challenges.lines(decided.scheme, e, decided.challengeParams())
+		f.challenges = decided.challenges.lines(decided.scheme, e, decided.challengeParams())
 		if isOver(e) && decided.inspection != nil && decided.session {
 			h := make(http.Header, 1)
 			g.sessions.End(h, r) // It would come to nothing again.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,8 +28,9 @@ type Rule interface {
 // unmet is a rule that a credential does not satisfy, and what the challenge
 // says of it beside the error code.
 type unmet struct {
-	err    RequestError
+	err    error
 	params string // further challenge parameters, each with a leading ", "
+	rule   string // the name of a RuleFunc
 }
 
 // shape is how a token can be bound.
@@ -78,6 +80,35 @@ func (b *bindingRule) check(i *inspection) *unmet {
 	return &b.unmet
 }
 
+// BoundExcept is satisfied by a token that is bound to a key or to a certificate, and by
+// any token of the given clients: for a service whose guard accepts bearer tokens with
+// [AllowUnbound] from clients that cannot bind theirs, and from no others. Failure is
+// 401 invalid_token.
+func BoundExcept(clientIDs ...string) Rule {
+	return &boundExceptRule{slices.Clone(clientIDs), unmet{err: ErrNotBound}}
+}
+
+type boundExceptRule struct {
+	clientIDs []string
+	unmet     unmet
+}
+
+func (b *boundExceptRule) validate() error {
+	if len(b.clientIDs) == 0 || slices.Contains(b.clientIDs, "") {
+		return errors.New("middleware: BoundExcept needs client ids, and none that is empty; without exceptions, use Bound")
+	}
+	return nil
+}
+
+func (b *boundExceptRule) admits(shape) bool { return true }
+
+func (b *boundExceptRule) check(i *inspection) *unmet {
+	if i.shape() != unboundShape || i.bindingSkipped || slices.Contains(b.clientIDs, i.Token.ClientID) {
+		return nil
+	}
+	return &b.unmet
+}
+
 type scopesRule struct {
 	all   []string
 	unmet unmet
@@ -88,7 +119,7 @@ type scopesRule struct {
 func Scopes(all ...string) Rule {
 	return &scopesRule{
 		all:   slices.Clone(all),
-		unmet: unmet{ErrInsufficientScope, `, scope="` + strings.Join(all, " ") + `"`},
+		unmet: unmet{err: ErrInsufficientScope, params: `, scope="` + strings.Join(all, " ") + `"`},
 	}
 }
 
@@ -157,6 +188,92 @@ func (c *claimRule) check(i *inspection) *unmet {
 		}
 	}
 	return &c.unmet
+}
+
+type detailsRule struct {
+	typ     string
+	actions []string
+	unmet   unmet
+}
+
+// AuthorizationDetails is satisfied by a token with an authorization_details element of
+// the given type that has all the given actions (RFC 9396, section 2.2). Actions of
+// several elements do not add up: each may be for other locations. Failure is 403
+// insufficient_scope.
+func AuthorizationDetails(typ string, actions ...string) Rule {
+	return &detailsRule{typ, slices.Clone(actions), unmet{err: ErrAuthorizationDetails}}
+}
+
+func (d *detailsRule) validate() error {
+	if d.typ == "" || slices.Contains(d.actions, "") {
+		return errors.New("middleware: AuthorizationDetails needs a type, and actions that are not empty")
+	}
+	return nil
+}
+
+func (d *detailsRule) admits(shape) bool { return true }
+
+func (d *detailsRule) check(i *inspection) *unmet {
+	// Maps, not structs: encoding/json would take "Type" for "type".
+	var claims map[string]json.RawMessage
+	var details []map[string]json.RawMessage
+	if i.Token.Claims(&claims) != nil || json.Unmarshal(claims["authorization_details"], &details) != nil {
+		return &d.unmet
+	}
+	if slices.ContainsFunc(details, d.allows) {
+		return nil
+	}
+	return &d.unmet
+}
+
+func (d *detailsRule) allows(element map[string]json.RawMessage) bool {
+	var typ string
+	var actions []string
+	if json.Unmarshal(element["type"], &typ) != nil || typ != d.typ {
+		return false
+	}
+	if len(d.actions) > 0 && json.Unmarshal(element["actions"], &actions) != nil {
+		return false
+	}
+	return !slices.ContainsFunc(d.actions, func(action string) bool { return !slices.Contains(actions, action) })
+}
+
+type funcRule struct {
+	f     func(*http.Request, *Credential) bool
+	unmet unmet
+}
+
+// RuleFunc is a rule of one's own: it is satisfied if f returns true. It is asked once
+// everything else about the token and its binding is verified, so it can refuse what
+// would pass, and never the other way round. The name, such as "tenant of the path", is
+// for the operator, in Outcome.Rule. Failure is 403 insufficient_scope.
+//
+// f may be called concurrently. It must not change the request or the Credential, or
+// read the body. If it panics, the answer is 503. For a [Request] that did not come by
+// net/http, r is made of it.
+func RuleFunc(name string, f func(r *http.Request, c *Credential) bool) Rule {
+	return &funcRule{f, unmet{err: ErrRule, rule: name}}
+}
+
+func (f *funcRule) validate() error {
+	if f.f == nil || f.unmet.rule == "" {
+		return errors.New("middleware: RuleFunc needs a name and a function")
+	}
+	return nil
+}
+
+func (f *funcRule) admits(shape) bool { return true }
+
+func (f *funcRule) check(i *inspection) (missing *unmet) {
+	defer func() {
+		if p := recover(); p != nil {
+			missing = &unmet{err: panicError(fmt.Sprintf("middleware: panic in rule %q: %s", f.unmet.rule, printable(p))), rule: f.unmet.rule}
+		}
+	}()
+	if f.f(i.req.http(i.ctx), &i.Credential) {
+		return nil
+	}
+	return &f.unmet
 }
 
 // authTimeSkew is how far auth_time may lie in the future: clocks differ.
@@ -239,7 +356,7 @@ type anyOfRule []Rule
 // one by that: what counts are the other rules, if there are any.
 func AnyOf(rules ...Rule) Rule { return anyOfRule(slices.Clone(rules)) }
 
-func (a anyOfRule) validate() error { return validateRules("AnyOf", a) }
+func (a anyOfRule) validate() error { return validateInner("AnyOf", a) }
 
 func (a anyOfRule) admits(s shape) bool {
 	return slices.ContainsFunc(a, func(r Rule) bool { return r.admits(s) })
@@ -284,7 +401,7 @@ type allOfRule []Rule
 // AllOf is satisfied if every one of the rules is.
 func AllOf(rules ...Rule) Rule { return allOfRule(slices.Clone(rules)) }
 
-func (a allOfRule) validate() error { return validateRules("AllOf", a) }
+func (a allOfRule) validate() error { return validateInner("AllOf", a) }
 
 func (a allOfRule) admits(s shape) bool {
 	return !slices.ContainsFunc(a, func(r Rule) bool { return !r.admits(s) })
@@ -315,4 +432,15 @@ func validateRules(name string, rules []Rule) error {
 		problems = append(problems, rule.validate())
 	}
 	return errors.Join(problems...)
+}
+
+// validateInner is validateRules for rules inside another, where none is staged: one
+// that is off would satisfy AnyOf.
+func validateInner(name string, rules []Rule) error {
+	for _, rule := range rules {
+		if _, ok := rule.(*stagedRule); ok {
+			return fmt.Errorf("middleware: %s: Staged stands among the rules of WithRules or Require, not inside another rule", name)
+		}
+	}
+	return validateRules(name, rules)
 }

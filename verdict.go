@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 // Verdict is what a [Guard] decides of a [Request], for a transport to turn into an
@@ -12,7 +13,7 @@ type Verdict struct {
 	Pass bool
 	// Credential is that of a request that may pass, for [NewContext]. It is nil for
 	// a request that is refused, and for one that may pass without: a preflight under
-	// [PassPreflights].
+	// [PassPreflights], and an anonymous request under [Guard.AllowAnonymous].
 	Credential *Credential
 	// Err is why the request may not pass, or nil: an error as of [Guard.Check]. It is
 	// for the operator, never for the client.
@@ -31,6 +32,9 @@ type Verdict struct {
 	// behind the transport, should see it. It may be the Header of the Request
 	// itself: do not change it.
 	Forward http.Header
+	// Ends is when the transport should end a long response, under
+	// [EndResponsesWithToken]. The zero Time is never.
+	Ends time.Time
 }
 
 // Judge decides whether q may pass, and says what the client is to be told. It is
@@ -64,6 +68,12 @@ func (g *Guard) Judge(ctx context.Context, q Request) Verdict {
 	written := g.writtenByTerminator(&q)
 	f := g.announcement(r, d, written)
 	f.restore(v.Header)
-	v.Pass, v.Credential, v.Forward = true, d.credential(), g.forward(q.Header, &d.verified, written)
+	v.Pass, v.Credential = true, d.credential()
+	if d.anonymous {
+		v.Forward = g.forwardNone(&q)
+	} else {
+		v.Forward = g.forward(q.Header, &d.verified, written)
+		v.Ends = g.end(&d.verified)
+	}
 	return v
 }

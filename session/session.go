@@ -33,6 +33,9 @@ type Session struct {
 	Scheme string
 	// Token is the access token.
 	Token string
+	// Ends is when the session that was read is over at the latest, used or not. Save
+	// does not look at it.
+	Ends time.Time
 
 	started, used time.Time // to the second
 }
@@ -144,6 +147,7 @@ func (s *Sessions) Read(r *http.Request) (Session, error) {
 	case s.isCrossOrigin(r):
 		return Session{}, ErrCrossOrigin
 	}
+	read.Ends = read.started.Add(s.lifetime)
 	return read, nil
 }
 

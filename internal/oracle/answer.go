@@ -20,7 +20,8 @@ func offers(c Config, s Scheme) bool {
 // refuse is the response to a refused request.
 func refuse(c Config, q Request, used Scheme, no refusal) Verdict {
 	v := Verdict{Status: no.status, Reason: no.why, Cache: "no-store", Scope: no.why == ScopeWanted}
-	if no.why == TokenRefused+TokenFaults[ExpiredToken] && byCookie(c, q) {
+	over := no.why == TokenRefused+TokenFaults[ExpiredToken] || no.why == TokenRefused+TokenFaults[InactiveToken]
+	if over && byCookie(c, q) {
 		v.Session = "ends"
 	}
 	if no.status != 400 && no.status != 401 && no.status != 403 || no.why == CrossOrigin {

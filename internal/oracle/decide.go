@@ -83,13 +83,16 @@ func shape(c Config, q Request, s Scheme) refusal {
 	return passes
 }
 
-// token is RFC 9068, section 4: what the token says, then whether its issuer signed it.
+// token is RFC 9068, section 4: what the token says, then whether its issuer signed it. Of an
+// opaque one it is RFC 7662, section 2.2: what the issuer says.
 func token(c Config, q Request, _ Scheme) refusal {
 	invalid := refusal{401, "invalid_token", TokenRefused + TokenFaults[q.Token], false}
 	switch {
 	case q.Token == OversizedToken: // LIM-01
 		return refusal{status: 431, why: TokenRefused + TokenFaults[q.Token]}
-	case q.Token >= GarbledToken && q.Token <= TokenAlg:
+	case c.Opaque && q.Outage == IssuerDown: // decision 19
+		return refusal{status: 503, why: Unavailable}
+	case q.Token >= GarbledToken && q.Token <= TokenAlg, q.Token == InactiveToken:
 		return invalid
 	case q.Binding == NullCnf, q.Binding == ToUnknown: // RFC 7800, section 3.1; MTLS-X-02: ignored, it would be a bearer token
 		return refusal{401, "invalid_token", CnfRefused, false}

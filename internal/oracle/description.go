@@ -10,6 +10,7 @@ package oracle
 // Config describes a guard.
 type Config struct {
 	DPoP, MTLS     bool // the parts that the guard has
+	Opaque         bool // tokens say nothing: the issuer is asked about each (RFC 7662)
 	Nonces         bool // proofs need a nonce of the service
 	AllowUnbound   bool // tokens without a binding are good with the scheme Bearer
 	Session        bool // a cookie can stand for a token
@@ -123,6 +124,7 @@ const (
 	FutureToken // nbf in an hour
 	MissingClaim
 	TokenSignature
+	InactiveToken // the issuer took it back
 	TokenCount
 )
 
@@ -268,6 +270,7 @@ var (
 	TokenFaults = [TokenCount]string{
 		OversizedToken: "size", GarbledToken: "form", TokenType: "type", TokenAlg: "alg", OtherIssuer: "iss", OtherAudience: "aud",
 		ExpiredToken: "exp", FutureToken: "nbf", MissingClaim: "claims", TokenSignature: "signature",
+		InactiveToken: "inactive",
 	}
 	ProofFaults = [ProofCount]string{
 		NoProof: "missing", TwoProofs: "number", OversizedProof: "size", UnfitProof: "form", GarbledProof: "form", ProofType: "type",

@@ -27,6 +27,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/clientauth"
+	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 	"github.com/keybound-go/middleware/session"
 )
@@ -48,11 +50,11 @@ type world struct {
 	key, other, rs256 *josetest.Key
 	right, wrong      *mtlspoptest.Client
 	nonceKey          [2][]byte
-	tokens            [oracle.TokenCount][oracle.BindingCount]string
-	cookies           map[string]string // by the session's scheme and token
-	forged            string            // a cookie of another service
+	tokens            [2][oracle.TokenCount][oracle.BindingCount]string // JWTs and opaque ones
+	cookies           map[string]string                                 // by the session's scheme and token
+	forged            string                                            // a cookie of another service
 	nonces            [2][oracle.NonceCount]string
-	verifiers         map[verifierKey]*oidc.Verifier
+	verifiers         map[verifierKey]middleware.TokenVerifier
 	proofs, chains    sync.Map
 	count             atomic.Uint64 // of requests
 	ids               sync.Map      // of proofs: what a replay store is asked about
@@ -72,8 +74,8 @@ const (
 )
 
 type verifierKey struct {
-	parts       int
-	fapi2, down bool
+	parts               int
+	fapi2, opaque, down bool
 }
 
 type dpopKey struct {
@@ -88,7 +90,7 @@ func newWorld(t testing.TB) *world {
 		right: mtlspoptest.SelfSigned(t, "right"), wrong: mtlspoptest.SelfSigned(t, "wrong"),
 		nonceKey:    [2][]byte{[]byte(strings.Repeat("0", 32)), []byte(strings.Repeat("1", 32))},
 		cookies:     make(map[string]string),
-		verifiers:   make(map[verifierKey]*oidc.Verifier),
+		verifiers:   make(map[verifierKey]middleware.TokenVerifier),
 		dpops:       make(map[dpopKey]*dpop.Verifier),
 		proxyPrefix: netip.MustParsePrefix("10.1.2.0/24"),
 		resource:    middleware.ProtectedResource{Identifier: origin, AuthorizationServers: []string{issuerURL}},
@@ -136,7 +138,8 @@ func (w *world) makeParts() {
 				v, err := oidc.New(issuerURL, oidctest.Audience, opts...)
 				w.must(err)
 				w.t.Cleanup(func() { v.Close() })
-				w.verifiers[verifierKey{parts, fapi2, down}] = v
+				w.verifiers[verifierKey{parts, fapi2, false, down}] = v
+				w.verifiers[verifierKey{parts, fapi2, true, down}] = w.introspector(client)
 			}
 		}
 		for preset := range 3 {
@@ -166,6 +169,16 @@ func (w *world) makeParts() {
 	}
 }
 
+// introspector asks the issuer about tokens, by way of client.
+func (w *world) introspector(client *http.Client) middleware.TokenVerifier {
+	issuer, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(client))
+	w.must(err)
+	w.t.Cleanup(func() { issuer.Close() })
+	v, err := introspect.New(issuer, oidctest.Audience, clientauth.SecretBasic("client", "secret"), introspect.WithEndpoint(issuerURL+"/introspect"))
+	w.must(err)
+	return v
+}
+
 func (w *world) makeTokens() {
 	faults := [oracle.TokenCount]oidctest.Change{
 		oracle.SoundToken:     func(*oidctest.Draft) {},
@@ -179,6 +192,7 @@ func (w *world) makeTokens() {
 		oracle.FutureToken:    oidctest.Claim("nbf", time.Now().Add(time.Hour).Unix()),
 		oracle.MissingClaim:   oidctest.Without("sub"),
 		oracle.TokenSignature: oidctest.SignedBy("ES256", w.other.Signer),
+		oracle.InactiveToken:  func(*oidctest.Draft) {},
 	}
 	jkt, x5t := w.key.Thumbprint(), w.right.Thumbprint()
 	bindings := [oracle.BindingCount]oidctest.Change{
@@ -196,9 +210,33 @@ func (w *world) makeTokens() {
 			if oracle.Token(f) == oracle.GarbledToken {
 				token = "garbled" + token[len("garbled"):]
 			}
-			w.tokens[f][b] = token
+			w.tokens[0][f][b] = token
+			w.tokens[1][f][b] = w.opaque(oracle.Token(f), binding, fault)
 		}
 	}
+}
+
+// opaque makes a token of which the issuer says the same.
+func (w *world) opaque(f oracle.Token, binding, fault oidctest.Change) string {
+	switch f {
+	case oracle.GarbledToken, oracle.TokenType, oracle.TokenAlg, oracle.ExpiredToken, oracle.MissingClaim, oracle.TokenSignature:
+		return "" // see cannotExist
+	case oracle.OversizedToken:
+		return strings.Repeat("x", 40<<10)
+	}
+	token := w.issuer.OpaqueToken(oidctest.Scope("read"), binding, fault)
+	if f == oracle.InactiveToken {
+		w.issuer.Revoke(token)
+	}
+	return token
+}
+
+// token returns the token that a request carries.
+func (w *world) token(c *oracle.Config, q *oracle.Request) string {
+	if c.Opaque {
+		return w.tokens[1][q.Token][q.Binding]
+	}
+	return w.tokens[0][q.Token][q.Binding]
 }
 
 func (w *world) makeCookies() {
@@ -216,16 +254,18 @@ func (w *world) makeCookies() {
 		}
 		return strings.Join(pairs, "; ")
 	}
-	for _, tokens := range w.tokens {
-		for _, token := range tokens {
-			for _, scheme := range []string{"Bearer", "DPoP"} {
-				w.cookies[scheme+token] = seal(w.sessions[outerParts], scheme, token)
+	for _, forms := range w.tokens {
+		for _, tokens := range forms {
+			for _, token := range tokens {
+				for _, scheme := range []string{"Bearer", "DPoP"} {
+					w.cookies[scheme+token] = seal(w.sessions[outerParts], scheme, token)
+				}
 			}
 		}
 	}
 	stranger, err := session.New([]byte(strings.Repeat("z", 32)))
 	w.must(err)
-	w.forged = seal(stranger, "Bearer", w.tokens[0][0])
+	w.forged = seal(stranger, "Bearer", w.tokens[0][0][0])
 }
 
 func (w *world) makeCertificates() {
@@ -321,7 +361,7 @@ func (n nonceSource) IssuedAt(ctx context.Context, nonce string) (time.Time, boo
 func (w *world) guard(c oracle.Config, preset, parts int, issuerDown bool) *middleware.Guard {
 	fapi2 := preset == presetFAPI2
 	opts := []middleware.Option{
-		middleware.WithTokens(w.verifiers[verifierKey{parts, fapi2, issuerDown}], nil),
+		middleware.WithTokens(w.verifiers[verifierKey{parts, fapi2, c.Opaque, issuerDown}], nil),
 		middleware.WithObserver(func(ctx context.Context, o middleware.Outcome) { of(ctx).outcome = o }),
 	}
 	add := func(when bool, o middleware.Option) {
@@ -440,7 +480,7 @@ func (w *world) request(c *combo) (*http.Request, *situation) {
 		Method: http.MethodGet, Host: "api.example", URL: requestURL, RequestURI: path, RemoteAddr: peerAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 6), Body: http.NoBody,
 	}
-	token := w.tokens[q.Token][q.Binding]
+	token := w.token(&config, &q)
 	switch q.Scheme {
 	case oracle.Bearer:
 		r.Header["Authorization"] = []string{"Bearer " + token}
@@ -481,7 +521,7 @@ func (w *world) request(c *combo) (*http.Request, *situation) {
 	w.transport(r, q)
 	s := &situation{config: config, request: q}
 	if q.Proof != oracle.NoProof {
-		r.Header["Dpop"] = w.proof(q, r.Method, int(c[fPreset]))
+		r.Header["Dpop"] = w.proof(token, q, r.Method, int(c[fPreset]))
 		s.proof = r.Header["Dpop"][0]
 	}
 	return r.WithContext(context.WithValue(context.Background(), situationKey{}, s)), s
@@ -507,6 +547,7 @@ func (w *world) transport(r *http.Request, q oracle.Request) {
 }
 
 type proofKey struct {
+	token   string
 	request oracle.Request
 	method  string
 	mcp     bool
@@ -514,12 +555,12 @@ type proofKey struct {
 
 // proof returns the DPoP fields. Each proof is signed once: what the guard thinks of its first
 // use does not depend on how often others have been sent, as the store says so.
-func (w *world) proof(q oracle.Request, method string, preset int) []string {
-	k := proofKey{oracle.Request{Token: q.Token, Binding: q.Binding, Proof: q.Proof, Nonce: q.Nonce, Misdirect: q.Misdirect}, method, preset == presetMCP}
+func (w *world) proof(token string, q oracle.Request, method string, preset int) []string {
+	k := proofKey{token, oracle.Request{Proof: q.Proof, Nonce: q.Nonce, Misdirect: q.Misdirect}, method, preset == presetMCP}
 	if p, ok := w.proofs.Load(k); ok {
 		return p.([]string)
 	}
-	p, id := w.makeProof(q, method, k.mcp)
+	p, id := w.makeProof(token, q, method, k.mcp)
 	w.ids.Store(p[0], id)
 	found, _ := w.proofs.LoadOrStore(k, p)
 	if &found.([]string)[0] != &p[0] {
@@ -528,8 +569,8 @@ func (w *world) proof(q oracle.Request, method string, preset int) []string {
 	return found.([]string)
 }
 
-func (w *world) makeProof(q oracle.Request, method string, mcp bool) (fields []string, id [32]byte) {
-	ath := sha256.Sum256([]byte(w.tokens[q.Token][q.Binding]))
+func (w *world) makeProof(token string, q oracle.Request, method string, mcp bool) (fields []string, id [32]byte) {
+	ath := sha256.Sum256([]byte(token))
 	now := time.Now()
 	header := map[string]any{"typ": "dpop+jwt", "jwk": w.key.JWK()}
 	claims := map[string]any{
@@ -728,8 +769,7 @@ func (w *world) challenge(line string, v *oracle.Verdict, s *situation) {
 // scan looks for what must never leave the service, and for a body that says something else
 // than the header.
 func (w *world) scan(rec *response, v *oracle.Verdict, s *situation) {
-	token := w.tokens[s.request.Token][s.request.Binding]
-	secrets := [...]string{token[len(token)-40:], lastOf(s.proof), w.nonceClaim(s)}
+	secrets := [...]string{lastOf(w.token(&s.config, &s.request)), lastOf(s.proof), w.nonceClaim(s)}
 	for name, values := range rec.header {
 		for _, value := range values {
 			for _, secret := range secrets {
@@ -765,11 +805,8 @@ func (w *world) scan(rec *response, v *oracle.Verdict, s *situation) {
 	}
 }
 
-func lastOf(proof string) string {
-	if len(proof) < 40 {
-		return ""
-	}
-	return proof[len(proof)-40:]
+func lastOf(secret string) string {
+	return secret[max(0, len(secret)-40):]
 }
 
 // nonceClaim is the nonce that the client sent: a challenge never has the same (decision 36).
@@ -828,6 +865,7 @@ var reasons = map[error]string{
 	oidc.ErrNotYetValid:                      tokenFault(oracle.FutureToken),
 	oidc.ErrNoSubject:                        tokenFault(oracle.MissingClaim),
 	oidc.ErrSignature:                        tokenFault(oracle.TokenSignature),
+	oidc.ErrInactive:                         tokenFault(oracle.InactiveToken),
 	oidc.ErrConfirmation:                     oracle.CnfRefused,
 	mtlspop.ErrNoCertificate:                 oracle.CertMissing,
 	mtlspop.ErrPeerNotTrusted:                oracle.CertMissing,

@@ -17,6 +17,7 @@ type combo [numFactors]uint8
 const (
 	// The configuration.
 	fParts = iota // neither, DPoP, mTLS, both
+	fOpaque
 	fNonces
 	fUnbound
 	fSession
@@ -59,7 +60,7 @@ var factors = [numFactors]struct {
 	name   string
 	values int
 }{
-	fParts: {"parts", 4}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
+	fParts: {"parts", 4}, fOpaque: {"opaque", 2}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
 	fIgnoreQuery: {"ignore query", 2}, fTLS: {"require TLS", 2}, fPass: {"pass preflights", 2}, fPreset: {"preset", 3},
 	fHide: {"hide", int(oracle.HideCount)}, fRule: {"rule", int(oracle.RuleCount)},
 	fScheme: {"scheme", int(oracle.SchemeCount)}, fCookie: {"cookie", int(oracle.CookieCount)}, fQuery: {"query", 2},
@@ -103,6 +104,11 @@ func cannotExist(c *combo) string {
 		return "a POST is no preflight"
 	case is(fPlain, 1) && (is(fCert, int(oracle.RightTLS)) || is(fCert, int(oracle.WrongTLS)) || is(fCert, int(oracle.ProxyOwn))):
 		return "a certificate of a connection without TLS"
+	case is(fOpaque, 0) && is(fToken, int(oracle.InactiveToken)):
+		return "only an issuer that is asked can say so"
+	case is(fOpaque, 1) && (is(fToken, int(oracle.GarbledToken)) || is(fToken, int(oracle.TokenType)) || is(fToken, int(oracle.TokenAlg)) ||
+		is(fToken, int(oracle.ExpiredToken)) || is(fToken, int(oracle.MissingClaim)) || is(fToken, int(oracle.TokenSignature))):
+		return "an opaque token has nothing of the kind, and one that has ended is inactive"
 	// Doors.
 	case isNot(fDoor, doorWrap) && isNot(fNest, noNest):
 		return "handlers nest, decisions do not"
@@ -117,7 +123,7 @@ func (c *combo) describe() (oracle.Config, oracle.Request) {
 	yes := func(f int) bool { return c[f] == 1 }
 	return oracle.Config{
 			DPoP: c[fParts]&onlyDPoP != 0, MTLS: c[fParts]&onlyMTLS != 0,
-			Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
+			Opaque: yes(fOpaque), Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
 			RequireTLS: yes(fTLS) || c[fPreset] == presetFAPI2, PassPreflights: yes(fPass), MCP: c[fPreset] == presetMCP,
 			Hide: oracle.Hide(c[fHide]), Rule: oracle.Rule(c[fRule]),
 		}, oracle.Request{
@@ -160,6 +166,9 @@ func bases() []combo {
 		base(with(fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fPreset, presetMCP, fNonces, 1)...),
 		base(with(fNest, sameParts, fNonces, 1)...),
+		base(with(fOpaque, 1)...),
+		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
+		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
 	}
 }
 

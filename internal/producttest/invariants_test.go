@@ -30,7 +30,7 @@ import (
 
 // histories is how many a test runs: INVARIANTS, or a few.
 func histories(t *testing.T) int {
-	n := 12
+	n := 6
 	if testing.Short() {
 		n = 3
 	}
@@ -149,6 +149,7 @@ func newFleet(t *testing.T, r *rand.Rand, opts ...dpop.Option) *fleet {
 // sent is a request that can be sent again.
 type sent struct {
 	token, proof string
+	nonce        string
 	iat          time.Time
 	used         bool // a store may know it
 }
@@ -169,7 +170,7 @@ func (f *fleet) proofFor(key *josetest.Key, token string, ahead time.Duration, n
 	if nonce != "" {
 		claims["nonce"] = nonce
 	}
-	return &sent{token: token, iat: iat, proof: key.Sign(map[string]any{"typ": "dpop+jwt", "jwk": key.JWK()}, claims)}
+	return &sent{token: token, nonce: nonce, iat: iat, proof: key.Sign(map[string]any{"typ": "dpop+jwt", "jwk": key.JWK()}, claims)}
 }
 
 // send sends s to a replica.
@@ -319,6 +320,12 @@ func (f *fleet) client() {
 		}
 		if got.status != http.StatusOK {
 			f.t.Errorf("%d with the nonce of a replica: %v", got.status, got.header)
+		}
+		if f.r.IntN(8) == 0 { // a nonce that was kept for too long
+			time.Sleep(61 * time.Second)
+			if old := f.send(f.anyReplica(), f.fresh(f.anyKey(), ahead, s.nonce)); old.status != http.StatusUnauthorized {
+				f.t.Errorf("%d with a nonce past its lifetime", old.status)
+			}
 		}
 		if again := f.send(f.anyReplica(), s); again.status != http.StatusUnauthorized {
 			f.t.Errorf("the same proof again: %d", again.status)

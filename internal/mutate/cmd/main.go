@@ -5,6 +5,7 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
+//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt
 package main
 
 import (
@@ -40,15 +41,21 @@ import (
 type target struct {
 	name  string
 	dir   string
-	tests []string // packages, the one that notices most first
+	tests []string // packages, and tests in them, those that notice most for their time first
 	not   []string // files that decide nothing
 }
 
+// A package, and after a space the tests in it.
+const (
+	product   = "./internal/producttest TestProduct"
+	histories = "./internal/producttest History|Rotate"
+)
+
 // targets is the decision path.
 var targets = []target{
-	{name: "root", dir: ".", tests: []string{"./internal/producttest", "."}, not: []string{"options.go", "metadata.go", "doc.go"}},
-	{name: "dpop", dir: "dpop", tests: []string{"./internal/producttest", "./dpop"}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
-	{name: "mtlspop", dir: "mtlspop", tests: []string{"./mtlspop", "./internal/producttest"}, not: []string{"options.go", "config.go", "doc.go"}},
+	{name: "root", dir: ".", tests: []string{product, ".", histories}, not: []string{"options.go", "metadata.go", "doc.go"}},
+	{name: "dpop", dir: "dpop", tests: []string{product, "./dpop", histories}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
+	{name: "mtlspop", dir: "mtlspop", tests: []string{product, "./mtlspop"}, not: []string{"options.go", "config.go", "doc.go"}},
 	{name: "peers", dir: "internal/peers", tests: []string{"./internal/peers", "./mtlspop", "."}},
 }
 
@@ -66,7 +73,15 @@ func main() {
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
 	verbose := flag.Bool("v", false, "name each mutant")
+	seeds := flag.Bool("seeds", false, "plant the faults of internal/mutate/seeds.txt")
 	flag.Parse()
+	if *seeds {
+		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt"); err != nil {
+			fmt.Fprintln(os.Stderr, "mutate:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*changed, *only, *files, *limit, *listed, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
@@ -267,17 +282,18 @@ func (t target) load(fset *token.FileSet) ([]mutate.File, *types.Info, error) {
 }
 
 // compiled is a test binary and where it runs.
-type compiled struct{ binary, dir string }
+type compiled struct{ binary, dir, tests string }
 
 // compile builds the tests with the mutants in, and sees that they pass while all are off.
 func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, error) {
 	var tests []compiled
 	for i, pkg := range t.tests {
+		pkg, names, _ := strings.Cut(pkg, " ")
 		binary := filepath.Join(work, fmt.Sprintf("test%d", i))
 		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, pkg).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
 		}
-		c := compiled{binary, pkg}
+		c := compiled{binary, pkg, names}
 		if out, ok := c.run(ctx, 0); !ok {
 			return nil, fmt.Errorf("%s fails without a mutant:\n%s", pkg, out)
 		}
@@ -290,7 +306,7 @@ func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, 
 func (c compiled) run(ctx context.Context, id int) (string, bool) {
 	ctx, cancel := context.WithTimeout(ctx, perMutant)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.binary, "-test.short", "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+perMutant.String())
+	cmd := exec.CommandContext(ctx, c.binary, "-test.short", "-test.run="+c.tests, "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+perMutant.String())
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// seed is a fault made by hand.
+type seed struct{ name, file, from, to string }
+
+// readSeeds reads blocks of name, file, lines with "- " and lines with "+ ".
+func readSeeds(name string) ([]seed, error) {
+	source, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	var seeds []seed
+	for _, block := range strings.Split(string(source), "\n\n") {
+		var s seed
+		for _, line := range strings.Split(block, "\n") {
+			switch {
+			case strings.HasPrefix(line, "name: "):
+				s.name = line[len("name: "):]
+			case strings.HasPrefix(line, "file: "):
+				s.file = line[len("file: "):]
+			case strings.HasPrefix(line, "- "):
+				s.from += line[2:] + "\n"
+			case strings.HasPrefix(line, "+ "):
+				s.to += line[2:] + "\n"
+			}
+		}
+		if s.name != "" {
+			seeds = append(seeds, s)
+		}
+	}
+	return seeds, nil
+}
+
+// finders are the tests that a seeded fault meets.
+var finders = []struct {
+	name string
+	args []string
+}{
+	{"product", []string{"-run", "TestProduct", "./internal/producttest"}},
+	{"invariants", []string{"-run", "History|Rotate|Outlives|Dies|TooLong", "./internal/producttest"}},
+	{"the room's own", nil},
+}
+
+// runSeeds prints the table of which tests find which fault.
+func runSeeds(ctx context.Context, name string) error {
+	seeds, err := readSeeds(name)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "seeds")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	fmt.Print("| fault | file | found by |\n|---|---|---|\n")
+	missed := 0
+	for _, s := range seeds {
+		overlay, err := s.plant(work)
+		if err != nil {
+			return err
+		}
+		var found []string
+		for _, f := range finders {
+			args := f.args
+			if args == nil {
+				args = []string{"-short", "-skip", elsewhere, "./" + filepath.Dir(s.file)}
+			}
+			out, err := exec.CommandContext(ctx, "go", append([]string{"test", "-overlay", overlay}, args...)...).CombinedOutput()
+			switch {
+			case strings.Contains(string(out), "[build failed]"):
+				return fmt.Errorf("%s: %s", s.name, out)
+			case err != nil:
+				found = append(found, f.name)
+			}
+		}
+		if len(found) == 0 {
+			missed++
+			found = []string{"**nothing**"}
+		}
+		fmt.Printf("| %s | `%s` | %s |\n", s.name, s.file, strings.Join(found, ", "))
+	}
+	if missed > 0 {
+		return fmt.Errorf("%d of %d seeded faults are not found", missed, len(seeds))
+	}
+	return nil
+}
+
+// plant writes the file with the fault in, and the overlay that names it.
+func (s seed) plant(work string) (overlay string, err error) {
+	source, err := os.ReadFile(s.file)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(source), s.from); n != 1 {
+		return "", fmt.Errorf("%s: %s has its lines %d times", s.name, s.file, n)
+	}
+	planted := filepath.Join(work, "planted.go")
+	if err := os.WriteFile(planted, []byte(strings.Replace(string(source), s.from, s.to, 1)), 0o644); err != nil {
+		return "", err
+	}
+	absolute, err := filepath.Abs(s.file)
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{absolute: planted}})
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(work, "overlay.json")
+	return overlay, os.WriteFile(overlay, text, 0o644)
+}
