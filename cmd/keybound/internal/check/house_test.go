@@ -91,9 +91,15 @@ func (l *lab) serve(t testing.TB, opts ...middleware.Option) *middleware.Guard {
 	t.Helper()
 	guard, err := middleware.New(append(opts, middleware.WithRules(middleware.Scopes("orders:read")))...)
 	require.NoError(t, err)
-	l.server.Config.Handler = guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	// A guard within a guard, as with a router's groups: a request is verified once. The
+	// hint before the answer must not take anything of what the guard sets.
+	inner := guard.Require(middleware.Scopes("orders:read"))
+	l.server.Config.Handler = guard.Wrap(inner.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		clear(w.Header())
 		_, _ = w.Write([]byte("orders"))
-	}))
+	})))
 	return guard
 }
 
