@@ -21,7 +21,7 @@ const (
 	maxDepth = 8
 	// RFC 9449, section 11.1: oversized jti values.
 	maxID = 512
-	// For sources that store nonces; our own have 43 octets.
+	// For sources that store nonces; our own have 43 bytes.
 	maxNonce = 512
 )
 
@@ -197,8 +197,8 @@ func (p *inspection) checkURI() error {
 	return p.checkTarget(&p.target, withoutQuery(p.claims.URI))
 }
 
-// Check 11: the skew is for clocks that are ahead only. With nonces, the age of
-// the nonce decides in the place of iat, in check 10, or, with [CheckIssuedAt], beside it.
+// Check 11: the skew is for clocks that are ahead only. With nonces, the age of the
+// nonce decides in the place of iat, in check 10, or, with [CheckIssuedAt], beside it.
 func (p *inspection) checkTime() error {
 	c := &p.claims
 	p.start = c.IssuedAt.Time()

@@ -11,8 +11,8 @@
 // # The checks
 //
 // [Verifier.Verify] makes the twelve checks of RFC 9449, section 4.3. All must
-// pass. They run in this order, the cheap ones first, and the replay cache last,
-// so that only a proof that is good in every other respect takes space in it:
+// pass. They run in this order: the cheap ones first, and the replay cache last,
+// so that a proof takes space there when everything else about it is good:
 //
 //  1. exactly one DPoP field, within the size limit
 //  2. its value is one well-formed JWT in compact form
@@ -33,10 +33,10 @@
 //
 // What a proof must name in htu comes from the configuration and from the
 // request's raw path, never from a Host or X-Forwarded-* field: otherwise a
-// malicious service could replay the proofs that it receives by sending its own
-// name as the Host. The request's Host must nevertheless be that of a configured
-// origin (or one of [WithInternalHosts], where a proxy replaces it). A path
-// prefix that a proxy strips is a part of the configured origin.
+// malicious service could replay the proofs that it receives, by sending its own
+// name as the Host. The request's Host must be that of a configured origin too (or
+// one of [WithInternalHosts], where a proxy replaces it). A path prefix that a
+// proxy strips is a part of the configured origin.
 //
 // htu is compared with the request's path as it stands, without query and fragment:
 // as it is spelt (but for the case of hex digits), and in the normal form of RFC 3986,
@@ -49,16 +49,15 @@
 // A proof is good while now-lifetime <= iat <= now+skew. With nonces, the age of
 // the nonce takes the place of that window, as section 4.3, check 11, permits:
 // iat must still be a number, but a client with a wrong clock is served, unless
-// [CheckIssuedAt] says otherwise.
-// Within that time every proof passes once. What has been used is kept in a
-// [ReplayCache]; the default, a [MemoryCache], knows the proofs of one process
-// only. Replicas that share the work need a shared cache, or else a proof can be
-// used once at each of them.
+// [CheckIssuedAt] is given.
+//
+// Within that time every proof passes once. A [ReplayCache] keeps the used ones. The
+// default, a [MemoryCache], knows the proofs of one process. Replicas that share the
+// work need a shared cache: without one, a proof can be used once at each of them.
 //
 // # What it does not check
 //
-// Who issued the access token, whether it is valid, and what it permits. That
-// jkt really is what the token says. Whether the connection was encrypted:
-// https in the configured origin is what the client believes, not what this
-// process has seen.
+// The issuer of the access token, whether the token is valid, and what it permits.
+// That jkt is what the token says. Whether the connection was encrypted: https in the
+// configured origin is what the client believes, not what this process has seen.
 package dpop

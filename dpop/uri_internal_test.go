@@ -25,8 +25,9 @@ func normal(uri string) (string, bool) {
 	return string(b), ok
 }
 
-// oracle is what net/url makes of a URI, where it can be compared: ASCII names,
-// and paths in which nothing is or needs to be percent-encoded, for which path.Clean does what RFC 3986 does.
+// oracle is what net/url makes of a URI, where it can be compared: ASCII names, and
+// paths in which nothing is or needs to be percent-encoded, for which path.Clean does
+// what RFC 3986 does.
 func oracle(uri string) (string, bool) {
 	u, err := url.Parse(uri)
 	if err != nil || u.User != nil || u.Opaque != "" || u.Host == "" || strings.Contains(uri, "%") || strings.ContainsFunc(uri, func(r rune) bool { return r > '~' || isEscapable(byte(r)) }) {

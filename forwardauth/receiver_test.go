@@ -280,6 +280,28 @@ func TestKeysChangeWithoutAGap(t *testing.T) {
 	}
 }
 
+// The context of a request with an assertion is lent to nothing else.
+func TestAContextStandsForItsOwnAssertionOnly(t *testing.T) {
+	w, key := newWorld(t, middleware.AllowUnbound()), newKey(t)
+	h := w.handler(t, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix), forwardauth.WithAssertion(forwardauth.NewSigner("orders", key)))
+	r := subrequest(dialects[forwardauth.NGINX], "GET", "/orders")
+	r.Header.Set("Authorization", "Bearer "+w.issuer.Token())
+	assertion := ask(h, r).Header().Get("X-Auth-Assertion")
+	receiver, err := forwardauth.NewReceiver("orders", key.Public(), forwardauth.WithTrustedPeers(proxyPrefix))
+	require.NoError(t, err)
+	called := false
+	receiver.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		called = true
+		_, err := receiver.VerifyToken(r.Context(), assertion)
+		require.NoError(t, err)
+		for _, other := range []string{"", "x", assertion + "=", w.issuer.Token()} {
+			_, err := receiver.VerifyToken(r.Context(), other)
+			require.Equal(t, oidc.ErrType, err)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), passed("GET", "/orders", assertion))
+	require.True(t, called)
+}
+
 func TestMistakesOfReceiversAndSigners(t *testing.T) {
 	key := newKey(t)
 	for want, f := range map[string]func() error{

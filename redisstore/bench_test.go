@@ -48,8 +48,8 @@ func BenchmarkAdd(b *testing.B) {
 	}
 }
 
-// BenchmarkAddBesideBare does the one and the other in turn, so that whatever else the machine does weighs on both, and compares their
-// medians. DESIGN: at most 1.15.
+// BenchmarkAddBesideBare does the one and the other in turn, so that whatever else the
+// machine does weighs on both, and compares their medians. DESIGN: at most 1.15.
 func BenchmarkAddBesideBare(b *testing.B) {
 	s := startServer(b)
 	client := s.client()

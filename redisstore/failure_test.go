@@ -106,8 +106,9 @@ func (s *service) eventually(within time.Duration) {
 }
 
 func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
-	// DPOP-11.1-08 Store failure fails closed: 503, no challenge, next not called, within the deadline; and everything works
-	// again when the store does, without a restart of the service.
+	// DPOP-11.1-08 Store failure fails closed: 503, no challenge, next not called, within
+	// the deadline; and everything works again when the store does, without a restart of
+	// the service.
 	t.Run("no server", func(t *testing.T) {
 		s := startServer(t)
 		svc := newService(t, newReplayCache(t, s.client()))
@@ -206,7 +207,8 @@ func TestDPOP_11_1_08_AFailingStoreFailsClosed(t *testing.T) {
 	})
 }
 
-// silentAddr is an address on loopback whose packets vanish: no process takes connections from a queue that is full.
+// silentAddr is an address on loopback whose packets vanish: no process takes
+// connections from a queue that is full.
 func silentAddr(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -270,7 +272,8 @@ func TestALostReply(t *testing.T) {
 	}
 }
 
-// load offers proofs to replicas, each proof several times, and counts how often each was fresh.
+// load offers proofs to replicas, each proof several times, and counts how often each
+// was fresh.
 type load struct {
 	replicas []dpop.ReplayCache
 
@@ -283,7 +286,8 @@ type load struct {
 
 func newLoad() *load { return &load{fresh: make(map[[32]byte]int)} }
 
-// run offers until ctx is done: half of the time a new proof, to two replicas at once, else an older one again.
+// run offers until ctx is done: half of the time a new proof, to two replicas at once,
+// else an older one again.
 func (l *load) run(ctx context.Context, workers int) {
 	var wg sync.WaitGroup
 	for range workers {
@@ -357,7 +361,8 @@ func seconds(t *testing.T, n float64) time.Duration {
 }
 
 func TestNothingPassesTwiceWhileTheServerIsKilledAndRestarted(t *testing.T) {
-	// What the documentation demands of a server that may restart: every write is on disk before its reply.
+	// What the documentation demands of a server that may restart: every write is on disk
+	// before its reply.
 	s := startServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := newLoad()
 	for range 4 {

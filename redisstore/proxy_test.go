@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy stands between a client and a server and can cut a connection in the middle of a reply, after the server has done what
-// it was told.
+// proxy stands between a client and a server and can cut a connection in the middle of
+// a reply, after the server has done what it was told.
 type proxy struct {
 	net.Listener
 	server string
@@ -49,15 +49,15 @@ func startProxy(t testing.TB, server string) *proxy {
 
 func (p *proxy) addr() string { return p.Addr().String() }
 
-// cutting sets who decides; nil passes everything.
+// cutting sets the function that decides; nil passes everything.
 func (p *proxy) cutting(cut func() (pass int, ok bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = cut
 }
 
-// serve takes turns: the client speaks, then the server. That is enough for a connection that carries one command at a
-// time.
+// serve takes turns: the client speaks, then the server. That is enough for a
+// connection that carries one command at a time.
 func (p *proxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.server)

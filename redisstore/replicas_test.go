@@ -28,7 +28,8 @@ import (
 	"github.com/keybound-go/middleware/redisstore"
 )
 
-// replicaConfig is the environment variable that makes the test binary a replica of a service.
+// replicaConfig is the environment variable that makes the test binary a replica of a
+// service.
 const replicaConfig = "REDISSTORE_TEST_REPLICA"
 
 type replica struct {
@@ -37,8 +38,8 @@ type replica struct {
 	Trust  []byte // the issuer's certificate
 }
 
-// runReplica is the main function of a process of its own: a service as a user would write it. It writes its URL to
-// standard output and ends when standard input does.
+// runReplica is the main function of a process of its own: a service as a user would
+// write it. It writes its URL to standard output and ends when standard input does.
 func runReplica(config string) {
 	var c replica
 	if err := json.Unmarshal([]byte(config), &c); err != nil {

@@ -17,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// program is the server that the tests run, redis-server or what the environment variable REDIS_SERVER names, such as
-// valkey-server. Without it the test is skipped, or fails if INTEROP_REQUIRED is set.
+// program is the server that the tests run, redis-server or what the environment
+// variable REDIS_SERVER names, such as valkey-server. Without it the test is skipped,
+// or fails if INTEROP_REQUIRED is set.
 func program(tb testing.TB) string {
 	tb.Helper()
 	name := os.Getenv("REDIS_SERVER")
@@ -44,7 +45,8 @@ type server struct {
 	cmd  *exec.Cmd
 }
 
-// startServer starts a server without persistence, unless args, which are settings as on its command line, say otherwise.
+// startServer starts a server without persistence, unless args, which are settings as
+// on its command line, say otherwise.
 func startServer(tb testing.TB, args ...string) *server {
 	tb.Helper()
 	s := &server{tb: tb, dir: tb.TempDir(), port: freePort(tb), args: args}

@@ -30,10 +30,11 @@ var _ introspect.Store = (*TokenCache)(nil)
 // It is a miss.
 var ErrForeignEntry = errors.New("redisstore: token cache: an entry was sealed with another key or tampered with")
 
-// TokenCache is an [introspect.Store] that all the replicas of a service share. What
-// it stores is encrypted: a reader of the store learns how many tokens there are and how
-// long their claims are, and a writer can make entries vanish, but no token good. Make one with [NewTokenCache]; the zero TokenCache returns
-// errors. It is safe for concurrent use, starts no goroutine, and needs no closing.
+// TokenCache is an [introspect.Store] that all the replicas of a service share. What it
+// stores is encrypted: a reader of the store learns how many tokens there are and how
+// long their claims are, and a writer can make entries vanish, but no token good. Make
+// one with [NewTokenCache]; the zero TokenCache returns errors. It is safe for
+// concurrent use, starts no goroutine, and needs no closing.
 type TokenCache struct {
 	client  redis.UniversalClient
 	prefix  string
@@ -43,10 +44,10 @@ type TokenCache struct {
 	dials   *dials
 }
 
-// NewTokenCache makes a TokenCache on the server, the sentinels or the cluster that client
-// talks to, sealed with key: 32 bytes or more from a cryptographic random source,
-// the same at every replica. The key is copied. See [WithPreviousKeys] for how to
-// change it.
+// NewTokenCache makes a TokenCache on the server, the sentinels or the cluster that
+// client talks to, sealed with key: 32 bytes or more from a cryptographic random
+// source, the same at every replica. The key is copied. See [WithPreviousKeys] for how
+// to change it.
 //
 // It reports every mistake in its arguments at once, and touches no network. As with
 // [NewReplayCache], the client must have ContextTimeoutEnabled.

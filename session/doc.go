@@ -2,7 +2,7 @@
 // for?" for browser applications that present a token once and let a cookie
 // stand for it afterwards.
 //
-//	sessions, err := session.New(key) // 32 random octets, the same on every replica
+//	sessions, err := session.New(key) // 32 random bytes, the same on every replica
 //	if err != nil {
 //		log.Fatal(err)
 //	}
@@ -23,17 +23,17 @@
 //
 // # Requests of other sites
 //
-// A browser sends cookies whoever made it send the request. So [Sessions.Read]
-// refuses requests with an unsafe method, and those that would upgrade the
-// connection (WebSockets), if they come from another origin, as
-// [http.CrossOriginProtection] tells them. Handlers must not act on GET, HEAD
-// and OPTIONS.
+// A browser sends cookies with requests that another site's page has made it send. So
+// [Sessions.Read] refuses requests with an unsafe method, and those that would upgrade
+// the connection (WebSockets), if they come from another origin.
+// [http.CrossOriginProtection] tells them apart; beyond it, a page that came over plain
+// HTTP is another origin's. Handlers must not act on GET, HEAD and OPTIONS.
 //
 // # What it does not check
 //
 // Whether the token is good, what it is bound to, and whether the request proves
-// that: the guard does, for a token from a cookie exactly as for one from the
-// Authorization field. It stores nothing on the server, so that a copy of a
-// cookie stays good after [Sessions.End] for as long as its session would; that a
-// bound token needs its proof with each request is what makes such a copy useless.
+// that. The guard does so, for a token from a cookie exactly as for one from the
+// Authorization field. Nothing is stored on the server: a copy of a cookie stays good
+// after [Sessions.End] for as long as its session would. Such a copy is useless for a
+// bound token, which needs its proof with each request.
 package session

@@ -141,7 +141,7 @@ func TestACookieOpensUnderItsNameAndKeyOnly(t *testing.T) {
 func TestTwoCookiesOfOneNameAreNone(t *testing.T) {
 	s := newSessions(t)
 	r := begin(t, s, "token").request("GET")
-	for name, value := range begin(t, s, "of somebody else").cookies {
+	for name, value := range begin(t, s, "of another client").cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	_, err := s.Read(r)

@@ -377,7 +377,7 @@ func TestNoncesAreKeptApart(t *testing.T) {
 	for i, r := range n.seen {
 		got := proofIn(t, r).claim("nonce")
 		if i < len(urls) {
-			require.Empty(t, got, "CLI-07 nobody else's nonce reaches %s", r.URL)
+			require.Empty(t, got, "CLI-07 no other server's nonce reaches %s", r.URL)
 			continue
 		}
 		require.Equal(t, r.URL.Host+r.URL.Path, got, "CLI-07")

@@ -31,7 +31,7 @@ func isAllowedScheme(u *url.URL, loopbackHTTP bool) bool {
 func crossedOrigins(req *http.Request, origin string) bool {
 	for resp := req.Response; resp != nil; resp = resp.Request.Response {
 		if resp.Request == nil || resp.Request.URL == nil {
-			return true // Somebody's own redirect, whose origin cannot be known.
+			return true // A redirect by other means, whose origin cannot be known.
 		}
 		if origins.Of(resp.Request.URL.Scheme, resp.Request.URL.Host) != origin {
 			return true

@@ -85,7 +85,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // A decision is how one request is to be sent.
 type decision struct {
-	peer  *peer  // who answers; nil if nothing is to be learned from the response
+	peer  *peer  // the server; nil if nothing is to be learned from the response
 	url   string // htu; "" if the request goes out unsigned
 	token string // "" at a token endpoint
 	strip bool   // take away what a redirect must not bring along

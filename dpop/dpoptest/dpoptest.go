@@ -101,7 +101,8 @@ func WithoutHeader(name string) ProofOption {
 }
 
 // Proof makes the proof that an honest client would send with method to the
-// absolute URI uri, for accessToken. Without a token it has no ath, as at a token endpoint.
+// absolute URI uri, for accessToken. Without a token it has no ath, as at a token
+// endpoint.
 func (k *Key) Proof(method, uri, accessToken string, opts ...ProofOption) string {
 	k.tb.Helper()
 	d := k.draft(method, uri, accessToken)

@@ -121,7 +121,7 @@ type store struct {
 	key  func(jkt string, id [32]byte, until time.Time) string
 	life func(until time.Time) time.Time
 	racy bool
-	open bool // to those who cancel
+	open bool // to a request that is cancelled
 }
 
 func (s *store) Add(ctx context.Context, jkt string, id [32]byte, until time.Time) (bool, error) {

@@ -20,7 +20,7 @@ func TestReplayCache(t *testing.T, newCache func() dpop.ReplayCache) {
 	for name, test := range map[string]func(*testing.T, dpop.ReplayCache){
 		"a proof passes once":                            passesOnce,
 		"every bit of the id counts":                     everyBit,
-		"octets of the id are not text":                  binaryIDs,
+		"bytes of the id are not text":                   binaryIDs,
 		"a later until does not make a proof fresh":      otherUntil,
 		"another key does not make a proof fresh":        otherKey,
 		"a proof is kept until its very end":             untilTheEnd,
@@ -73,14 +73,14 @@ func everyBit(t *testing.T, c dpop.ReplayCache) {
 func binaryIDs(t *testing.T, c dpop.ReplayCache) {
 	jkt, until := rand.Text(), time.Now().Add(time.Minute)
 	prefix := randomID()
-	for octet := range 256 {
+	for b := range 256 {
 		id := prefix
-		id[8] = byte(octet)
+		id[8] = byte(b)
 		expectAdd(t, c, jkt, id, until, true)
 	}
-	for octet := range 256 {
+	for b := range 256 {
 		id := prefix
-		id[8] = byte(octet)
+		id[8] = byte(b)
 		expectAdd(t, c, jkt, id, until, false)
 	}
 }
