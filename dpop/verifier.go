@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/outage"
 )
@@ -159,7 +160,7 @@ func (v *Verifier) NextNonce(ctx context.Context, p *Proof) (string, error) {
 		return "", nil
 	}
 	nonce, err := v.nonces.Issue(ctx)
-	if err == nil && !isNonce(nonce) {
+	if err == nil && !headers.IsNonce(nonce) {
 		err = errors.New("issued a nonce of characters that RFC 9449, section 8.1, forbids")
 	}
 	if err != nil {
