@@ -23,7 +23,7 @@ const module = "github.com/keybound-go/middleware"
 // it may import from this module, and which modules of others. The standard
 // library is not listed. A new edge, or a new room, is a decision to take here.
 var rooms = map[string]struct{ own, others []string }{
-	"":                    {own: []string{"internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/credctx", "internal/options", "internal/peers", "internal/caller"}},
+	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/credctx", "internal/options", "internal/peers", "internal/caller"}},
 	"internal/headers":    {},
 	"internal/options":    {},
 	"internal/outage":     {},
@@ -31,6 +31,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/seal":       {},
 	"internal/credctx":    {},
 	"internal/caller":     {},
+	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
 	"internal/peers":      {},
 	"internal/strictjson": {},
 	"internal/josesign":   {own: []string{"internal/options"}},
@@ -38,7 +39,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/josetest":   {},
 	"internal/origins":    {},
 	"internal/remote":     {own: []string{"internal/origins"}, others: []string{"github.com/lestrrat-go/httprc"}},
-	"jwks":                {own: []string{"internal/jose", "internal/remote"}},
+	"jwks":                {own: []string{"internal/jose", "internal/options", "internal/remote"}},
 	"internal/issuer":     {own: []string{"internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
 	"internal/recall":     {},
 	"internal/issuertest": {own: []string{"internal/josetest", "oidc", "oidc/clientauth", "oidc/introspect"}, others: []string{"github.com/stretchr/testify"}},
@@ -50,7 +51,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"session":             {own: []string{"internal/options", "internal/seal"}},
 	"mtlspop":             {own: []string{"internal/outage", "internal/headers", "internal/options", "internal/peers"}},
 	"mtlspop/revocation":  {own: []string{"mtlspop", "internal/options"}, others: []string{"golang.org/x/crypto"}},
-	"dpop/dpopclient":     {own: []string{"internal/josesign", "internal/options", "internal/origins"}},
+	"dpop/dpopclient":     {own: []string{"internal/headers", "internal/josesign", "internal/options", "internal/origins"}},
 	"dpop/dpoptest":       {own: []string{"dpop", "internal/josetest"}},
 	"mtlspop/mtlspoptest": {},
 	"forwardauth":         {own: []string{"", "oidc", "internal/headers", "internal/jose", "internal/josesign", "internal/options", "internal/peers", "internal/strictjson"}},

@@ -68,10 +68,7 @@ func readAuthorization(values []string) (s scheme, credentials string, err error
 	}
 	value := values[0]
 	// RFC 9110, section 11.4: credentials = auth-scheme [ 1*SP ( token68 / ... ) ].
-	name := value
-	if end := strings.IndexFunc(value, notTokenChar); end >= 0 {
-		name = value[:end]
-	}
+	name := headers.LeadingToken(value)
 	switch {
 	case strings.EqualFold(name, "DPoP"):
 		s = schemeDPoP
@@ -87,15 +84,6 @@ func readAuthorization(values []string) (s scheme, credentials string, err error
 		return s, "", ErrMalformedAuthorization
 	}
 	return s, credentials, nil
-}
-
-// notTokenChar reports whether c cannot be part of a scheme name (RFC 9110, section 5.6.2).
-func notTokenChar(c rune) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return false
-	}
-	return !strings.ContainsRune("!#$%&'*+-.^_`|~", c)
 }
 
 // readSession takes the credentials from the session, for a request without an

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/keybound-go/middleware/internal/headers"
 )
 
 // metadataMaxAge is for how long a client may keep a metadata document (RFC
@@ -62,7 +64,7 @@ func (p ProtectedResource) validate() error {
 		}
 	}
 	for _, scope := range p.Scopes {
-		if !isScopeToken(scope) {
+		if !headers.IsScope(scope) {
 			problems = append(problems, fmt.Errorf("middleware: ProtectedResource: %q is not a scope", scope))
 		}
 	}

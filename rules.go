@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/headers"
 )
 
 // Rule is something that a request must satisfy beyond carrying a good token
@@ -129,17 +131,11 @@ func (s *scopesRule) validate() error {
 	}
 	var problems []error
 	for _, scope := range s.all {
-		if !isScopeToken(scope) {
+		if !headers.IsScope(scope) {
 			problems = append(problems, fmt.Errorf("middleware: Scopes: %q is not a scope", scope))
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// isScopeToken reports whether s can be a scope (RFC 6749, section 3.3:
-// 1*( %x21 / %x23-5B / %x5D-7E )).
-func isScopeToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c < '!' || c == '"' || c == '\\' || c > '~' })
 }
 
 func (s *scopesRule) admits(shape) bool { return true }
@@ -311,7 +307,7 @@ func (s *stepUpRule) validate() error {
 		problems = append(problems, errors.New("middleware: StepUp demands neither an age nor a level"))
 	}
 	for _, acr := range s.acr {
-		if !isScopeToken(acr) { // It stands between spaces in a quoted-string too.
+		if !headers.IsScope(acr) { // It stands between spaces in a quoted-string too.
 			problems = append(problems, fmt.Errorf("middleware: StepUp: %q cannot stand in a challenge", acr))
 		}
 	}

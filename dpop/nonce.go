@@ -147,13 +147,3 @@ func nonceTag(key, body []byte) []byte {
 	mac.Write(body)
 	return mac.Sum(nil)[:nonceMAC]
 }
-
-// isNonce is 1*NQCHAR of RFC 6749, appendix A.
-func isNonce(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/outage"
 )
@@ -26,6 +27,7 @@ type Verifier struct {
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
 	failOpen      func(error) // nil: fail closed
+	readiness     *readiness
 }
 
 // New makes a Verifier for the service that clients know as origin: scheme, host,
@@ -45,6 +47,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 	}
 	options.Each(c.Set, opts, func(opt Option) { opt.apply(&c) })
 	v := &Verifier{
+		readiness:     new(readiness),
 		origins:       c.parseOrigins(),
 		internalHosts: c.parseInternalHosts(),
 		algorithms:    c.algorithms,
@@ -159,7 +162,7 @@ func (v *Verifier) NextNonce(ctx context.Context, p *Proof) (string, error) {
 		return "", nil
 	}
 	nonce, err := v.nonces.Issue(ctx)
-	if err == nil && !isNonce(nonce) {
+	if err == nil && !headers.IsNonce(nonce) {
 		err = errors.New("issued a nonce of characters that RFC 9449, section 8.1, forbids")
 	}
 	if err != nil {

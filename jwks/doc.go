@@ -19,17 +19,17 @@
 // a known kid never waits for the network.
 //
 // A kid that is not in the set causes one fetch, since the issuer may have
-// rotated its keys; then a cooldown holds, so that made-up kids cannot turn the
+// rotated its keys; then a cooldown holds, so that invented kids cannot turn the
 // service against its issuer. A bad signature under a known kid fetches nothing.
 //
-// While the cooldown holds, an unknown kid is [ErrNoKey], whether it is made up or
-// was rotated in just now: nobody can tell without asking, and an answer of "come
-// back later" to made-up kids would let strangers have clients with bad tokens try
-// for ever. So whoever sends made-up kids can have tokens under a new key refused
-// for one cooldown, though not longer: the first question after it finds the
-// key, whoever causes it. Tokens under the keys that are known are not affected, nor
-// those of an issuer that publishes a key for as long as its answers may be
-// cached before it signs with it: the refresh in the background finds that one.
+// While the cooldown holds, an unknown kid is [ErrNoKey], whether it is invented or
+// was rotated in just now: the two cannot be told apart without asking, and
+// answering 503 to invented kids would make clients with bad tokens retry forever.
+// So an attacker that sends invented kids can have tokens under a new key refused for
+// one cooldown, and no longer: the first question after it finds the key. Tokens
+// under known keys are not affected. Nor are those of an issuer that publishes a key,
+// before it signs with it, for as long as its answers may be cached: the refresh in
+// the background finds that key.
 //
 // An outage of the issuer goes unnoticed as long as the set is younger than
 // [WithMaxStale]. After that, and before the first fetch has succeeded, there
@@ -41,7 +41,7 @@
 //
 // # What it does not check
 //
-// It verifies no signature and knows nothing of tokens. It trusts whoever
+// It verifies no signature and knows nothing of tokens. It trusts the server that
 // answers for the URL: take the URL from your own configuration or from a
 // discovery document that you have checked, never from a token (jku).
 package jwks

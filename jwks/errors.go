@@ -14,8 +14,8 @@ var (
 	// that cannot say which one it means is not worth that many signatures.
 	ErrTooManyKeys error = tooManyKeys{}
 
-	// ErrUnavailable says that nobody knows, since the issuer's keys could not
-	// be fetched: not the token's fault. The error around it has the cause, and
+	// ErrUnavailable says that the issuer's keys could not be fetched, so that it is
+	// not known whether a key fits: not the token's fault. The error around it has the cause, and
 	// one in its chain has a method RetryAfter() time.Duration if it is known
 	// when the next attempt will be made:
 	//

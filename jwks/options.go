@@ -1,68 +1,48 @@
 package jwks
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/remote"
 )
 
-// Option is a setting of a [Source], made by one of this package's functions.
-// The same option twice is a mistake, which [New] reports.
+// Option is a setting of a [Source], made by one of this package's functions. Each
+// may be given once.
 type Option interface{ apply(*config) }
 
-// config collects what the options say.
+type option func(*config)
+
+func (o option) apply(c *config) { o(c) }
+
+// config is what the options add up to, and every mistake in them.
 type config struct {
-	remote   remote.Config[*keySet]
-	maxKeys  int
-	given    map[string]bool
-	problems []error
+	*options.Set
+	remote  remote.Config[*keySet]
+	maxKeys int
 }
 
-func (c *config) problem(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("jwks: "+format, args...))
-}
-
-// option is one setting; name is that of the function that made it.
-type option struct {
-	name string
-	set  func(*config)
-}
-
-func (o option) apply(c *config) {
-	if c.given[o.name] {
-		c.problem("%s given twice", o.name)
-		return
-	}
-	c.given[o.name] = true
-	o.set(c)
-}
-
-// newConfig applies opts; what is wrong with them is in problems.
 func newConfig(opts []Option) *config {
-	c := &config{maxKeys: defaultMaxKeys, given: make(map[string]bool)}
-	for _, o := range opts {
-		if o == nil {
-			c.problem("nil Option")
-			continue
-		}
-		o.apply(c)
-	}
+	c := &config{Set: options.For("jwks"), maxKeys: defaultMaxKeys}
+	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
 	return c
 }
 
 // positive is an option that sets durations, which must be more than zero.
-func positive(name string, set func(*config), ds ...time.Duration) Option {
-	return option{name, func(c *config) {
-		for _, d := range ds {
+func positive(name string, set func(*config), durations ...time.Duration) Option {
+	return option(func(c *config) {
+		if !c.Once(name) {
+			return
+		}
+		for _, d := range durations {
 			if d <= 0 {
-				c.problem("%s: %v is not more than zero", name, d)
+				c.Problem("%s: %v is not more than zero", name, d)
 				return
 			}
 		}
 		set(c)
-	}}
+	})
 }
 
 // WithHTTPClient sets the client that fetches, for private roots or a proxy.
@@ -71,18 +51,17 @@ func positive(name string, set func(*config), ds ...time.Duration) Option {
 // speaks TLS 1.2 or later, with time-outs. An attempt ends after 10 seconds in
 // any case.
 func WithHTTPClient(client *http.Client) Option {
-	return option{"WithHTTPClient", func(c *config) {
-		if client == nil {
-			c.problem("WithHTTPClient: nil client")
+	return option(func(c *config) {
+		if options.Value(c.Set, "WithHTTPClient", client) {
+			c.remote.Client = client
 		}
-		c.remote.Client = client
-	}}
+	})
 }
 
 // WithRefreshInterval bounds how long a set is used before the next background
-// refresh; within them the server's Cache-Control decides. Defaults: 5 minutes
-// and 1 hour; a server that says nothing is asked every 15 minutes. least is at
-// least a second.
+// refresh; within the bounds the server's Cache-Control decides. Defaults: 5
+// minutes and 1 hour; a server that says nothing is asked every 15 minutes. least
+// is at least a second.
 //
 // most is how long a key that the issuer withdraws may remain in use.
 func WithRefreshInterval(least, most time.Duration) Option {
@@ -104,7 +83,7 @@ func WithCooldown(d, afterFailure time.Duration) Option {
 
 // WithMaxStale sets how long keys serve after they were last fetched while the
 // issuer cannot be reached; default 24 hours, at least the longest refresh
-// interval. It is also how long somebody who can cut the service off from its
+// interval. It is also how long an attacker that cuts the service off from its
 // issuer can keep a withdrawn key alive.
 func WithMaxStale(d time.Duration) Option {
 	return positive("WithMaxStale", func(c *config) { c.remote.MaxStale = d }, d)
@@ -113,12 +92,15 @@ func WithMaxStale(d time.Duration) Option {
 // WithMaxKeys sets how many keys a set may have, default 100. A larger set is
 // refused as a whole. (The document is limited to 1 MiB in any case.)
 func WithMaxKeys(n int) Option {
-	return option{"WithMaxKeys", func(c *config) {
-		if n <= 0 {
-			c.problem("WithMaxKeys: %d is not more than zero", n)
+	return option(func(c *config) {
+		switch {
+		case !c.Once("WithMaxKeys"):
+		case n <= 0:
+			c.Problem("WithMaxKeys: %d is not more than zero", n)
+		default:
+			c.maxKeys = n
 		}
-		c.maxKeys = n
-	}}
+	})
 }
 
 // DangerouslyAllowLoopbackHTTP permits http to loopback addresses: for tests, for a
@@ -131,5 +113,8 @@ func WithMaxKeys(n int) Option {
 // [WithHTTPClient] it is not known what is dialled, so the host must be localhost or
 // a loopback address as it is written.
 func DangerouslyAllowLoopbackHTTP() Option {
-	return option{"DangerouslyAllowLoopbackHTTP", func(c *config) { c.remote.AllowLoopbackHTTP = true }}
+	return option(func(c *config) {
+		c.Once("DangerouslyAllowLoopbackHTTP")
+		c.remote.AllowLoopbackHTTP = true
+	})
 }

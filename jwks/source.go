@@ -3,7 +3,6 @@ package jwks
 import (
 	"context"
 	"crypto"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -24,7 +23,7 @@ type Source struct {
 func New(url string, opts ...Option) (*Source, error) {
 	c := newConfig(opts)
 	if _, err := remote.CheckURL(url, remote.PlainFor(c.remote.AllowLoopbackHTTP, c.remote.Client)); err != nil {
-		c.problems = append(c.problems, renamed(err))
+		c.Join(renamed(err))
 	}
 	c.remote.Locate = remote.At(url)
 	return newSource(c)
@@ -32,13 +31,13 @@ func New(url string, opts ...Option) (*Source, error) {
 
 // NewLocated is New for a jwks_uri that has to be found out first, by
 // discovery. locate is called before each fetch, never concurrently, in the
-// background of no particular request; its context ends with the attempt. It may
+// background, for no particular request; its context ends with the attempt. It may
 // return another URL each time. If its error has a method RetryAfter()
 // time.Duration, the next attempt follows after that time.
 func NewLocated(locate func(context.Context) (string, error), opts ...Option) (*Source, error) {
 	c := newConfig(opts)
 	if locate == nil {
-		c.problem("nil locate function")
+		c.Problem("NewLocated: locate is nil")
 	}
 	c.remote.Locate = func(ctx context.Context) ([]string, error) {
 		url, err := locate(ctx)
@@ -56,10 +55,10 @@ func newSource(c *config) (*Source, error) {
 	c.remote.Same = func(a, b *keySet) bool { return a.generation == b.generation }
 	keys, err := remote.New(c.remote)
 	if err != nil {
-		c.problems = append(c.problems, renamed(err))
+		c.Join(renamed(err))
 	}
-	if len(c.problems) > 0 {
-		return nil, errors.Join(c.problems...)
+	if err := c.Err(); err != nil {
+		return nil, err
 	}
 	return &Source{keys: keys, algs: jose.Algorithms()}, nil
 }

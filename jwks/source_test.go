@@ -36,15 +36,15 @@ func TestNewReportsEveryMistakeAtOnce(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	require.Len(t, lines, 8)
 	for k, want := range []string{
-		"nil Option", "WithHTTPClient: nil client", "WithRefreshInterval: 0s", "WithCooldown: -1ns",
-		"WithMaxStale given twice", "WithMaxKeys: 0", "https is required", "data is refused after 1m0s",
+		"option 1 is nil", "WithHTTPClient: nil", "WithRefreshInterval: 0s", "WithCooldown: -1ns",
+		"WithMaxStale is given twice", "WithMaxKeys: 0", "https is required", "data is refused after 1m0s",
 	} {
 		require.Contains(t, lines[k], want)
 		require.True(t, strings.HasPrefix(lines[k], "jwks: "), lines[k])
 	}
 	_, err = jwks.NewLocated(nil, nil)
-	require.ErrorContains(t, err, "nil locate function")
-	require.ErrorContains(t, err, "nil Option")
+	require.ErrorContains(t, err, "NewLocated: locate is nil")
+	require.ErrorContains(t, err, "option 1 is nil")
 }
 
 func TestURL(t *testing.T) {

@@ -193,7 +193,7 @@ func (d *dialect) checkName(option, canonical string) {
 	case headers.Authorization, headers.DPoP, "Host", "Connection", "Cookie", "Content-Length", "Transfer-Encoding", "Upgrade":
 		d.Problem("%s: the field %q has another use", option, canonical)
 	default:
-		if !isToken(canonical) {
+		if !isName(canonical) {
 			d.Problem("%s: %q is not the name of a header field", option, canonical)
 		}
 	}
@@ -239,15 +239,5 @@ func (d *dialect) proxy() *proxyCertificate {
 	return nil
 }
 
-// isToken reports whether s is a token (RFC 9110, section 5.6.2), as the
-// canonical form of net/http leaves it.
-func isToken(s string) bool {
-	// net/http does not canonicalise what is not a token.
-	return s != "" && http.CanonicalHeaderKey(s) == s && !containsDelimiter(s)
-}
-
-func containsDelimiter(s string) bool {
-	return slices.ContainsFunc([]byte(s), func(c byte) bool {
-		return c <= ' ' || c >= 0x7f || slices.Contains([]byte(`"(),/:;<=>?@[\]{}`), c)
-	})
-}
+// isName reports whether s is the name of a field, in the canonical form of net/http.
+func isName(s string) bool { return headers.IsToken(s) && http.CanonicalHeaderKey(s) == s }

@@ -76,7 +76,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 
 func (c *cache) add(id [sha256.Size]byte, e *entry) {
 	if c != nil {
-		c.entries.Set(id, recall.OwnerOf(cmp.Or(e.token.ClientID, e.token.Subject), e.token.Subject), e)
+		c.entries.Set(id, recall.OwnerOf(cmp.Or(e.token.ClientID, e.token.Subject), e.token.Subject), e.token.Expiry, e)
 	}
 }
 

@@ -90,6 +90,9 @@ The server must trust the issuer that this command runs (--issuer, with its CA i
 URL. The command starts the issuer, waits up to --wait for the server, finds out what
 it is like (nonces, algorithms, methods), and tries all rows of the profile.
 
+A server that refuses in a form of its own, such as 400 for a bad proof, fails nearly
+every row: --any-form shows what it accepts or refuses wrongly, apart from that.
+
 Each row fails, passes, or says nothing about this server. Rows are MUST, SHOULD or MAY
 as their sentence is, or PRACTICE where no RFC says it and an attack or other
 implementations do. Any failure makes the exit status 1, unless the file of
@@ -135,6 +138,7 @@ With --compare, the rows are tried at a second server too, and what differs is s
 	flags.DurationVar(&f.settings.Window, "window", 0, "how old the server lets proofs be, to try both sides of the edge")
 	flags.DurationVar(&f.settings.Ahead, "ahead", 0, "how far ahead of its clock the server lets proofs be")
 	flags.DurationVar(&f.settings.Leeway, "leeway", 0, "how long after exp the server takes tokens")
+	flags.BoolVar(&f.settings.AnyForm, "any-form", false, "take a refusal in whatever form: judge neither its status nor its error code")
 	flags.StringVar(&f.baseline, "baseline", "", "file with the deviations that are accepted")
 	flags.StringVar(&f.writeBaseline, "write-baseline", "", "write the failures to this file, as a baseline to give reasons in")
 	flags.StringVar(&f.compare, "compare", "", "URL of a second server, which trusts the same issuer")

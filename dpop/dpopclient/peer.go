@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/headers"
 )
 
 const (
@@ -71,7 +73,5 @@ func (p *peer) setClock(h http.Header) {
 
 // isNonce reports whether s is 1*NQCHAR (RFC 9449, section 8.1) of a sane length.
 func isNonce(s string) bool {
-	return s != "" && len(s) <= maxNonce && strings.IndexFunc(s, isNotNQChar) < 0
+	return len(s) <= maxNonce && headers.IsNonce(s)
 }
-
-func isNotNQChar(r rune) bool { return r < 0x21 || r > 0x7e || r == '"' || r == '\\' }

@@ -24,7 +24,7 @@ type algorithm struct {
 	family family
 	hash   crypto.Hash
 	curve  elliptic.Curve
-	width  int // octets of one coordinate, and of r and s
+	width  int // bytes of one coordinate, and of r and s
 }
 
 // lookup is the table (RFC 7518, section 3.1; RFC 8037, section 3.1; RFC 9864,
@@ -158,8 +158,8 @@ func checkRSA(pub *rsa.PublicKey) Error {
 }
 
 // checkEd25519 refuses what crypto/ed25519 would accept: with a point of small
-// order as the key, there are signatures that verify for any message, so that
-// nobody needs to hold a private key. The y coordinate, without the sign of x,
+// order as the key, there are signatures that verify for any message, without any
+// private key. The y coordinate, without the sign of x,
 // tells these points apart.
 func checkEd25519(pub ed25519.PublicKey) Error {
 	if len(pub) != ed25519.PublicKeySize {

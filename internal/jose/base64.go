@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Strict refuses trailing bits that are not zero, so that an octet string has
+// Strict refuses trailing bits that are not zero, so that an byte string has
 // exactly one encoding.
 var base64url = base64.RawURLEncoding.Strict()
 
-// appendDecoded appends the octets that the canonical, unpadded base64url src
+// appendDecoded appends the bytes that the canonical, unpadded base64url src
 // stands for.
 //
 // It takes eight characters at a time, and leaves the last ones, where trailing

@@ -222,7 +222,7 @@ func (j *jwk) ed25519() (crypto.PublicKey, Error) {
 	return pub, 0
 }
 
-// decodeExactly fills dst with the octets that src stands for.
+// decodeExactly fills dst with the bytes that src stands for.
 func decodeExactly(dst, src []byte) bool {
 	if len(src) != base64url.EncodedLen(len(dst)) {
 		return false

@@ -59,8 +59,8 @@ func pointOf(pub *ecdsa.PublicKey) ([]byte, Error) {
 	return point, 0
 }
 
-func encoded(octets []byte) []byte {
-	return base64url.AppendEncode(nil, octets)
+func encoded(b []byte) []byte {
+	return base64url.AppendEncode(nil, b)
 }
 
 // thumbprint hashes the required members as received (RFC 7638, section 3).

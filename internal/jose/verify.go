@@ -73,8 +73,8 @@ func (a *algorithm) digest(signed []byte) (digest [sha512.Size]byte, n int) {
 	}
 }
 
-// Two integers of 67 octets, each with tag and length, in a sequence with a
-// two-octet length.
+// Two integers of 67 bytes, each with tag and length, in a sequence with a
+// two-byte length.
 const maxSignatureDER = 3 + 2*(2+67)
 
 // appendDER appends the ASN.1 form of a signature r || s.
@@ -91,7 +91,7 @@ func appendDER(dst, signature []byte) []byte {
 	return appendIntegerDER(appendIntegerDER(dst, r), s)
 }
 
-// minimal drops leading zero octets, but not the last octet.
+// minimal drops leading zero bytes, but not the last byte.
 func minimal(n []byte) []byte {
 	for len(n) > 1 && n[0] == 0 {
 		n = n[1:]

@@ -29,7 +29,7 @@ import (
 )
 
 // Key is a private key together with the algorithm that it signs with. It is
-// safe for concurrent use while nobody changes its fields. The zero Key panics.
+// safe for concurrent use while its fields stay as they are. The zero Key panics.
 type Key struct {
 	Algorithm string        // the JWS alg
 	KeyID     string        // becomes kid in the header that Sign makes, if not empty
@@ -110,7 +110,7 @@ func (k *Key) Sign(header map[string]any, claims any) string {
 	return k.SignRaw(must(json.Marshal(full)), must(json.Marshal(claims)))
 }
 
-// SignRaw signs the given header and payload octets as they are.
+// SignRaw signs the given header and payload bytes as they are.
 func (k *Key) SignRaw(header, payload []byte) string {
 	input := encode(header) + "." + encode(payload)
 	return input + "." + encode(k.SignInput(input))
@@ -169,7 +169,7 @@ func Compact(header, payload, signature []byte) string {
 	return encode(header) + "." + encode(payload) + "." + encode(signature)
 }
 
-func encode(octets []byte) string { return base64.RawURLEncoding.EncodeToString(octets) }
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func must[T any](v T, err error) T {
 	if err != nil {

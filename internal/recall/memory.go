@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Owner says on behalf of which client an entry takes a place, and of which subject
@@ -19,15 +20,17 @@ func OwnerOf(client, subject string) Owner {
 	return Owner{maphash.String(ownerSeed, client), maphash.String(ownerSeed, subject)}
 }
 
-// Memory is a bounded map whose places are shared out fairly: when it is full, a new
-// entry takes the place of one whose client has the most, of that client's subject
-// that has the most, and of those the one that was used least recently. So a client
-// that can make as many entries as it likes displaces its own. It has to do with a
-// sample of the entries, which makes it cheap, and wrong only among entries that
-// are nearly alike.
+// Memory is a bounded map whose places are shared out fairly. When it is full, a new
+// entry takes the place of one that is over; else of one whose client has the most,
+// of that client's subject that has the most. Of owners that have as many as each
+// other, the one is chosen whose entry was used least recently; of the entries of one
+// owner, the newest: an owner that can make as many entries as it likes displaces
+// what it has just made. A Memory looks at a sample of its entries, which makes it
+// cheap, and wrong only among entries that are nearly alike.
 //
-// Entries carry their own times: there is no clock here, and so no goroutine. The
-// zero Memory is not usable; see [NewMemory]. Its methods may be called concurrently.
+// Entries carry their own times: nothing goes by itself, and there is no goroutine.
+// The zero Memory is not usable; see [NewMemory]. Its methods may be called
+// concurrently.
 type Memory[V any] struct{ shards []*shard[V] }
 
 const (
@@ -52,7 +55,9 @@ type place[V any] struct {
 	key   [32]byte
 	value V
 	owner Owner
-	index int // in list
+	until time.Time
+	index int    // in list
+	since uint64 // by the clock of the shard
 	used  atomic.Uint64
 }
 
@@ -90,8 +95,9 @@ func (m Memory[V]) Get(key [32]byte) (v V, ok bool) {
 	return p.value, true
 }
 
-// Set sets the value of key. If there is no room, another entry goes for it.
-func (m Memory[V]) Set(key [32]byte, by Owner, v V) {
+// Set sets the value of key, which is of no use from until on. If there is no room,
+// another entry goes for it.
+func (m Memory[V]) Set(key [32]byte, by Owner, until time.Time, v V) {
 	s := m.shard(&key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,11 +109,11 @@ func (m Memory[V]) Set(key [32]byte, by Owner, v V) {
 		s.remove(s.leastMissed())
 		fallthrough
 	default:
-		p = &place[V]{key: key, index: len(s.list)}
+		p = &place[V]{key: key, index: len(s.list), since: s.clock.Load()}
 		s.at[key] = p
 		s.list = append(s.list, p)
 	}
-	p.value, p.owner = v, by
+	p.value, p.owner, p.until = v, by, until
 	s.count(by, +1)
 	p.used.Store(s.clock.Add(1))
 }
@@ -145,16 +151,29 @@ func (m Memory[V]) Held(by Owner) (n int) {
 // leastMissed returns the entry of a sample that goes.
 //
 // Precondition, also of remove and count: s.mu is held. There is an entry.
-func (s *shard[V]) leastMissed() (worst *place[V]) {
-	for range sampled {
+func (s *shard[V]) leastMissed() *place[V] {
+	var sample [sampled]*place[V]
+	now := time.Now()
+	worst := s.list[rand.IntN(len(s.list))]
+	for i := range sample {
 		p := s.list[rand.IntN(len(s.list))]
-		if worst == nil || s.goesBefore(p, worst) {
+		if !now.Before(p.until) {
+			return p
+		}
+		sample[i] = p
+		if s.goesBefore(p, worst) {
+			worst = p
+		}
+	}
+	for _, p := range sample {
+		if p.owner == worst.owner && p.since > worst.since {
 			worst = p
 		}
 	}
 	return worst
 }
 
+// goesBefore compares what the owners of two entries have, and how they are used.
 func (s *shard[V]) goesBefore(a, b *place[V]) bool {
 	if x, y := s.clients[a.owner.client], s.clients[b.owner.client]; x != y {
 		return x > y

@@ -3,7 +3,7 @@ package recall
 import (
 	"context"
 	"encoding/binary"
-	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -46,7 +46,7 @@ func Site(caller netip.Addr) netip.Addr {
 	return caller
 }
 
-var errBusy = errors.New("too many questions under way")
+var errBusy = fmt.Errorf("too many questions under way: %d, or %d on behalf of one caller or client; no option changes the limit", maxFlights, mostOfOneLane)
 
 // queue hands out a number of slots. When all are taken, callers wait in lanes,
 // which take turns: a caller that asks a thousand questions delays one that asks a

@@ -19,11 +19,13 @@ import (
 
 func key(parts ...any) [32]byte { return sha256.Sum256(fmt.Append(nil, parts...)) }
 
+var never = time.Now().Add(time.Hour)
+
 func TestAMemoryHoldsItsBound(t *testing.T) {
 	for _, size := range []int{1, 2, 255, 256, 257, 1000, 10_000} {
 		m := recall.NewMemory[int](size)
 		for n := range 2 * size {
-			m.Set(key(n), recall.OwnerOf(fmt.Sprint(n%7), ""), n)
+			m.Set(key(n), recall.OwnerOf(fmt.Sprint(n%7), ""), never, n)
 			require.LessOrEqual(t, m.Len(), size)
 		}
 		require.GreaterOrEqual(t, m.Len(), size*9/10)
@@ -38,7 +40,7 @@ func TestAMemoryRemembersWhatWasSetLast(t *testing.T) {
 		k := key(rand.IntN(300)) // all of them fit
 		switch rand.IntN(3) {
 		case 0:
-			m.Set(k, owners[rand.IntN(3)], n)
+			m.Set(k, owners[rand.IntN(3)], never, n)
 			model[k] = n
 		case 1:
 			m.Delete(k)
@@ -61,10 +63,10 @@ func TestAMemoryRemembersWhatWasSetLast(t *testing.T) {
 func TestAFullMemoryForgetsWhatWasNotUsed(t *testing.T) {
 	m := recall.NewMemory[int](200)
 	for n := range 100 {
-		m.Set(key("used", n), recall.Owner{}, n)
+		m.Set(key("used", n), recall.OwnerOf(fmt.Sprint("used", n), ""), never, n)
 	}
 	for n := range 1000 {
-		m.Set(key("new", n), recall.Owner{}, n)
+		m.Set(key("new", n), recall.OwnerOf(fmt.Sprint(n), ""), never, n)
 		for n := range 100 {
 			m.Get(key("used", n))
 		}
@@ -78,10 +80,63 @@ func TestAFullMemoryForgetsWhatWasNotUsed(t *testing.T) {
 	require.GreaterOrEqual(t, kept, 95)
 }
 
+func TestAFullMemoryForgetsFirstWhatIsOver(t *testing.T) {
+	m := recall.NewMemory[int](200)
+	for n := range 200 {
+		until := never
+		if n%2 == 0 {
+			until = time.Now()
+		}
+		m.Set(key(n), recall.OwnerOf(fmt.Sprint(n), ""), until, n)
+	}
+	for n := range 90 {
+		m.Set(key("new", n), recall.OwnerOf(fmt.Sprint("new", n), ""), never, n)
+	}
+	kept := 0
+	for n := 1; n < 200; n += 2 {
+		if _, ok := m.Get(key(n)); ok {
+			kept++
+		}
+	}
+	require.GreaterOrEqual(t, kept, 90)
+}
+
+func TestAClientWithManySubjectsDisplacesItsOwn(t *testing.T) {
+	m := recall.NewMemory[int](1000)
+	for n := range 200 {
+		m.Set(key("victim", n), recall.OwnerOf(fmt.Sprint("victim", n), "s"), never, n)
+	}
+	for n := range 10_000 {
+		m.Set(key(n), recall.OwnerOf("attacker", fmt.Sprint(n)), never, n)
+	}
+	kept := 0
+	for n := range 200 {
+		if _, ok := m.Get(key("victim", n)); ok {
+			kept++
+		}
+	}
+	require.GreaterOrEqual(t, kept, 195, "R2")
+}
+
+func TestAnOwnerDisplacesWhatItHasJustMade(t *testing.T) {
+	m := recall.NewMemory[int](1000)
+	one := recall.OwnerOf("one", "")
+	for n := range 10_000 {
+		m.Set(key(n), one, never, n)
+	}
+	kept := 0
+	for n := range 500 {
+		if _, ok := m.Get(key(n)); ok {
+			kept++
+		}
+	}
+	require.GreaterOrEqual(t, kept, 490, "R2")
+}
+
 func TestLookingUpAllocatesNothing(t *testing.T) {
 	m := recall.NewMemory[*int](1000)
 	k := key("x")
-	m.Set(k, recall.Owner{}, new(int))
+	m.Set(k, recall.Owner{}, never, new(int))
 	require.Zero(t, testing.AllocsPerRun(100, func() { m.Get(k) }))
 }
 
@@ -183,7 +238,7 @@ func BenchmarkMemory(b *testing.B) {
 	keys := make([][32]byte, 10_000)
 	for n := range keys {
 		keys[n] = key(n)
-		m.Set(keys[n], recall.OwnerOf(fmt.Sprint(n), ""), new(int))
+		m.Set(keys[n], recall.OwnerOf(fmt.Sprint(n), ""), never, new(int))
 	}
 	b.Run("Get", func(b *testing.B) {
 		for n := 0; b.Loop(); n++ {

@@ -163,8 +163,8 @@ const (
 )
 
 // PlainFor returns which http URLs may be called by client, nil for one of
-// [NewClient], if its user has allowed http to loopback addresses. With a client of
-// somebody else's making it is not known what is dialled, so the name decides.
+// [NewClient], if its user has allowed http to loopback addresses. What
+// another client dials is not known, so there the name decides.
 func PlainFor(allowed bool, client *http.Client) Plain {
 	switch {
 	case !allowed:

@@ -20,7 +20,8 @@ const (
 	renewalsInARow = 4
 
 	// longestFailureCooldown bounds the wait after failures where the cooldown
-	// does not: who wants fewer renewals does not want a longer outage.
+	// does not: an operator who sets a long cooldown wants fewer renewals, not a longer
+	// outage.
 	longestFailureCooldown = 30 * time.Second
 )
 
@@ -65,7 +66,7 @@ func (p *pace) failed(now time.Time, err error) {
 	wait = min(wait, limit)
 	p.failures++
 	if e, ok := errors.AsType[retryError](err); ok && e.RetryAfter() > 0 {
-		// Somebody else's wait, already drawn out: follow it, do not add to it.
+		// The wait of another document, already drawn out: follow it, do not add to it.
 		p.retryAt = now.Add(min(e.RetryAfter(), limit))
 		return
 	}
@@ -97,7 +98,7 @@ func lifetime(h http.Header) time.Duration {
 }
 
 // maxAge reports the Cache-Control lifetime. no-store and no-cache count as
-// zero: whoever sends them wants to be asked as often as possible.
+// zero: a server that sends them wants to be asked as often as possible.
 func maxAge(fields []string) (d time.Duration, ok bool) {
 	for _, field := range fields {
 		for directive := range strings.SplitSeq(field, ",") {

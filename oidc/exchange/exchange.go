@@ -330,7 +330,7 @@ func (x *Exchange) Forget(id, secret, raw string) {
 
 func (x *Exchange) forget(key [sha256.Size]byte, g *grant) {
 	if current, ok := x.granted.Get(key); ok && current == g {
-		x.granted.Set(key, g.owner, &grant{token: hide(""), owner: g.owner, good: g.good})
+		x.granted.Set(key, g.owner, g.good, &grant{token: hide(""), owner: g.owner, good: g.good})
 	}
 }
 
@@ -386,7 +386,7 @@ func (x *Exchange) obtain(ctx context.Context, key [sha256.Size]byte, tr trial, 
 		x.refused.Add(key, ErrRefused, asked, refusedFor)
 	case err == nil && ctx.Err() == nil:
 		g.owner = recall.OwnerOf(id, "")
-		x.granted.Set(key, g.owner, g)
+		x.granted.Set(key, g.owner, g.good, g)
 	}
 	return g, err
 }

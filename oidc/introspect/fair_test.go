@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,31 +239,44 @@ func TestAQuestionSurvivesAConnectionThatTheIssuerCloses(t *testing.T) {
 }
 
 // deaf is a transport that ignores the context of its requests.
-type deaf chan struct{}
+type deaf struct{ end, under chan struct{} }
 
 func (d deaf) RoundTrip(*http.Request) (*http.Response, error) {
-	<-d
+	d.under <- struct{}{}
+	<-d.end
 	return nil, http.ErrServerClosed
 }
 
 // TestATransportThatIgnoresItsContext is R14.
 func TestATransportThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		transport := make(deaf)
+		transport := deaf{make(chan struct{}), make(chan struct{}, 1_000_000)}
 		i, err := newFrom(t, issuertest.Issuer, issuertest.Audience, clientauth.Public("api"),
 			oidc.WithHTTPClient(&http.Client{Transport: transport}), introspect.WithEndpoint("https://as.example/introspect"))
 		require.NoError(t, err)
+		var asked atomic.Int64
 		for n := range 2000 {
-			go func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("t", n)) }()
+			go func() {
+				_, _ = i.VerifyToken(oidc.ContextWithCaller(t.Context(), netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})), fmt.Sprint("t", n))
+				asked.Add(1)
+			}()
+		}
+		for n := range 20 {
+			time.Sleep(time.Minute)
+			for m := range 200 {
+				go func() { _, _ = i.VerifyToken(t.Context(), fmt.Sprint("u", n, "-", m)) }()
+			}
 		}
 		time.Sleep(time.Hour)
+		require.EqualValues(t, 2000, asked.Load())
+		require.LessOrEqual(t, len(transport.under), 640+160, "R14 what ignores its context is bounded")
 		start := time.Now()
 		_, err = i.VerifyToken(t.Context(), "another")
 		issuertest.RequireOutage(t, err)
 		require.ErrorContains(t, err, "ignores its context")
 		require.LessOrEqual(t, time.Since(start), 11*time.Second, "R14")
 		require.NoError(t, i.Close())
-		close(transport)
+		close(transport.end)
 		time.Sleep(time.Second)
 		_, err = i.VerifyToken(t.Context(), "another")
 		require.True(t, errors.Is(err, http.ErrServerClosed), "R14 and recovers: %v", err)

@@ -115,7 +115,7 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 	}
 	old, _ := i.active.Get(key)
 	if a := i.fromStore(ctx, key, old, asked); a != nil {
-		i.active.Set(key, a.owner, a)
+		i.set(key, a)
 		return a, nil
 	}
 	a, r, err := i.ask(ctx, raw, old, asked)
@@ -133,7 +133,7 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 		i.refused.Add(key, reason, asked, i.refusalFor(r))
 	case endsStale(err):
 		if old != nil {
-			i.active.Set(key, old.owner, old.unbelieved())
+			i.set(key, old.unbelieved())
 			i.end(ctx, key, old, asked)
 		}
 		i.failed.Add(key, err, asked, restAfterError)
@@ -143,14 +143,20 @@ func (i *Introspector) learn(ctx context.Context, key [sha256.Size]byte, raw str
 	return a, err
 }
 
+// set remembers an answer, as long as it is of any use: to believe it, or to know
+// that the token was active.
+func (i *Introspector) set(key [sha256.Size]byte, a *answer) {
+	i.active.Set(key, a.owner, recall.Later(a.stale, a.asked.Add(activeFor)), a)
+}
+
 // keep remembers a good answer.
 func (i *Introspector) keep(ctx context.Context, key [sha256.Size]byte, a *answer) {
 	now := time.Now()
 	if !now.Before(a.stale) {
-		i.active.Set(key, a.owner, a.unbelieved())
+		i.set(key, a.unbelieved())
 		return
 	}
-	i.active.Set(key, a.owner, a)
+	i.set(key, a)
 	if i.store == nil || i.active.Held(a.owner) > max(1, i.cache/storedPart) {
 		return
 	}
@@ -200,7 +206,7 @@ func (i *Introspector) fromStore(ctx context.Context, key [sha256.Size]byte, old
 	claims := bytes.Clone(value[answerHeader:])
 	if len(claims) == 0 {
 		if old != nil && asked.After(old.asked) {
-			i.active.Set(key, old.owner, old.unbelieved())
+			i.set(key, old.unbelieved())
 		}
 		return nil
 	}

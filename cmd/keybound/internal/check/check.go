@@ -110,6 +110,10 @@ type Config struct {
 	Window, Ahead, Leeway time.Duration
 	// Only chooses rows by their IDs; nil chooses all.
 	Only func(id string) bool
+	// AnyForm takes a refusal in whatever form, and judges neither status nor error code.
+	AnyForm bool
+	// FailFast ends the run at the first row that fails.
+	FailFast bool
 	// Progress is told of every row before it is tried.
 	Progress func(done, all int, id string)
 
@@ -170,6 +174,9 @@ func Run(ctx context.Context, c *Config) ([]Result, error) {
 			c.Progress(i, len(rows), row.ID)
 		}
 		results = append(results, c.try(ctx, row))
+		if c.FailFast && results[i].Status == Failed {
+			return results, nil
+		}
 		if i%40 == 39 || i == len(rows)-1 {
 			// A server that refuses everything by now, such as one that throttles, would
 			// pass every row about a refusal.

@@ -191,7 +191,12 @@ func failures(results []check.Result) []string {
 func TestOurGuardPasses(t *testing.T) {
 	for name, server := range ours(t) {
 		t.Run(name, func(t *testing.T) {
-			results := run(t, server())
+			c := server()
+			if testing.Short() { // for mutants: whether a row fails, not which ones
+				c.FailFast = true
+				c.Only = func(id string) bool { return !strings.HasPrefix(id, "DPOP-11.1-03/after-") }
+			}
+			results := run(t, c)
 			counts := map[check.Status]int{}
 			for _, r := range results {
 				counts[r.Status]++

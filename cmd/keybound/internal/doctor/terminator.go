@@ -14,9 +14,11 @@ import (
 	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
 )
 
+type dialect struct{ field, fix string }
+
 // dialects are the fields in which terminators forward certificates, and the line of
 // their configuration that replaces what a client sent (docs/terminators.md).
-var dialects = []struct{ field, fix string }{
+var dialects = []dialect{
 	{"X-Client-Cert", "nginx: put proxy_set_header X-Client-Cert $ssl_client_escaped_cert; into every location that has a proxy_set_header of its own. Apache: RequestHeader set (not add, append or merge), without a condition and outside of any <Location>. Kong: a pre-function that clears the field, on every route. Azure Application Gateway: the rewrite rule without a condition."},
 	{"Client-Cert", "HAProxy: http-request del-header Client-Cert above the http-request set-header, which has a condition. Caddy: header_up Client-Cert (not +Client-Cert) in every reverse_proxy. Cloudflare and Google Cloud: the rule for every request, on every backend service."},
 	{"X-Forwarded-Client-Cert", "Envoy: forward_client_cert_details: SANITIZE_SET in the outermost Envoy (not APPEND_FORWARD, FORWARD_ONLY or ALWAYS_FORWARD_ONLY), and mtlspop.XFCC with the true number of Envoys."},
@@ -89,37 +91,62 @@ func (c *Config) forgedCertificates(ctx context.Context) error {
 	return nil
 }
 
-func (c *Config) fields() []struct{ field, fix string } {
+func (c *Config) fields() []dialect {
 	all := slices.Clone(dialects)
 	for _, name := range c.Fields {
-		all = append(all, struct{ field, fix string }{name, "Set the field in every request, with or without a certificate."})
+		all = append(all, dialect{name, "Set the field in every request, with or without a certificate."})
 	}
 	return all
 }
 
+// chunk is how many fields go into one request: several certificates of a kilobyte each
+// are more than some servers read.
+const chunk = 4
+
 // forge tries every field, without a certificate and beside another one.
 func (c *Config) forge(ctx context.Context, client *wire.Client, where string, stranger *tls.Certificate) error {
-	der := c.Certificate.Certificate[0]
-	for _, d := range c.fields() {
-		if how := c.believed(ctx, client, d.field, der, stranger); how != "" {
-			c.finding("forged-certificate/"+d.field, "error",
-				fmt.Sprintf("the service%s believes a %s field that the client wrote (%s): anyone with a certificate-bound token can claim its certificate", where, d.field, how), d.fix)
+	for some := range slices.Chunk(c.fields(), chunk) {
+		if !c.suspicious(ctx, client, some, stranger) {
 			continue
 		}
-		if c.added(ctx, client, d.field, stranger) {
-			c.finding("forged-certificate/"+d.field, "error",
-				fmt.Sprintf("a %s field of the client's own%s reaches the service beside the terminator's: a client can have its good requests refused, and a reader of one field would take the forged one", d.field, where), d.fix)
+		for _, d := range some {
+			if how := c.believed(ctx, client, d.field, stranger); how != "" {
+				c.finding("forged-certificate/"+d.field, "error",
+					fmt.Sprintf("the service%s believes a %s field that the client wrote (%s): anyone with a certificate-bound token can claim its certificate", where, d.field, how), d.fix)
+			} else if c.added(ctx, client, []dialect{d}, stranger) {
+				c.finding("forged-certificate/"+d.field, "error",
+					fmt.Sprintf("a %s field of the client's own%s reaches the service beside the terminator's: a client can have its good requests refused, and a reader of one field would take the forged one", d.field, where), d.fix)
+			}
 		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+// suspicious tries some fields at once, and reports whether one of them has an effect.
+func (c *Config) suspicious(ctx context.Context, client *wire.Client, some []dialect, stranger *tls.Certificate) bool {
+	for _, e := range encodings {
+		for spelling := range spellings("") {
+			for _, cert := range []*tls.Certificate{nil, stranger} {
+				var fields []wire.Field
+				for _, d := range some {
+					fields = append(fields, wire.Field{Name: spellings(d.field)[spelling], Value: e.write(c.Certificate.Certificate[0])})
+				}
+				// A refusal other than 401 says that a field was read, and found wrong.
+				if res, err := client.Do(ctx, cert, c.certified(fields...)); err == nil && res.Status != 401 {
+					return true
+				}
+			}
+		}
+	}
+	return c.added(ctx, client, some, stranger)
 }
 
 // believed reports how a field passed for the certificate, "" if in no way.
-func (c *Config) believed(ctx context.Context, client *wire.Client, field string, der []byte, stranger *tls.Certificate) string {
+func (c *Config) believed(ctx context.Context, client *wire.Client, field string, stranger *tls.Certificate) string {
 	for _, e := range encodings {
 		for _, name := range spellings(field) {
 			for _, cert := range []*tls.Certificate{nil, stranger} {
-				r := c.certified(wire.Field{Name: name, Value: e.write(der)})
+				r := c.certified(wire.Field{Name: name, Value: e.write(c.Certificate.Certificate[0])})
 				if res, err := client.Do(ctx, cert, r); err == nil && ok(res) {
 					how := e.name
 					if name != field {
@@ -136,11 +163,14 @@ func (c *Config) believed(ctx context.Context, client *wire.Client, field string
 	return ""
 }
 
-// added reports whether a forged field makes a good request fail: then it arrives.
-func (c *Config) added(ctx context.Context, client *wire.Client, field string, stranger *tls.Certificate) bool {
+// added reports whether forged fields make a good request fail: then they arrive.
+func (c *Config) added(ctx context.Context, client *wire.Client, some []dialect, stranger *tls.Certificate) bool {
 	for _, e := range encodings {
-		r := c.certified(wire.Field{Name: field, Value: e.write(stranger.Certificate[0])})
-		res, err := client.Do(ctx, c.Certificate, r)
+		var fields []wire.Field
+		for _, d := range some {
+			fields = append(fields, wire.Field{Name: d.field, Value: e.write(stranger.Certificate[0])})
+		}
+		res, err := client.Do(ctx, c.Certificate, c.certified(fields...))
 		if err != nil || ok(res) {
 			continue
 		}
