@@ -134,6 +134,7 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 				s.seen["the Guard"], s.seen["the Request"], s.seen["the Verdict"], s.seen["its Credential"] = g, q, v, v.Credential
 				s.seen["pointers"] = []any{&q, &v, *g}
 				s.seen["the Denial"], s.seen["the error"] = v.Denial, v.Err
+				s.seen["the Status"], s.seen["the Description"] = g.Status(), g.Describe()
 				s.check(t)
 				if v.Pass && v.Credential != nil {
 					s.seen["the context"] = middleware.NewContext(context.Background(), v.Credential)
@@ -150,6 +151,7 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 func TestEveryExportedTypeIsKnownToTheTestOfPrints(t *testing.T) {
 	known := map[string]string{
 		"Guard": "printed", "Request": "printed", "Verdict": "printed", "Credential": "printed", "Denial": "printed", "Outcome": "printed",
+		"Status": "printed", "Failure": "printed in Status", "Description": "printed", "DPoPDescription": "printed in Description",
 		"RequestError": "an integer", "Option": "functions", "Rule": "what the operator wrote", "ProtectedResource": "public by its nature", "TokenVerifier": "another room's",
 		"Level": "an integer", "Stage": "an integer and a function",
 	}

@@ -12,6 +12,11 @@ import (
 // that rules which are [Staged] in report would refuse is a line at Info too. The keys
 // are those of [Outcome.LogValue], at the top level of the record, and part of the API.
 //
+// New logs what [Guard.Describe] notes: bearer tokens that are accepted, used proofs
+// that are remembered by this process only. The failure and the recovery of background
+// refreshes of issuers' documents go to the logger of the guard that was made last, or
+// to [slog.Default] if no guard has one.
+//
 // Without WithLogger and [WithObserver], decisions with status 5xx go to
 // [slog.Default], at most one line per reason in ten seconds. A logger with
 // [slog.DiscardHandler] is silence.
@@ -26,8 +31,24 @@ const (
 	quietInterval = 10 * time.Second
 )
 
+// begin tells the operator once what a guard with a logger enforces, as far as it is
+// not what one would expect.
+func (g *Guard) begin() {
+	observeBackground()
+	if g.logger == nil {
+		return
+	}
+	backgroundLogger.Store(g.logger)
+	for _, note := range g.Describe().Notes {
+		g.logger.Info("guard made", slog.String("note", note))
+	}
+}
+
 // tell tells the operator of a decision.
 func (g *Guard) tell(ctx context.Context, q *Request, d decision, begin time.Time) {
+	if d.err != nil && g.denial(d.err).Status >= 500 {
+		g.failures.add(reasonOf(d.err), d.err)
+	}
 	switch {
 	case g.observer == nil && d.err == nil && (d.inspection == nil || d.wouldDeny == ""):
 		return // The usual case costs nothing.
@@ -85,7 +106,7 @@ func (q *quiet) allows(reason string, now time.Time) bool {
 	if last, ok := q.last[reason]; ok && now.Sub(last) < quietInterval {
 		return false
 	}
-	if q.last == nil {
+	if q.last == nil || len(q.last) > 1000 { // of URLs there may be many
 		q.last = make(map[string]time.Time)
 	}
 	q.last[reason] = now

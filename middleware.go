@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -26,13 +27,14 @@ type Guard struct {
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
 func New(opts ...Option) (*Guard, error) {
-	b := &builder{Set: options.For("middleware"), config: &config{quiet: new(quiet)}}
+	b := &builder{Set: options.For("middleware"), config: &config{quiet: new(quiet), failures: new(failures)}}
 	g := b.build(opts)
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
+	g.begin()
 	if b.warning != "" {
-		slog.Warn(b.warning, "clients", g.asBearer.clientIDs, "until", g.asBearer.until)
+		cmp.Or(g.logger, slog.Default()).Warn(b.warning, "clients", g.asBearer.clientIDs, "until", g.asBearer.until)
 	}
 	return g, nil
 }

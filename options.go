@@ -78,6 +78,7 @@ type config struct {
 	observer func(context.Context, Outcome)
 	logger   *slog.Logger
 	quiet    *quiet // of lines to slog.Default
+	failures *failures
 }
 
 // builder is a config in the making.

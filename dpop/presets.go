@@ -55,6 +55,7 @@ type Settings struct {
 	IssuedAt       bool // iat must lie in the window: always without nonces
 	ReplayCache    bool // each proof is accepted once
 	FailOpen       bool // unless the replay cache fails
+	ReplayLocal    bool // the replay cache is this process's alone: a [MemoryCache]
 	PlainHTTP      bool // an origin is http
 }
 
@@ -67,6 +68,7 @@ func (v *Verifier) Settings() Settings {
 		Algorithms: slices.Clone(v.algorithms), Lifetime: v.lifetime, Skew: v.skew, MaxSize: v.maxSize,
 		Nonces: v.nonces != nil, IssuedAt: v.judgesIssuedAt(), ReplayCache: v.replay != nil, FailOpen: v.failOpen != nil,
 	}
+	_, s.ReplayLocal = v.replay.(*MemoryCache)
 	for _, o := range v.origins {
 		s.Origins = append(s.Origins, o.base)
 		s.PlainHTTP = s.PlainHTTP || o.scheme == "http"

@@ -27,6 +27,7 @@ type Verifier struct {
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
 	failOpen      func(error) // nil: fail closed
+	readiness     *readiness
 }
 
 // New makes a Verifier for the service that clients know as origin: scheme, host,
@@ -46,6 +47,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 	}
 	options.Each(c.Set, opts, func(opt Option) { opt.apply(&c) })
 	v := &Verifier{
+		readiness:     new(readiness),
 		origins:       c.parseOrigins(),
 		internalHosts: c.parseInternalHosts(),
 		algorithms:    c.algorithms,

@@ -49,6 +49,27 @@ func TestWithoutAudienceRequiredEveryAudiencePassesAndNothingElse(t *testing.T) 
 	require.Regexp(t, `a token has no aud, .* client_id=client`, gw.log.String(), "the log names the claim and the client")
 }
 
+func TestTokensWithoutAudienceOfNamedClientsPassIfTheyAreAccessTokens(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	gw := start(t, bed, withoutAudience("      auth_methods: [bearer]\n      audience_required: ['https://api.example']\n"), "-dangerously-allow-missing-audience", "client")
+	for name, tc := range map[string]struct {
+		changes []oidctest.Change
+		status  int
+	}{
+		"none":                       {[]oidctest.Change{oidctest.Without("aud")}, 200},
+		"none, by Keycloak":          {[]oidctest.Change{oidctest.Keycloak(), oidctest.Without("aud")}, 200},
+		"of another client":          {[]oidctest.Change{oidctest.Without("aud"), oidctest.Claim("client_id", "other")}, 401},
+		"empty":                      {[]oidctest.Change{oidctest.Claim("aud", []string{})}, 401},
+		"another":                    {[]oidctest.Change{oidctest.Claim("aud", "https://other.example")}, 403},
+		"an ID token without one":    {[]oidctest.Change{oidctest.IDToken("client"), oidctest.Without("aud", "nonce", "at_hash"), oidctest.Claim("jti", "1")}, 401},
+		"one of Keycloak":            {[]oidctest.Change{oidctest.Keycloak(), oidctest.Claim("typ", "ID"), oidctest.Without("aud")}, 401},
+		"a bound token, as a bearer": {[]oidctest.Change{oidctest.Without("aud"), oidctest.BoundToKey(strings.Repeat("A", 43))}, 401},
+	} {
+		a := ask(t, bed.Client(nil), gw.url+"/headers", bearer(bed.Issuer.Token(tc.changes...)))
+		require.Equal(t, tc.status, a.status, "%s: %s", name, a.body)
+	}
+}
+
 func TestSeveralIssuersNeedNoAudience(t *testing.T) {
 	bed, other := testbed.New(t, t.TempDir()), testbed.New(t, t.TempDir())
 	t.Setenv("OTHER", other.Issuer.URL)

@@ -28,6 +28,7 @@ type deployment struct {
 	origins        []string // what clients call this gateway, the main one first
 	internalHosts  []string
 	trusted        []netip.Prefix // terminators in front
+	audienceless   []string       // clients whose tokens may be without aud
 	profile        *oidc.Profile  // of every issuer; nil to go by its URL
 	issuerRoots    *x509.CertPool // nil: the system's
 	redisRoots     *x509.CertPool // nil: the system's
@@ -72,7 +73,7 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 		g.keys = cmp.Or(keys, more)
 	}
 	client, published := d.issuerClient(p)
-	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers}
+	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers, audienceless: d.audienceless}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.ForwardBearer(),

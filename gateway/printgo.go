@@ -347,7 +347,7 @@ func (p *program) guard(o *kongfile.OpenIDConnect) string {
 
 // issuerOptions are those of an issuer, and whether they are those of oidc.New alone.
 func (p *program) issuerOptions(o *kongfile.OpenIDConnect, issuer string) (opts []string) {
-	if slices.ContainsFunc([]string{issuer, o.MetadataURL, o.JWKSURI}, kongfile.IsPlainLoopback) {
+	if slices.ContainsFunc([]string{issuer, o.MetadataURL, o.JWKSURI}, kongfile.IsForDevelopment) {
 		opts = append(opts, "oidc.DangerouslyAllowLoopbackHTTP()")
 	}
 	if issuer != o.Issuer {
@@ -386,6 +386,9 @@ func (p *program) checks(o *kongfile.OpenIDConnect, room, issuer string) (audien
 		if profile := slices.Concat(p.d.profiles(issuer))[len(p.d.profiles(issuer))-1]; profile != oidc.RFC9068 {
 			opts = append(opts, "oidc.WithProfile(oidc."+profile.String()+")")
 		}
+	}
+	if room == "oidc" && len(p.d.audienceless) > 0 {
+		opts = append(opts, "oidc.DangerouslyAllowMissingAudience("+p.texts(p.d.audienceless)+")")
 	}
 	if len(o.Audiences) > 1 {
 		opts = append(opts, room+".WithAudiences("+p.texts(o.Audiences[1:])+")")

@@ -74,7 +74,7 @@ func newGateway(c *kongfile.File, d *deployment, before *gateway) (*gateway, err
 		gw.transports = append(gw.transports, to)
 		transport := &patient{to, s.ReadTimeout}
 		for _, r := range s.Routes {
-			g := byPlugin[c.OpenIDOf(r)] // nil: everybody may pass
+			g := byPlugin[c.OpenIDOf(r)] // nil: every request may pass
 			handler, err := gw.forward(r, g, transport)
 			if err != nil {
 				gw.close()
@@ -230,7 +230,7 @@ func (gw *gateway) rewrite(pr *httputil.ProxyRequest, of *kongfile.Route, g *gua
 	tell(g.upstream, out.Header, credential.Token, token)
 }
 
-// hiddenHeaders are the fields that say who a client is: those that any plugin
+// hiddenHeaders are the fields by which a service knows a client: those that any plugin
 // reads or writes, and those that services behind Kong believe.
 func hiddenHeaders(c *kongfile.File) []string {
 	hidden := []string{

@@ -81,6 +81,10 @@ func parseFlags(args []string, stderr io.Writer, looks bool) (*settings, error) 
 		s.deployment.origins = append(s.deployment.origins, v)
 		return nil
 	})
+	list("dangerously-allow-missing-audience", "`client id` whose tokens may be without aud, so that they are good at every service that allows it", func(v string) error {
+		s.deployment.audienceless = append(s.deployment.audienceless, v)
+		return nil
+	})
 	list("internal-host", "`host` that a terminator in front writes in the place of the client's", func(v string) error {
 		s.deployment.internalHosts = append(s.deployment.internalHosts, v)
 		return nil
@@ -169,7 +173,7 @@ func (s *settings) tlsConfig() (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}, nil
 }
 
-// originOf is what clients call a server that nobody has named.
+// originOf is what clients call a server that -public-origin does not name.
 func originOf(scheme string, listener net.Listener) (string, error) {
 	address := listener.Addr().(*net.TCPAddr)
 	if address.IP.IsUnspecified() {

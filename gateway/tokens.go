@@ -40,14 +40,15 @@ func (ps *parts) close() {
 // tokenMaker makes the token verifier of one plugin.
 type tokenMaker struct {
 	*parts
-	plugin    *kongfile.OpenIDConnect
-	client    *http.Client
-	published *published
-	auth      clientauth.Method
-	made      map[string]*oidc.Issuer // by identifier
-	log       *slog.Logger
-	store     introspect.Store  // nil: none
-	asking    clientauth.Method // at the introspection endpoint
+	plugin       *kongfile.OpenIDConnect
+	client       *http.Client
+	published    *published
+	auth         clientauth.Method
+	made         map[string]*oidc.Issuer // by identifier
+	log          *slog.Logger
+	audienceless []string          // clients whose tokens may be without aud
+	store        introspect.Store  // nil: none
+	asking       clientauth.Method // at the introspection endpoint
 }
 
 // from returns an issuer: the same one for all that is made of the plugin, so that
@@ -56,10 +57,13 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 	if i := tm.made[issuer]; i != nil {
 		return i, nil
 	}
-	opts := []oidc.IssuerOption{oidc.WithHTTPClient(tm.client)}
 	p := tm.plugin
-	if slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsPlainLoopback) {
+	var opts []oidc.IssuerOption
+	if slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsForDevelopment) {
 		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if !slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsDevelopmentName) {
+		opts = append(opts, oidc.WithHTTPClient(tm.client)) // else the library sees to it what such a name stands for
 	}
 	if issuer == p.Issuer && p.MetadataURL != "" {
 		opts = append(opts, oidc.WithMetadataURL(p.MetadataURL))
@@ -248,7 +252,11 @@ func (tm *tokenMaker) jwts(introspector *introspect.Introspector, profile func(i
 			problems = append(problems, err)
 			continue
 		}
-		v, err := from.Verifier(audience, append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))...)
+		opts := append(checks[:len(checks):len(checks)], oidc.WithProfile(profile(issuer)))
+		if len(tm.audienceless) > 0 {
+			opts = append(opts, oidc.DangerouslyAllowMissingAudience(tm.audienceless...))
+		}
+		v, err := from.Verifier(audience, opts...)
 		problems = append(problems, err)
 		verifiers = append(verifiers, v)
 	}

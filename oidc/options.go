@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
@@ -91,6 +92,8 @@ type config struct {
 	issuer.Checks
 	profile   Profile
 	cacheSize int
+
+	withoutAudience []string // clients whose tokens may be without aud
 }
 
 // newConfig applies opts to the defaults.
@@ -233,6 +236,25 @@ func DangerouslyAllowLoopbackHTTP() IssuerOption {
 	return issuerOption{"DangerouslyAllowLoopbackHTTP", func(c *issuerConfig) {
 		c.LoopbackHTTP = c.Once("DangerouslyAllowLoopbackHTTP") || c.LoopbackHTTP
 	}}
+}
+
+// DangerouslyAllowMissingAudience accepts tokens without aud, which RFC 9068, section
+// 2.2, forbids, if they are of one of the named clients: Keycloak leaves aud out where
+// full scope is off. Such a token is for no service, so that every service of the
+// issuer that does the same accepts it, and whoever runs one can use it at the others
+// (RFC 9700, section 2.3). A token with an aud must name this service all the same,
+// one with an empty aud included. New refuses the option with a profile by which only
+// aud tells access tokens from ID tokens.
+func DangerouslyAllowMissingAudience(clientIDs ...string) Option {
+	return option(func(c *config) {
+		if !c.Once("DangerouslyAllowMissingAudience") {
+			return
+		}
+		if len(clientIDs) == 0 || slices.Contains(clientIDs, "") {
+			c.Problem("DangerouslyAllowMissingAudience: name the clients, none of them empty")
+		}
+		c.withoutAudience = slices.Clone(clientIDs)
+	})
 }
 
 // DangerouslyAcceptAnyAudience compares aud with nothing: a token that the issuer

@@ -34,7 +34,7 @@ func (v *Verifier) Policy() Policy {
 	return Policy{
 		Algorithms:     slices.Clone(v.checks.Algorithms),
 		Skew:           v.checks.Skew,
-		ChecksAudience: !v.checks.AnyAudience,
+		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
 	}
 }
 

@@ -26,6 +26,8 @@ type Verifier struct {
 	checks  issuer.Checks
 	dialect *dialect
 	cache   *cache // nil if switched off
+
+	withoutAudience []string // clients whose tokens may be without aud
 }
 
 var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
@@ -64,7 +66,10 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
 	d, _ := c.profile.dialect() // WithProfile reports the error
-	v := &Verifier{issuer: i, checks: c.Checks, dialect: d}
+	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience}
+	if len(c.withoutAudience) > 0 && d != nil && d.needsAudience {
+		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.profile)
+	}
 	if c.AnyAudience && d != nil && d.needsAudience {
 		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
 	}
@@ -199,6 +204,11 @@ func (v *Verifier) checkAudience(t *Token, c *claims) error {
 		return v.dialect.anyAudience(t, c)
 	case !v.checks.AnyAudience && intersects(stated, v.checks.Audiences):
 		return nil
+	case stated == nil && slices.Contains(v.withoutAudience, t.ClientID): // an aud that names nothing is there
+		if v.dialect.anyAudience == nil {
+			return nil
+		}
+		return v.dialect.anyAudience(t, c)
 	}
 	return ErrAudience
 }

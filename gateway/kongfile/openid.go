@@ -268,7 +268,7 @@ func (p *OpenIDConnect) readGrant() {
 		g.TokenLifetime = p.Introspect.Lifetime
 	}
 	if !p.m.flag("cache_tokens", true) {
-		g.TokenLifetime = time.Second // the least: the issuer is asked once for those who come together
+		g.TokenLifetime = time.Second // the least: the issuer is asked once for requests that come together
 	}
 	// The key of what is remembered is a MAC over id, secret and request, so that it includes the
 	// scopes in any case, and its salt is random.
@@ -357,9 +357,9 @@ func (p *OpenIDConnect) readFixed() {
 // checkPlainHTTP refuses what package oidc would, and says what to do instead.
 func (p *OpenIDConnect) checkPlainHTTP(key string, urls ...string) {
 	for _, raw := range urls {
-		if strings.HasPrefix(raw, "http://") && !IsPlainLoopback(raw) {
+		if strings.HasPrefix(raw, "http://") && !IsForDevelopment(raw) {
 			p.Wrong(key, "%s is refused on purpose: over plain HTTP, whoever is in between makes the tokens; give the issuer a certificate and an https URL, "+
-				"and name a private CA with -issuer-ca (for development, http is good at a loopback address: localhost, 127.0.0.1, [::1])", raw)
+				"and name a private CA with -issuer-ca (for development, http is good at localhost, at a loopback address, and at a name under .test or .localhost that stands for one)", raw)
 		}
 	}
 }
@@ -431,7 +431,7 @@ func (p *OpenIDConnect) addWarnings(f *File) {
 		f.warn(p.Place(), "audience_required is missing: the audience is not checked, so that a token for any other service of this issuer is accepted; set it")
 	}
 	for _, issuer := range p.Issuers {
-		if IsPlainLoopback(issuer) {
+		if IsForDevelopment(issuer) {
 			warn("issuer", "the issuer is on plain HTTP, which is for development: whoever can answer on that port makes the tokens")
 		}
 	}
@@ -453,18 +453,26 @@ func whyNotOlder(key string) string {
 	return ""
 }
 
-// IsPlainLoopback reports whether a URL is on plain HTTP at a loopback address, which
-// is good for development alone.
-func IsPlainLoopback(raw string) bool {
+// IsForDevelopment reports whether a URL is on plain HTTP, and names a host that can
+// be this machine: a loopback address, localhost, or a name under .localhost or .test
+// (RFC 6761), of which package oidc finds out when it dials.
+func IsForDevelopment(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" {
 		return false
 	}
-	host := u.Hostname()
-	if host == "localhost" {
-		return true
-	}
-	host, _, _ = strings.Cut(host, "%")
+	host, _, _ := strings.Cut(u.Hostname(), "%")
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
+	return host == "localhost" || IsDevelopmentName(raw) || err == nil && addr.IsLoopback()
+}
+
+// IsDevelopmentName reports whether a URL is on plain HTTP, and its host has a name
+// under .localhost or .test.
+func IsDevelopmentName(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	return strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".test")
 }

@@ -291,7 +291,7 @@ func Coerce(path []string, text string) any {
 // Hidden is what stands for a secret in an answer, and keeps it in a request.
 const Hidden = "***"
 
-// isSecret reports whether the value of a key at a path is for nobody's eyes.
+// isSecret reports whether the value of a key at a path is shown to no caller of the Admin API.
 func isSecret(kind string, path []string) bool {
 	last := path[len(path)-1]
 	switch {

@@ -331,6 +331,35 @@ func TestIdentityIsReplacedInEveryRequest(t *testing.T) {
 	})
 }
 
+// What was judged is what the service sees, in whatever form the target comes.
+func TestTargetsInOtherForms(t *testing.T) {
+	onEachGuarding(t, func(t *testing.T, f *fort) {
+		for _, form := range []string{
+			"https://api.example/orders", "http://api.example/orders", "https://other.example/orders", "http://other.example:80/orders", "https://api.example:8443/orders",
+			"HTTPS://API.EXAMPLE/orders", "https://user@api.example/orders", "//api.example/orders", "//other.example/orders", "*", "orders", "/orders#fragment", "/orders\\x", "/../orders", "/orders/%00", "/orders%0d%0aX-Auth-Subject:root",
+		} {
+			for _, method := range []string{"GET", "CONNECT"} {
+				for _, proof := range []string{"/orders", form} {
+					token := "key." + f.key.Thumbprint()
+					url := "https://api.example" + proof
+					if strings.Contains(proof, "://") {
+						url = proof
+					}
+					resp, err := f.client(nil).try(line(method, form, "Authorization: DPoP "+token, "DPoP: "+f.key.Proof(method, url, token)))
+					arrived := f.got()
+					if err != nil || resp.status != 200 {
+						require.Empty(t, arrived, "%s %s", method, form)
+						continue
+					}
+					require.Len(t, arrived, 1)
+					require.Equal(t, "api.example", strings.ToLower(arrived[0].host), "%s %s", method, form)
+					require.Contains(t, []string{"/orders", form}, arrived[0].target)
+				}
+			}
+		}
+	})
+}
+
 // Only a request without a body is a preflight, which passes without a token.
 func TestABodyMakesAPreflightAnOrdinaryRequest(t *testing.T) {
 	onEachGuarding(t, func(t *testing.T, f *fort) {

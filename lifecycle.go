@@ -1,0 +1,166 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/remote"
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// Ready reports whether the guard can decide now, for a readiness probe: it fails only
+// if no decision is possible, because no key of any issuer was ever had, or the replay
+// cache does not answer. What has to be fetched is fetched; each issuer and each store
+// is asked once per cooldown at the most, however often Ready is called. An error is
+// the operator's, and holds no secret. ctx bounds the wait.
+func (g *Guard) Ready(ctx context.Context) (err error) {
+	if g.config == nil {
+		return errZeroGuard
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError("middleware: panic in Ready of a part: " + printable(p))
+		}
+	}()
+	problems := []error{ready(ctx, g.tokens)}
+	if g.exchange != nil {
+		problems = append(problems, g.exchange.Prefetch(ctx))
+	}
+	if g.dpop != nil {
+		problems = append(problems, g.dpop.Ready(ctx))
+	}
+	return errors.Join(problems...)
+}
+
+func ready(ctx context.Context, part any) error {
+	switch p := part.(type) {
+	case interface{ Ready(context.Context) error }:
+		return p.Ready(ctx)
+	case interface{ Prefetch(context.Context) error }:
+		return p.Prefetch(ctx)
+	}
+	return nil
+}
+
+// Close ends what the parts of the guard have started: background refreshes and idle
+// connections. It closes the TokenVerifier and the Exchange, also if they were not
+// made for this guard alone; an [oidc.Issuer] that they borrow is its owner's to close.
+// A guard and those that [Guard.Require] made of it share their parts, and are closed
+// together. The guard may be used afterwards, but what it knows grows old. Close may be
+// called more than once.
+func (g *Guard) Close() error {
+	if g.config == nil {
+		return nil
+	}
+	var problems []error
+	if part, ok := g.tokens.(interface{ Close() error }); ok {
+		problems = append(problems, part.Close())
+	}
+	if g.exchange != nil {
+		problems = append(problems, g.exchange.Close())
+	}
+	return errors.Join(problems...)
+}
+
+// Status is how a guard is doing, for an operator: it can be shown as JSON, and holds
+// no secret and nothing of any token.
+type Status struct {
+	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it.
+	Issuers []oidc.Status `json:"issuers,omitempty"`
+	// Failures are the decisions that could not be made since the start, by reason.
+	Failures []Failure `json:"failures,omitempty"`
+}
+
+// Failure counts the decisions that could not be made for one reason.
+type Failure struct {
+	Reason string    `json:"reason"` // as of [Outcome]
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+	Error  string    `json:"error"` // of the last one
+}
+
+// Status returns the state at this moment. It touches no network.
+func (g *Guard) Status() (s Status) {
+	if g.config == nil {
+		return s
+	}
+	if r, ok := g.tokens.(interface{ Statuses() []oidc.Status }); ok {
+		s.Issuers = r.Statuses()
+	}
+	s.Failures = g.failures.list()
+	return s
+}
+
+// failures counts decisions that could not be made. Its methods may be called
+// concurrently. There are as many entries as reasons.
+type failures struct {
+	mu sync.Mutex
+	by map[string]*Failure
+}
+
+func (f *failures) add(reason string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil {
+		f.by = make(map[string]*Failure)
+	}
+	one := f.by[reason]
+	if one == nil {
+		one = &Failure{Reason: reason}
+		f.by[reason] = one
+	}
+	one.Count++
+	one.Last, one.Error = time.Now(), err.Error()
+}
+
+func (f *failures) list() (all []Failure) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, one := range f.by {
+		all = append(all, *one)
+	}
+	slices.SortFunc(all, func(a, b Failure) int { return strings.Compare(a.Reason, b.Reason) })
+	return all
+}
+
+// backgroundLogger is where changes go that no request waits for: to the logger of the
+// guard that was made last with one, or to slog.Default.
+var backgroundLogger atomic.Pointer[slog.Logger]
+
+// observeBackground has the failures and recoveries of background refreshes logged,
+// once for the process: a key set that cannot be refreshed serves on for a day, and
+// no request would tell.
+var observeBackground = sync.OnceFunc(func() {
+	lines := new(quiet)
+	remote.Observe(func(c remote.Change) {
+		state := "failed"
+		if c.Err == nil {
+			state = "recovered"
+		}
+		if !lines.allows(state+" "+c.URL, time.Now()) {
+			return
+		}
+		l := backgroundLogger.Load()
+		if l == nil {
+			if l = slog.Default(); !c.Background && c.Err != nil {
+				return // the request that waits for it is a line already
+			}
+		}
+		fields := attrs{slog.String("url", c.URL)}
+		if !c.LastGood.IsZero() {
+			fields = append(fields, slog.Time("last_good", c.LastGood))
+		}
+		if c.Err == nil {
+			l.LogAttrs(context.Background(), slog.LevelInfo, "issuer document can be fetched again", fields...)
+			return
+		}
+		fields.text("error", c.Err.Error())
+		l.LogAttrs(context.Background(), slog.LevelWarn, "issuer document cannot be fetched", fields...)
+	})
+})
