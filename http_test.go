@@ -146,6 +146,17 @@ func TestHTTP(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+strings.Repeat("a", 16<<10+1))
 		require.Empty(t, serve(g, r).refused(t, 431).Header()["Www-Authenticate"])
 	})
+	t.Run("LIM-01 a proof of just the size that is allowed passes", func(t *testing.T) {
+		r := w.dpopRequest("/r")
+		at := func(limit int) *middleware.Guard {
+			return w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithMaxSize(limit))))
+		}
+		long := strings.Repeat("x", 1024)
+		r.Header.Set("DPoP", w.proof("GET", origin+"/r", strings.TrimPrefix(r.Header.Get("Authorization"), "DPoP "), func(c map[string]any) { c["padding"] = long }))
+		size := len(r.Header.Get("DPoP"))
+		serve(at(size-1), r).refused(t, 431)
+		serve(at(size), r).accepted(t)
+	})
 	t.Run("HTTP-13 by default the request is passed on as it came", func(t *testing.T) {
 		r := w.dpopRequest("/r")
 		a := serve(g, r).accepted(t)

@@ -332,6 +332,14 @@ func (n oddNonces) IssuedAt(context.Context, string) (time.Time, bool, error) {
 
 func TestOddNonceSources(t *testing.T) {
 	key := dpoptest.NewKey(t)
+	t.Run("DPOP-8-03 512 bytes are accepted back, and no more", func(t *testing.T) {
+		v := newVerifier(t, dpop.WithNonces(oddNonces{at: time.Now()}, nil))
+		proof := func(size int) string {
+			return key.Proof("GET", ordersURL, token, dpoptest.Nonce(strings.Repeat("n", size)))
+		}
+		accepts(t, v, get(proof(512)), key.Thumbprint())
+		refuses(t, v, get(proof(513)), key.Thumbprint(), dpop.ErrNonceUnknown)
+	})
 	t.Run("down is not the client's fault", func(t *testing.T) {
 		down := errors.New("down")
 		v := newVerifier(t, dpop.WithNonces(oddNonces{err: down}, nil))

@@ -103,6 +103,18 @@ func TestVerifiersThatShareACacheRememberForTheLongestWindow(t *testing.T) {
 			accepts(t, vs[1], get(key.Proof("GET", ordersURL, token)), key.Thumbprint())
 			neverAgain(t, proof, key.Thumbprint(), vs...)
 		})
+		run("a Verifier that comes later, with nonces", func(t *testing.T, cache dpop.ReplayCache) {
+			nonces := newNonces(t, nonceKey(1))
+			withNonces := func(d time.Duration) []dpop.Option { return append(lifetime(d), dpop.WithNonces(nonces, nil)) }
+			vs := sharing(t, cache, withNonces(2*time.Second))
+			proof := key.Proof("GET", ordersURL, token, dpoptest.Nonce(issue(t, nonces)))
+			accepts(t, vs[0], get(proof), key.Thumbprint())
+			time.Sleep(90 * time.Second) // The cache has forgotten it.
+			vs = append(vs, sharing(t, cache, withNonces(5*time.Minute))...)
+			// Another nonce helps the client: DPOP-8-03 tells it so.
+			refuses(t, vs[1], get(proof), key.Thumbprint(), dpop.ErrNonceExpired)
+			accepts(t, vs[1], get(key.Proof("GET", ordersURL, token, dpoptest.Nonce(issue(t, nonces)))), key.Thumbprint())
+		})
 	}
 	t.Run("nothing is refused because others share the cache from the start", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -40,12 +40,12 @@ type keySet struct {
 func parseKeySet(raw []byte, maxKeys int) (*keySet, error) {
 	keys, skipped, err := jose.ParseKeySet(raw)
 	if err != nil {
-		// Not wrapped: kinds of internal/jose are what a client does wrong, and
-		// this is the issuer's fault.
+		// Not wrapped: the kinds of internal/jose are a client's faults, and this is
+		// the issuer's.
 		return nil, fmt.Errorf("jwks: not a key set: %v", err)
 	}
 	if n := len(keys) + len(skipped); n > maxKeys {
-		return nil, fmt.Errorf("jwks: set of %d keys, more than %d", n, maxKeys)
+		return nil, fmt.Errorf("jwks: set of %d keys, more than the %d of WithMaxKeys", n, maxKeys)
 	}
 	set := &keySet{
 		byName:      make(map[name][]crypto.PublicKey),

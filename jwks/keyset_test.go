@@ -228,7 +228,7 @@ func TestLimits(t *testing.T) {
 	})
 	t.Run("JWKS-08 101 keys", func(t *testing.T) {
 		s, _ := start(t, crowd(101))
-		require.ErrorContains(t, s.Prefetch(t.Context()), "set of 101 keys, more than 100")
+		require.ErrorContains(t, s.Prefetch(t.Context()), "set of 101 keys, more than the 100")
 	})
 	t.Run("JWKS-08 skipped keys count", func(t *testing.T) {
 		s, _ := start(t, append(crowd(2), map[string]any{"kty": "FOO"}), jwks.WithMaxKeys(2))

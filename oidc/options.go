@@ -139,6 +139,12 @@ func WithAlgorithms(algs ...string) Option {
 	return option(func(c *config) { c.SetAlgorithms(c.Set, algs) })
 }
 
+// FAPI2 sets what the FAPI 2.0 Security Profile demands of JWT access tokens. It
+// makes this setting, which can then not be made again:
+//
+//	WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519")   section 5.4
+func FAPI2() Option { return WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519") }
+
 // WithSkew sets by how much the issuer's clock may differ from ours, for exp,
 // nbf and iat. The default is 30 seconds, the most is 5 minutes (RFC 9068,
 // section 4); 0 is allowed.

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -81,6 +82,8 @@ const (
 
 	numVendors // the number of vendors
 )
+
+var errNoVendor = errors.New("not a profile of this package")
 
 // vendors is what each Vendor stands for. Every row but the first has the date and
 // the source of its evidence.

@@ -77,11 +77,12 @@ func (d *dials) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 // has failed.
 func (d *dials) explained(what string, err error) error {
 	var answer redis.Error
-	if errors.As(err, &answer) || errors.Is(err, context.Canceled) {
-		return fmt.Errorf("redisstore: %s: %w", what, err)
-	}
 	last := d.last.Load()
 	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("redisstore: %s: %w", what, err)
+	case errors.As(err, &answer):
+		return fmt.Errorf("redisstore: %s: answer of %s: %w", what, d.addr, err)
 	case last == nil || time.Since(last.at) > dialMemory:
 		return fmt.Errorf("redisstore: %s: no answer from %s: %w", what, d.addr, err)
 	case strings.Contains(err.Error(), last.err.Error()):

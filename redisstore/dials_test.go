@@ -88,7 +88,7 @@ func TestAnErrorSaysWhereAndWhy(t *testing.T) {
 		s := startServer(t, "--requirepass", "S3CR3T")
 		client := newClient(t, s.addr(), func(o *redis.Options) { o.Password = "WR0NG" })
 		_, err := newReplayCache(t, client).Add(t.Context(), "jkt", randomID(), soon())
-		require.ErrorContains(t, err, "WRONGPASS")
+		require.ErrorContains(t, err, "answer of "+s.addr()+": WRONGPASS")
 		require.NotContains(t, err.Error(), "WR0NG")
 	})
 	t.Run("a store that is back explains nothing", func(t *testing.T) {

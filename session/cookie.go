@@ -3,7 +3,6 @@ package session
 import (
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,6 +13,9 @@ const (
 	partSize = 3500
 	// Four of them still fit into the header limits of common proxies.
 	maxParts = 4
+
+	// keyName is how many hex digits name a key.
+	keyName = 8
 )
 
 // partName is the name of a part of the cookie called name: the first one has the
@@ -25,12 +27,20 @@ func partName(name string, i int) string {
 	return name + "-" + strconv.Itoa(i)
 }
 
-// isPart reports whether a cookie with that name is a part of one of ours.
+// isPart reports whether a cookie with that name is a part of one of ours, or of
+// another Sessions' that has the same name but for the short name of its key.
 func (s *Sessions) isPart(name string) bool {
-	return slices.ContainsFunc(s.names, func(ours string) bool {
-		rest, ok := strings.CutPrefix(name, ours)
-		return ok && (rest == "" || len(rest) == 2 && rest[0] == '-' && '1' <= rest[1] && rest[1] < '0'+maxParts)
-	})
+	rest, ok := strings.CutPrefix(name, s.cookie.Name)
+	if !ok {
+		return false
+	}
+	if key, ok := strings.CutPrefix(rest, "."); ok {
+		if len(key) < keyName || strings.Trim(key[:keyName], "0123456789abcdef") != "" {
+			return false
+		}
+		rest = key[keyName:]
+	}
+	return rest == "" || len(rest) == 2 && rest[0] == '-' && '1' <= rest[1] && rest[1] < '0'+maxParts
 }
 
 // collect puts together the parts of the request's cookie with that name. The first
@@ -94,7 +104,8 @@ func (s *Sessions) remove(h http.Header, r *http.Request, name string, from int)
 }
 
 // Strip returns h without the cookies of sessions, for a handler that should not
-// see them. h itself stays as it is, and is returned if there are none.
+// see them: neither those of s, nor those of another Sessions that differs from s in its
+// key. h itself stays as it is, and is returned if there are none.
 func (s *Sessions) Strip(h http.Header) http.Header {
 	if s == nil || s.ring == nil {
 		return h

@@ -10,7 +10,7 @@ import (
 // products the primes can be computed (Nemec, Sys, Svenda, Klinec, Matyas: The
 // Return of Coppersmith's Attack, ACM CCS 2017). The remainder of such a modulus by
 // each small prime is a power of 65537; that of another modulus is so for all of
-// rocaPrimes with a probability of about 2^-27.
+// rocaPrimes with a probability of about 2^-30.
 //
 // These are the primes up to 167, which M has for every size of key, without those
 // of which every remainder is a power of 65537 and tells nothing. They stand in

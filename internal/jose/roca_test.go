@@ -56,7 +56,7 @@ func TestAKeyOfTheROCAFormIsWeak(t *testing.T) {
 	}
 }
 
-// The probability of the fingerprint is some 2^-27; a group of primes that is
+// The probability of the fingerprint is some 2^-30; a group of primes that is
 // skipped, or one that every modulus passes, would show here.
 func TestOtherModuliDoNotHaveTheFingerprint(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -10,7 +10,7 @@ func offers(c Config, s Scheme) bool {
 	if c.Stage != Enforce {
 		enforced = NoRule
 	}
-	bearer := enforced != KeyWanted && (c.MTLS || c.AllowUnbound && enforced != CertWanted || c.Rollout)
+	bearer := enforced != KeyWanted && (c.MTLS || c.AllowUnbound && enforced != CertWanted)
 	if s == Bearer {
 		return bearer
 	}
@@ -58,7 +58,7 @@ func aboutProof(no refusal) bool {
 // accept is the response to a request whose handler ran, and what the handler saw.
 func accept(c Config, q Request, used Scheme) Verdict {
 	proven := toKey(q) && (used == DPoP || q.Proof != NoProof)
-	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && missed(c, q) != passes}
+	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && missed(c, q, used) != passes}
 	v.Handler = Handler{
 		Credential: true, Key: proven, Cert: toCert(q), Unproven: toKey(q) && !proven,
 		Proof:      q.Proof != NoProof && c.Hide == HideNothing,

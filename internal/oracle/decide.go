@@ -145,6 +145,8 @@ func proof(c Config, q Request, s Scheme) refusal {
 	switch {
 	case !toKey(q), s == Bearer && q.Proof == NoProof: // the second in a rollout
 		return passes
+	case q.Proof == OversizedProof:
+		return refusal{status: 431, why: invalid.why}
 	case q.Proof >= TwoProofs && q.Proof <= ProofMethod: // checks 1 to 8
 		return invalid
 	case q.Misdirect: // DPOP-4.3-09b: no origin is taken from the request
@@ -167,15 +169,15 @@ func proof(c Config, q Request, s Scheme) refusal {
 	return passes
 }
 
-func rules(c Config, q Request, _ Scheme) refusal {
+func rules(c Config, q Request, s Scheme) refusal {
 	if c.Stage == Enforce {
-		return missed(c, q)
+		return missed(c, q, s)
 	}
 	return passes
 }
 
 // missed is the rule that the request does not satisfy.
-func missed(c Config, q Request) refusal {
+func missed(c Config, q Request, s Scheme) refusal {
 	switch {
 	case c.Rule == ScopeUnmet: // RFC 6750, section 3.1
 		return refusal{403, "insufficient_scope", ScopeWanted, false}
@@ -183,7 +185,7 @@ func missed(c Config, q Request) refusal {
 		return refusal{401, "insufficient_user_authentication", StepUpWanted, false}
 	case c.Rule == OwnUnmet:
 		return refusal{403, "insufficient_scope", RuleRefused, false}
-	case c.Rule == KeyWanted && !toKey(q):
+	case c.Rule == KeyWanted && (!toKey(q) || s == Bearer && q.Proof == NoProof):
 		return refusal{401, "invalid_token", NotBoundToKey, false}
 	case c.Rule == CertWanted && !toCert(q):
 		return refusal{401, "invalid_token", NotBoundToCert, false}

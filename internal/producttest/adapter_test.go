@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -40,6 +41,8 @@ const (
 	proxyAddr = "10.1.2.3:4567"
 	peerAddr  = "192.0.2.1:4567"
 	certField = "Client-Cert"
+
+	listedClient = "legacy" // may send bound tokens as Bearer in a rollout
 )
 
 // A world makes real guards and real requests from their descriptions. It is the one place
@@ -50,9 +53,9 @@ type world struct {
 	key, other, rs256 *josetest.Key
 	right, wrong      *mtlspoptest.Client
 	nonceKey          [2][]byte
-	tokens            [2][oracle.TokenCount][oracle.BindingCount]string // JWTs and opaque ones
-	cookies           map[string]string                                 // by the session's scheme and token
-	forged            string                                            // a cookie of another service
+	tokens            [2][2][oracle.TokenCount][oracle.BindingCount]string // JWTs and opaque ones; of any client and the listed one
+	cookies           map[string]string                                    // by the session's scheme and token
+	forged            string                                               // a cookie of another service
 	nonces            [2][oracle.NonceCount]string
 	verifiers         map[verifierKey]middleware.TokenVerifier
 	proofs, chains    sync.Map
@@ -95,6 +98,9 @@ func newWorld(t testing.TB) *world {
 		proxyPrefix: netip.MustParsePrefix("10.1.2.0/24"),
 		resource:    middleware.ProtectedResource{Identifier: origin, AuthorizationServers: []string{issuerURL}},
 	}
+	loud := slog.Default()
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // each guard with a rollout warns of it
+	t.Cleanup(func() { slog.SetDefault(loud) })
 	w.makeNonces()
 	w.makeParts()
 	w.makeTokens()
@@ -204,27 +210,29 @@ func (w *world) makeTokens() {
 		oracle.ToKeyUnknown: oidctest.Claim("cnf", map[string]any{"jkt": jkt, "kid": "k"}),
 		oracle.NullCnf:      oidctest.Claim("cnf", nil),
 	}
-	for f, fault := range faults {
-		for b, binding := range bindings {
-			token := w.issuer.Token(oidctest.Scope("read"), binding, fault)
-			if oracle.Token(f) == oracle.GarbledToken {
-				token = "garbled" + token[len("garbled"):]
+	for l, client := range []oidctest.Change{func(*oidctest.Draft) {}, oidctest.Claim("client_id", listedClient)} {
+		for f, fault := range faults {
+			for b, binding := range bindings {
+				token := w.issuer.Token(oidctest.Scope("read"), client, binding, fault)
+				if oracle.Token(f) == oracle.GarbledToken {
+					token = "garbled" + token[len("garbled"):]
+				}
+				w.tokens[0][l][f][b] = token
+				w.tokens[1][l][f][b] = w.opaque(oracle.Token(f), client, binding, fault)
 			}
-			w.tokens[0][f][b] = token
-			w.tokens[1][f][b] = w.opaque(oracle.Token(f), binding, fault)
 		}
 	}
 }
 
 // opaque makes a token of which the issuer says the same.
-func (w *world) opaque(f oracle.Token, binding, fault oidctest.Change) string {
+func (w *world) opaque(f oracle.Token, changes ...oidctest.Change) string {
 	switch f {
 	case oracle.GarbledToken, oracle.TokenType, oracle.TokenAlg, oracle.ExpiredToken, oracle.MissingClaim, oracle.TokenSignature:
 		return "" // see cannotExist
 	case oracle.OversizedToken:
 		return strings.Repeat("x", 40<<10)
 	}
-	token := w.issuer.OpaqueToken(oidctest.Scope("read"), binding, fault)
+	token := w.issuer.OpaqueToken(append(changes, oidctest.Scope("read"))...)
 	if f == oracle.InactiveToken {
 		w.issuer.Revoke(token)
 	}
@@ -233,10 +241,14 @@ func (w *world) opaque(f oracle.Token, binding, fault oidctest.Change) string {
 
 // token returns the token that a request carries.
 func (w *world) token(c *oracle.Config, q *oracle.Request) string {
+	form, client := 0, 0
 	if c.Opaque {
-		return w.tokens[1][q.Token][q.Binding]
+		form = 1
 	}
-	return w.tokens[0][q.Token][q.Binding]
+	if q.Listed {
+		client = 1
+	}
+	return w.tokens[form][client][q.Token][q.Binding]
 }
 
 func (w *world) makeCookies() {
@@ -254,18 +266,20 @@ func (w *world) makeCookies() {
 		}
 		return strings.Join(pairs, "; ")
 	}
-	for _, forms := range w.tokens {
-		for _, tokens := range forms {
-			for _, token := range tokens {
-				for _, scheme := range []string{"Bearer", "DPoP"} {
-					w.cookies[scheme+token] = seal(w.sessions[outerParts], scheme, token)
+	for _, form := range w.tokens {
+		for _, client := range form {
+			for _, tokens := range client {
+				for _, token := range tokens {
+					for _, scheme := range []string{"Bearer", "DPoP"} {
+						w.cookies[scheme+token] = seal(w.sessions[outerParts], scheme, token)
+					}
 				}
 			}
 		}
 	}
 	stranger, err := session.New([]byte(strings.Repeat("z", 32)))
 	w.must(err)
-	w.forged = seal(stranger, "Bearer", w.tokens[0][0][0])
+	w.forged = seal(stranger, "Bearer", w.tokens[0][0][0][0])
 }
 
 func (w *world) makeCertificates() {
@@ -382,10 +396,25 @@ func (w *world) guard(c oracle.Config, preset, parts int, issuerDown bool) *midd
 	add(preset == presetMCP, middleware.MCP(w.resource))
 	add(c.AllowUnbound && preset != presetMCP, middleware.AllowUnbound())
 	add(c.RequireTLS, middleware.RequireTLS(w.proxyPrefix))
-	add(c.Rule != oracle.NoRule, middleware.WithRules(rule(c.Rule)))
+	if c.Rule != oracle.NoRule {
+		opts = append(opts, middleware.WithRules(staged(rule(c.Rule), c.Stage)))
+	}
+	if c.Rollout {
+		opts = append(opts, middleware.DangerouslyAcceptAsBearer(time.Now().Add(30*24*time.Hour), listedClient))
+	}
 	g, err := middleware.New(opts...)
 	w.must(err)
 	return g
+}
+
+// staged is the rule in its stage.
+func staged(r middleware.Rule, s oracle.Stage) middleware.Rule {
+	if s == oracle.Enforce {
+		return r
+	}
+	stage := new(middleware.Stage)
+	stage.Set(map[oracle.Stage]middleware.Level{oracle.Report: middleware.Report, oracle.Off: middleware.Off}[s])
+	return middleware.Staged(r, stage)
 }
 
 func rule(r oracle.Rule) middleware.Rule {
@@ -401,7 +430,7 @@ func rule(r oracle.Rule) middleware.Rule {
 	case oracle.CertWanted:
 		return middleware.CertificateBound()
 	default:
-		return middleware.Claim([]string{"tenant"}, "one")
+		return middleware.RuleFunc("never", func(*http.Request, *middleware.Credential) bool { return false })
 	}
 }
 
@@ -468,7 +497,7 @@ func handle(_ http.ResponseWriter, r *http.Request) {
 
 func saw(h *oracle.Handler, c *middleware.Credential) {
 	h.Credential = true
-	h.Key, h.Cert = c.Proof != nil, c.Certificate != nil
+	h.Key, h.Cert, h.Unproven = c.Proof != nil, c.Certificate != nil, c.KeyUnproven
 }
 
 var requestURL = &url.URL{Path: path}
@@ -679,7 +708,7 @@ func check(g *middleware.Guard, r *http.Request, s *situation) oracle.Verdict {
 	if err != nil {
 		return oracle.Verdict{Status: s.outcome.Status, Reason: reason(err)}
 	}
-	v := oracle.Verdict{Status: http.StatusOK}
+	v := oracle.Verdict{Status: http.StatusOK, WouldDeny: s.outcome.WouldDeny != ""}
 	saw(&v.Handler, credential)
 	return v
 }
@@ -710,7 +739,7 @@ func (w *world) judge(g *middleware.Guard, r *http.Request, s *situation) oracle
 
 func (w *world) observe(rec *response, s *situation) oracle.Verdict {
 	h := rec.header
-	v := oracle.Verdict{Status: rec.status, Handler: s.seen}
+	v := oracle.Verdict{Status: rec.status, Handler: s.seen, WouldDeny: s.outcome.WouldDeny != ""}
 	if !s.ran {
 		v.Reason = reason(s.outcome.Err)
 		if s.outcome.Status != rec.status {
@@ -855,6 +884,7 @@ var reasons = map[error]string{
 	middleware.ErrInsufficientScope:          oracle.ScopeWanted,
 	middleware.ErrClaim:                      oracle.RuleRefused,
 	middleware.ErrInsufficientAuthentication: oracle.StepUpWanted,
+	middleware.ErrRule:                       oracle.RuleRefused,
 	oidc.ErrTooLarge:                         tokenFault(oracle.OversizedToken),
 	oidc.ErrMalformed:                        tokenFault(oracle.GarbledToken),
 	oidc.ErrType:                             tokenFault(oracle.TokenType),

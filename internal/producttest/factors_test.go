@@ -27,7 +27,8 @@ const (
 	fPass
 	fPreset
 	fHide
-	fRule
+	fRule // each rule in each stage, see ruleIn
+	fRollout
 	// The request.
 	fScheme
 	fCookie
@@ -37,6 +38,7 @@ const (
 	fProof
 	fNonce
 	fCert
+	fListed
 	fPlain
 	fEarly
 	fMisdirect
@@ -62,12 +64,30 @@ var factors = [numFactors]struct {
 }{
 	fParts: {"parts", 4}, fOpaque: {"opaque", 2}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
 	fIgnoreQuery: {"ignore query", 2}, fTLS: {"require TLS", 2}, fPass: {"pass preflights", 2}, fPreset: {"preset", 3},
-	fHide: {"hide", int(oracle.HideCount)}, fRule: {"rule", int(oracle.RuleCount)},
+	fHide: {"hide", int(oracle.HideCount)}, fRule: {"rule", ruleIn(oracle.RuleCount, 0)},
+	fRollout: {"rollout", 2}, fListed: {"listed", 2},
 	fScheme: {"scheme", int(oracle.SchemeCount)}, fCookie: {"cookie", int(oracle.CookieCount)}, fQuery: {"query", 2},
 	fToken: {"token", int(oracle.TokenCount)}, fBinding: {"binding", int(oracle.BindingCount)}, fProof: {"proof", int(oracle.ProofCount)},
 	fNonce: {"nonce", int(oracle.NonceCount)}, fCert: {"certificate", int(oracle.CertCount)}, fPlain: {"plain", 2}, fEarly: {"early", 2},
 	fMisdirect: {"misdirected", 2}, fPreflight: {"preflight", 2},
 	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 3},
+}
+
+// ruleIn is the value of fRule for a rule in a stage; 0 is no rule.
+func ruleIn(r oracle.Rule, s oracle.Stage) int {
+	if r == oracle.NoRule {
+		return 0
+	}
+	return 1 + int(r-1)*int(oracle.StageCount) + int(s)
+}
+
+// ruleOf is the rule and the stage that a value of fRule stands for.
+func ruleOf(value uint8) (oracle.Rule, oracle.Stage) {
+	if value == 0 {
+		return oracle.NoRule, oracle.Enforce
+	}
+	n := oracle.Stage(value - 1)
+	return oracle.Rule(n/oracle.StageCount) + 1, n % oracle.StageCount
 }
 
 // unset stands for any value in a partial combo.
@@ -86,9 +106,13 @@ func cannotExist(c *combo) string {
 		return "FAPI2 forbids it"
 	case is(fPreset, presetFAPI2) && is(fParts, neither):
 		return "FAPI2 needs a binding"
-	case is(fRule, int(oracle.KeyWanted)) && (is(fParts, neither) || is(fParts, onlyMTLS)),
-		is(fRule, int(oracle.CertWanted)) && (is(fParts, neither) || is(fParts, onlyDPoP)):
+	case is(fRule, ruleIn(oracle.KeyWanted, oracle.Enforce)) && (is(fParts, neither) || is(fParts, onlyMTLS)),
+		is(fRule, ruleIn(oracle.CertWanted, oracle.Enforce)) && (is(fParts, neither) || is(fParts, onlyDPoP)):
 		return "no token could satisfy the rule"
+	case is(fRollout, 1) && (is(fPreset, presetFAPI2) || is(fPreset, presetMCP)):
+		return "the preset forbids it"
+	case is(fRollout, 1) && (is(fParts, neither) || is(fParts, onlyMTLS)):
+		return "no token is bound to a key"
 	// What a preset sets is not set again.
 	case is(fPreset, presetFAPI2) && is(fTLS, 1), is(fPreset, presetMCP) && is(fUnbound, 0):
 		return "the preset says so"
@@ -121,14 +145,15 @@ func cannotExist(c *combo) string {
 // describe translates a combo into the words of the oracle.
 func (c *combo) describe() (oracle.Config, oracle.Request) {
 	yes := func(f int) bool { return c[f] == 1 }
+	rule, stage := ruleOf(c[fRule])
 	return oracle.Config{
 			DPoP: c[fParts]&onlyDPoP != 0, MTLS: c[fParts]&onlyMTLS != 0,
 			Opaque: yes(fOpaque), Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
 			RequireTLS: yes(fTLS) || c[fPreset] == presetFAPI2, PassPreflights: yes(fPass), MCP: c[fPreset] == presetMCP,
-			Hide: oracle.Hide(c[fHide]), Rule: oracle.Rule(c[fRule]),
+			Hide: oracle.Hide(c[fHide]), Rule: rule, Stage: stage, Rollout: yes(fRollout),
 		}, oracle.Request{
 			Scheme: oracle.Scheme(c[fScheme]), Cookie: oracle.Cookie(c[fCookie]), Query: yes(fQuery), Token: oracle.Token(c[fToken]),
-			Binding: oracle.Binding(c[fBinding]), Proof: oracle.Proof(c[fProof]), Nonce: oracle.Nonce(c[fNonce]), Cert: oracle.Cert(c[fCert]),
+			Binding: oracle.Binding(c[fBinding]), Proof: oracle.Proof(c[fProof]), Nonce: oracle.Nonce(c[fNonce]), Cert: oracle.Cert(c[fCert]), Listed: yes(fListed),
 			Plain: yes(fPlain), Early: yes(fEarly), Misdirect: yes(fMisdirect), Preflight: yes(fPreflight), Outage: oracle.Outage(c[fOutage]),
 		}
 }
@@ -167,6 +192,8 @@ func bases() []combo {
 		base(with(fPreset, presetMCP, fNonces, 1)...),
 		base(with(fNest, sameParts, fNonces, 1)...),
 		base(with(fOpaque, 1)...),
+		base(fRollout, 1, fListed, 1, fBinding, int(oracle.ToKey)),
+		base(with(fRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
 		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
 	}

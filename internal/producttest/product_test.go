@@ -117,7 +117,7 @@ func expected(c *combo) oracle.Verdict {
 			v.Status, v.Reason = 401, oracle.NonceWanted
 		}
 		h := v.Handler
-		return oracle.Verdict{Status: v.Status, Reason: v.Reason, Handler: oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert, Unproven: h.Unproven}}
+		return oracle.Verdict{Status: v.Status, Reason: v.Reason, WouldDeny: v.WouldDeny, Handler: oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert, Unproven: h.Unproven}}
 	case c[fNest] != noNest:
 		outer, inner := nested(config)
 		return oracle.Nested(outer, inner, c[fNest] == sameParts, request)
