@@ -23,13 +23,12 @@ const module = "github.com/keybound-go/middleware"
 // it may import from this module, and which modules of others. The standard
 // library is not listed. A new edge, or a new room, is a decision to take here.
 var rooms = map[string]struct{ own, others []string }{
-	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/credctx", "internal/options", "internal/peers", "internal/caller"}},
+	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/options", "internal/peers", "internal/caller"}},
 	"internal/headers":    {},
 	"internal/options":    {},
 	"internal/outage":     {},
 	"internal/replayset":  {},
 	"internal/seal":       {},
-	"internal/credctx":    {},
 	"internal/caller":     {},
 	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
 	"internal/peers":      {},
@@ -57,7 +56,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"forwardauth":         {own: []string{"", "oidc", "internal/headers", "internal/jose", "internal/josesign", "internal/options", "internal/peers", "internal/strictjson"}},
 	"oidc/oidctest":       {own: []string{"oidc", "internal/josetest"}},
 	"reverseproxy":        {own: []string{"internal/options"}},
-	"middlewaretest":      {own: []string{"", "dpop", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
+	"middlewaretest":      {own: []string{"", "dpop", "oidc", "oidc/exchange", "oidc/oidctest", "mtlspop", "dpop/dpoptest", "internal/josetest"}},
 	"examples/quickstart": {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
 
 	// The decision written a second time, for tests only: nothing of the guard.
