@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/importer"
 	"go/token"
 	"go/types"
@@ -216,4 +217,38 @@ func (w *signatureWalk) named(typ *types.Named) {
 			w.visit(m.Type())
 		}
 	}
+}
+
+const architectureDoc = "docs/architecture.md"
+
+// TestTheImportTableOfTheArchitecturePage holds the end of docs/architecture.md
+// against the table above (go test -run Architecture -update .).
+func TestTheImportTableOfTheArchitecturePage(t *testing.T) {
+	page, err := os.ReadFile(architectureDoc)
+	require.NoError(t, err)
+	const heading = "| room | imports from this module | from other modules |\n|---|---|---|\n"
+	before, _, ok := strings.Cut(string(page), heading)
+	require.True(t, ok || *update, "the table is there")
+	var b strings.Builder
+	b.WriteString(heading)
+	for _, name := range slices.Sorted(maps.Keys(rooms)) {
+		own, others := slices.Sorted(slices.Values(rooms[name].own)), rooms[name].others
+		for i, room := range own {
+			own[i] = shown(room)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", shown(name), strings.Join(own, ", "), strings.Join(others, ", "))
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(architectureDoc, []byte(before+b.String()), 0o644))
+		return
+	}
+	require.Equal(t, before+b.String(), string(page), "run: go test -run Architecture -update .")
+}
+
+// shown is the name of a room on the page; the root has none.
+func shown(room string) string {
+	if room == "" {
+		return "(root)"
+	}
+	return "`" + room + "`"
 }
