@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/importer"
 	"go/token"
 	"go/types"
@@ -23,13 +24,12 @@ const module = "github.com/keybound-go/middleware"
 // it may import from this module, and which modules of others. The standard
 // library is not listed. A new edge, or a new room, is a decision to take here.
 var rooms = map[string]struct{ own, others []string }{
-	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/credctx", "internal/options", "internal/peers", "internal/caller"}},
+	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/options", "internal/peers", "internal/caller"}},
 	"internal/headers":    {},
 	"internal/options":    {},
 	"internal/outage":     {},
 	"internal/replayset":  {},
 	"internal/seal":       {},
-	"internal/credctx":    {},
 	"internal/caller":     {},
 	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
 	"internal/peers":      {},
@@ -57,7 +57,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"forwardauth":         {own: []string{"", "oidc", "internal/headers", "internal/jose", "internal/josesign", "internal/options", "internal/peers", "internal/strictjson"}},
 	"oidc/oidctest":       {own: []string{"oidc", "internal/josetest"}},
 	"reverseproxy":        {own: []string{"internal/options"}},
-	"middlewaretest":      {own: []string{"", "dpop", "oidc", "dpop/dpoptest", "internal/josetest", "internal/credctx"}},
+	"middlewaretest":      {own: []string{"", "dpop", "oidc", "oidc/exchange", "oidc/oidctest", "mtlspop", "dpop/dpoptest", "internal/josetest"}},
 	"examples/quickstart": {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
 
 	// The decision written a second time, for tests only: nothing of the guard.
@@ -217,4 +217,38 @@ func (w *signatureWalk) named(typ *types.Named) {
 			w.visit(m.Type())
 		}
 	}
+}
+
+const architectureDoc = "docs/architecture.md"
+
+// TestTheImportTableOfTheArchitecturePage holds the end of docs/architecture.md
+// against the table above (go test -run Architecture -update .).
+func TestTheImportTableOfTheArchitecturePage(t *testing.T) {
+	page, err := os.ReadFile(architectureDoc)
+	require.NoError(t, err)
+	const heading = "| room | imports from this module | from other modules |\n|---|---|---|\n"
+	before, _, ok := strings.Cut(string(page), heading)
+	require.True(t, ok || *update, "the table is there")
+	var b strings.Builder
+	b.WriteString(heading)
+	for _, name := range slices.Sorted(maps.Keys(rooms)) {
+		own, others := slices.Sorted(slices.Values(rooms[name].own)), rooms[name].others
+		for i, room := range own {
+			own[i] = shown(room)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", shown(name), strings.Join(own, ", "), strings.Join(others, ", "))
+	}
+	if *update {
+		require.NoError(t, os.WriteFile(architectureDoc, []byte(before+b.String()), 0o644))
+		return
+	}
+	require.Equal(t, before+b.String(), string(page), "run: go test -run Architecture -update .")
+}
+
+// shown is the name of a room on the page; the root has none.
+func shown(room string) string {
+	if room == "" {
+		return "(root)"
+	}
+	return "`" + room + "`"
 }

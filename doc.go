@@ -1,7 +1,7 @@
 // Package middleware answers "may this request reach its handler?" for HTTP
 // services whose access tokens are sender-constrained: bound to a key (DPoP,
 // RFC 9449) or to a client certificate (RFC 8705), so that a stolen token is
-// useless to whoever does not hold the key or the certificate as well.
+// useless to an attacker without the key or the certificate.
 //
 //	guard, err := middleware.New(
 //		middleware.WithTokens(oidc.New("https://issuer.example/realms/main", "https://api.example")),
@@ -75,7 +75,7 @@
 //     [net/http/httputil.ReverseProxy] do this and more; use it with
 //     [ForwardBearer] or [HideCredentials].
 //   - A certificate MUST be taken from a header only from the proxy that writes
-//     it; mtlspop asks for its address and has no way to trust everybody.
+//     it; mtlspop asks for its address, and cannot be told to trust every peer.
 //   - A server that wants client certificates itself SHOULD ask for them with
 //     [mtlspop.RequestClientCert]: crypto/tls asks only at the handshake.
 //   - Handlers MUST NOT act on an OPTIONS request when [PassPreflights] is set, nor

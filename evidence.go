@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
@@ -34,10 +33,14 @@ type Credential struct {
 	KeyUnproven bool
 }
 
+// credentialKey is the key under which a context carries the credential of its request:
+// a *verified of a Guard, or a *Credential of NewContext.
+type credentialKey struct{}
+
 // FromContext returns the credential of the request that ctx belongs to. It
 // reports false if no Guard let the request pass.
 func FromContext(ctx context.Context) (*Credential, bool) {
-	switch c := credctx.From(ctx).(type) {
+	switch c := ctx.Value(credentialKey{}).(type) {
 	case *verified:
 		return &c.Credential, c != nil
 	case *Credential:
@@ -50,7 +53,7 @@ func FromContext(ctx context.Context) (*Credential, bool) {
 // own that have asked [Guard.Judge], and that pass c on to their handlers. A nil c hides
 // the credential that ctx may carry. No Guard relies on what NewContext puts there.
 func NewContext(ctx context.Context, c *Credential) context.Context {
-	return credctx.With(ctx, c)
+	return context.WithValue(ctx, credentialKey{}, c)
 }
 
 // verified is a Credential with the parts that verified it and the request that it was
@@ -144,7 +147,7 @@ func (q *Request) identity() (id requestIdentity, ok bool) {
 
 // earlier returns what an outer Guard verified for this very request, or nil.
 func earlier(ctx context.Context, q *Request) *verified {
-	v, _ := credctx.From(ctx).(*verified)
+	v, _ := ctx.Value(credentialKey{}).(*verified)
 	if v == nil {
 		return nil
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/session"
@@ -134,7 +133,7 @@ func (g *Guard) pass(r *http.Request, q *Request, d decision, written []string) 
 	if d.anonymous {
 		return g.passUnjudged(r, q), func() {}
 	}
-	ctx, end := g.untilTheEnd(credctx.With(r.Context(), &d.verified), &d.verified)
+	ctx, end := g.untilTheEnd(context.WithValue(r.Context(), credentialKey{}, &d.verified), &d.verified)
 	passed = r.WithContext(ctx)
 	passed.Header = g.forward(r.Header, &d.verified, written)
 	seen := nativeRequest(passed)
@@ -197,7 +196,7 @@ func (g *Guard) forward(h http.Header, v *verified, written []string) http.Heade
 // passUnjudged is pass for a request without credentials, and for a preflight: browsers
 // send none with it, and any that arrive are unverified.
 func (g *Guard) passUnjudged(r *http.Request, q *Request) *http.Request {
-	passed := r.WithContext(credctx.With(r.Context(), nil))
+	passed := r.WithContext(NewContext(r.Context(), nil))
 	passed.Header = g.forwardNone(q)
 	return passed
 }

@@ -3,7 +3,7 @@
 // (as go-json-experiment has it for the older of the supported releases of Go), by
 // fuzz targets whose seeds run with the tests.
 //
-// It is a module of its own so that whoever imports the middleware does not get
-// these parsers into the module graph. Its path is below the middleware's, so it
+// It is a module of its own so that programs which import the middleware do not
+// get these parsers into their module graph. Its path is below the middleware's, so it
 // may import internal packages.
 package difftest

@@ -3,11 +3,13 @@ package main
 import (
 	"cmp"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -129,10 +131,27 @@ func rulesOf(p *kongfile.OpenIDConnect) (rules []middleware.Rule) {
 	for _, d := range p.Demands {
 		rules = append(rules, ruleOf(d))
 	}
+	if len(p.Forbidden) > 0 {
+		rules = append(rules, middleware.RuleFunc("claims_forbidden", withoutClaims(p.Forbidden)))
+	}
 	if p.MaxAge > 0 {
 		rules = append(rules, middleware.StepUp(p.MaxAge))
 	}
 	return rules
+}
+
+// withoutClaims is claims_forbidden: a token that has one of them passes nowhere.
+func withoutClaims(names []string) func(*http.Request, *middleware.Credential) bool {
+	return func(_ *http.Request, c *middleware.Credential) bool {
+		var claims map[string]json.RawMessage
+		if c.Token.Claims(&claims) != nil {
+			return false
+		}
+		return !slices.ContainsFunc(names, func(name string) bool {
+			_, has := claims[name]
+			return has
+		})
+	}
 }
 
 func ruleOf(d kongfile.Demand) middleware.Rule {

@@ -44,7 +44,7 @@ const learnWithin = 2 * time.Second
 //
 // Precondition: l.changing is held.
 func (l *live) apply(ctx context.Context, f *kongfile.File, server *tls.Config) error {
-	if err := l.stores.check(ctx, f); err != nil {
+	if err := l.stores.fit(f); err != nil {
 		return err
 	}
 	before := l.current()

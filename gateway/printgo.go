@@ -316,9 +316,6 @@ func (p *program) guard(o *kongfile.OpenIDConnect) string {
 	if o.Sessions {
 		opts = append(opts, p.session(o))
 	}
-	if len(o.Forbidden) > 0 {
-		p.needs = append(p.needs, "a look at claims_forbidden, which it does not check: "+strings.Join(o.Forbidden, ", "))
-	}
 	if rules := p.rules(o); len(rules) > 0 {
 		opts = append(opts, "middleware.WithRules("+strings.Join(rules, ", ")+")")
 	}
@@ -594,6 +591,7 @@ func (p *program) redis(r *kongfile.Redis) string {
 		p.std("crypto/tls")
 		fields = append(fields, "TLSConfig: &tls.Config{ServerName: "+p.text(r.ServerName)+"}")
 	}
+	fields = append(fields, "ContextTimeoutEnabled: true")
 	return "redis.New" + kind + "{" + strings.Join(fields, ", ") + "})"
 }
 
@@ -700,6 +698,21 @@ func (p *program) rules(o *kongfile.OpenIDConnect) (rules []string) {
 		} else {
 			rules = append(rules, call("middleware.AnyOf", anyOf...))
 		}
+	}
+	if len(o.Forbidden) > 0 {
+		p.std("encoding/json")
+		rules = append(rules, fmt.Sprintf(`middleware.RuleFunc("claims_forbidden", func(_ *http.Request, c *middleware.Credential) bool {
+			var claims map[string]json.RawMessage
+			if c.Token.Claims(&claims) != nil {
+				return false
+			}
+			for _, name := range []string{%s} {
+				if _, ok := claims[name]; ok {
+					return false
+				}
+			}
+			return true
+		})`, quotedList(o.Forbidden)))
 	}
 	if o.MaxAge > 0 {
 		rules = append(rules, "middleware.StepUp("+p.time(o.MaxAge)+")")

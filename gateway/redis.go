@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"reflect"
 
 	"github.com/redis/go-redis/v9"
@@ -95,6 +94,8 @@ func (d *deployment) newRedis(r *kongfile.Redis) redis.UniversalClient {
 		ReadTimeout:   r.ReadTimeout,
 		WriteTimeout:  r.SendTimeout,
 		PoolSize:      r.PoolSize,
+
+		ContextTimeoutEnabled: true,
 	}
 	if r.TLS {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.ServerName, RootCAs: d.redisRoots}
@@ -102,15 +103,19 @@ func (d *deployment) newRedis(r *kongfile.Redis) redis.UniversalClient {
 	return redis.NewUniversalClient(o)
 }
 
-// checkStores finds what only a restart can change, and a store that cannot be used.
-func (s *stores) check(ctx context.Context, f *kongfile.File) error {
+// fit finds what only a restart can change.
+func (s *stores) fit(f *kongfile.File) error {
 	if r := redisOf(f); !sameRedis(r, s.redis) {
 		return errors.New("gateway: cluster_cache_redis has changed: proofs that were used before would be forgotten; restart the gateway")
 	}
+	return nil
+}
+
+// check asks whether the store can be used. The gateway starts without it, and answers
+// 503 to requests with proofs until it can be.
+func (s *stores) check(ctx context.Context) error {
 	if checker, ok := s.proofs.(interface{ Check(context.Context) error }); ok {
-		if err := checker.Check(ctx); err != nil {
-			return fmt.Errorf("gateway: cluster_cache_redis: %w", err)
-		}
+		return checker.Check(ctx)
 	}
 	return nil
 }

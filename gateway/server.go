@@ -52,7 +52,7 @@ func (s *settings) start(ctx context.Context, log *slog.Logger) (err error) {
 			return errors.New("gateway: -admin is not a loopback address, so that -admin-token-file is needed: whoever reaches it sees the configuration")
 		}
 	}
-	if sv.live, err = s.newLive(config, sv); err != nil {
+	if sv.live, err = s.newLive(ctx, config, sv); err != nil {
 		return err
 	}
 	if err = sv.live.apply(ctx, config, tlsConfig); err != nil {
@@ -78,7 +78,7 @@ func (sv *server) closeListeners() error {
 
 // newLive adds to the deployment what the command line leaves out, and opens the
 // stores.
-func (s *settings) newLive(config *kongfile.File, sv *server) (*live, error) {
+func (s *settings) newLive(ctx context.Context, config *kongfile.File, sv *server) (*live, error) {
 	d := &s.deployment
 	if len(d.origins) == 0 {
 		origin, err := originOf(sv.scheme, sv.listener)
@@ -94,6 +94,9 @@ func (s *settings) newLive(config *kongfile.File, sv *server) (*live, error) {
 	stores, err := d.openStores(config)
 	if err != nil {
 		return nil, err
+	}
+	if err := stores.check(ctx); err != nil {
+		d.log.Warn("cluster_cache_redis cannot be used now", "error", err.Error())
 	}
 	d.memory = newSharedMemory(stores.proofs, config)
 	d.replay, d.answers = d.memory, stores.answers

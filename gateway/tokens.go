@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -139,34 +138,7 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 
 // finish adds what no option of the library says.
 func (tm *tokenMaker) finish(v middleware.TokenVerifier) middleware.TokenVerifier {
-	v = &audienceForbidden{v, tm.log, tm.plugin.Audiences}
-	if len(tm.plugin.Forbidden) > 0 {
-		v = &withoutClaims{v, tm.plugin.Forbidden}
-	}
-	return v
-}
-
-// withoutClaims is claims_forbidden: a token that has one of them passes nowhere.
-type withoutClaims struct {
-	middleware.TokenVerifier
-	names []string
-}
-
-func (v *withoutClaims) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
-	token, err := v.TokenVerifier.VerifyToken(ctx, raw)
-	if err != nil {
-		return nil, err
-	}
-	var claims map[string]json.RawMessage
-	if err := token.Claims(&claims); err != nil {
-		return nil, err
-	}
-	for _, name := range v.names {
-		if _, ok := claims[name]; ok {
-			return nil, middleware.ErrClaim
-		}
-	}
-	return token, nil
+	return &audienceForbidden{v, tm.log, tm.plugin.Audiences}
 }
 
 // checks are the options of verifiers of JWTs, and the first audience of this

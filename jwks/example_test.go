@@ -12,7 +12,7 @@ import (
 	"github.com/keybound-go/middleware/jwks"
 )
 
-// A Source on its own: whoever parses the token asks it for the keys, verifies
+// A Source on its own: the code that parses the token asks it for the keys, verifies
 // the signature with each, and tells the two kinds of failure apart.
 func Example() {
 	// The issuer.

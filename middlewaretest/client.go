@@ -10,7 +10,7 @@ import (
 	"github.com/keybound-go/middleware/dpop/dpoptest"
 )
 
-// NewClient returns an HTTP client of somebody who holds an access token that is
+// NewClient returns an HTTP client that holds an access token which is
 // bound to key: every request that it sends through base carries the token and
 // a proof of its own. If the service asks for a nonce, it tries once more, as
 // clients do, provided that the body can be sent again. A nil base is

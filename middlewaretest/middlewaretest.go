@@ -8,7 +8,9 @@
 //
 // A credential that is put into a context here is for handlers alone: a Guard
 // does not rely on it. To test a guarded handler, send it what a client would
-// send: [NewClient], with an issuer of package oidctest.
+// send: [NewWorld] has an issuer, a server, a guard and clients in three lines, and
+// [NewClient] is a client alone. [AllGuarded] finds routes without a guard, and
+// [AssertRefused] says why a request was refused.
 //
 // What it does not check: anything. It is the other side of the wire.
 package middlewaretest
@@ -26,7 +28,6 @@ import (
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/internal/credctx"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -110,7 +111,7 @@ func Context(tb testing.TB, parent context.Context, opts ...Option) context.Cont
 	if err != nil {
 		tb.Fatalf("middlewaretest: %v", err)
 	}
-	return credctx.With(parent, &middleware.Credential{Token: token, Proof: d.proof, Certificate: d.certificate})
+	return middleware.NewContext(parent, &middleware.Credential{Token: token, Proof: d.proof, Certificate: d.certificate})
 }
 
 // Request returns r with the [Context] that the options make.

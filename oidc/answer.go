@@ -8,6 +8,13 @@ import (
 	"github.com/keybound-go/middleware/internal/issuer"
 )
 
+func init() {
+	issuer.ReadAnswer = func(iss string, claims []byte, by *issuer.Checks) (any, error) {
+		t, err := readAnswer(iss, claims, by)
+		return t, err
+	}
+}
+
 // readAnswer reads the claims of an introspection answer that says active (RFC
 // 7662, section 2.2), from the issuer with the identifier iss. A [TokenError] is
 // the verdict on the token.

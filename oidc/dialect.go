@@ -47,10 +47,7 @@ type Evidence struct {
 	Values []string
 }
 
-var (
-	errNoProfile = errors.New("the profile is nil")
-	errNoVendor  = errors.New("not a profile of this package")
-)
+var errNoProfile = errors.New("the profile is nil")
 
 // described is the Profile of a Dialect.
 type described struct {

@@ -57,10 +57,6 @@ func (c *issuerConfig) makeIssuer() (*Issuer, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	inside.Read = func(claims []byte, by *issuer.Checks) (any, error) {
-		t, err := readAnswer(c.URL, claims, by)
-		return t, err
-	}
 	return &Issuer{inside}, nil
 }
 
@@ -74,17 +70,6 @@ func (i *Issuer) URL() string {
 
 // String is "oidc.Issuer(" and the identifier.
 func (i *Issuer) String() string { return "oidc.Issuer(" + i.URL() + ")" }
-
-// Verifier returns a Verifier of the tokens that the issuer makes for audience. It
-// borrows the Issuer, which the caller closes. It is [New] but for that, and
-// reports an [IssuerOption] as a mistake: those are for NewIssuer.
-func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
-	c := newConfig(nil, opts)
-	if i.insides() == nil {
-		c.Join(errNoIssuer)
-	}
-	return c.verifier(i, audience)
-}
 
 // Prefetch fetches the keys, and the metadata if that takes it, and returns at once
 // if they are at hand: for the start of a service and for its readiness probe. An

@@ -19,12 +19,6 @@ type Policy struct {
 	ChecksRevocation bool
 }
 
-// FAPI2 sets what the FAPI 2.0 Security Profile demands of JWT access tokens. It
-// makes this setting, which can then not be made again:
-//
-//	WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519")   section 5.4
-func FAPI2() Option { return WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519") }
-
 // Policy returns how strict the Verifier is: it is the zero Policy for one that was
 // not made by New. The slice is the caller's.
 func (v *Verifier) Policy() Policy {

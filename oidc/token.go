@@ -3,6 +3,7 @@ package oidc
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -45,7 +46,7 @@ type Token struct {
 // method that is known here, is not a Token at all.
 //
 // The values are canonical whatever the token's spelling was, so that comparing
-// strings compares octets.
+// strings compares bytes.
 type Confirmation struct {
 	JKT string // jkt: SHA-256 thumbprint of the DPoP key, canonical base64url (RFC 9449, section 6.1)
 	X5T string // x5t#S256: SHA-256 of the certificate, canonical base64url (RFC 8705, section 3.1)
@@ -157,7 +158,7 @@ func claimText(v any) (string, bool) {
 	}
 }
 
-// claimSet is the JSON of a token's claims, decoded once when somebody asks.
+// claimSet is the JSON of a token's claims, decoded when it is first asked for.
 //
 // Invariant: raw is a single strict JSON object, so that encoding/json cannot
 // read it in more than one way.
@@ -179,11 +180,11 @@ func (c *claimSet) tree() map[string]any {
 	return c.decoded
 }
 
-// TokenFromClaims builds a Token from a claim set (a JSON object) that somebody
-// else has verified: it is for those who implement a token verifier of their
-// own. It checks shapes, cnf above all, and neither times nor issuer nor
-// audience; which claims must be there is the caller's business too. It keeps no
-// reference to claims. Its errors are [TokenError] kinds.
+// TokenFromClaims builds a Token from a claim set (a JSON object) that the caller has
+// verified: it is for a token verifier of the caller's own. It checks shapes, cnf above
+// all, and neither times nor issuer nor audience; which claims must be there is the
+// caller's business too. It keeps no reference to claims. Its errors are [TokenError]
+// kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
 	t, _, err := newToken(claims, &vendors[RFC9068], nil)
 	return t, err
@@ -328,4 +329,67 @@ func jsonString(raw []byte) (string, error) {
 		return "", ErrClaims
 	}
 	return s, nil
+}
+
+// The confirmation methods that this module enforces.
+const (
+	memberJKT = "jkt"      // RFC 9449, section 6.1
+	memberX5T = "x5t#S256" // RFC 8705, section 3.1
+)
+
+// parseConfirmation parses cnf; nil is a token without one.
+//
+// RFC 7800, section 3.1 lets a recipient ignore members that it does not
+// understand. Ignoring the only ones would turn a token that was bound to
+// something into a bearer token, so a cnf that leaves nothing to enforce is
+// refused, unless each of its members is in ignored.
+func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, error) {
+	if raw == nil {
+		return Confirmation{}, nil
+	}
+	var c Confirmation
+	var o strictjson.Object
+	none, others := true, false // members, and such that may not be ignored
+	for o.Start(raw, maxTokenDepth); o.Next(); none = false {
+		var err error
+		switch name := string(o.Name()); name {
+		case memberJKT:
+			c.JKT, err = canonicalThumbprint(o.Value())
+		case memberX5T:
+			c.X5T, err = canonicalThumbprint(o.Value())
+		default:
+			others = others || !slices.Contains(ignored, name)
+		}
+		if err != nil {
+			return Confirmation{}, err
+		}
+	}
+	if o.Err() != nil || none || others && !c.Bound() {
+		return Confirmation{}, ErrConfirmation
+	}
+	return c, nil
+}
+
+// canonicalThumbprint decodes a JSON string of 43 base64url characters to 32
+// bytes and encodes them again. The last character carries two bits that mean
+// nothing: RFC 8705's own example sets them, so they are tolerated.
+func canonicalThumbprint(raw json.RawMessage) (string, error) {
+	s, ok := strictjson.Text(raw)
+	if !ok {
+		return "", ErrConfirmation
+	}
+	var sum [32]byte
+	// Go's decoder skips CR and LF. With one of them, 43 characters are less than 32 bytes.
+	if len(s) != base64.RawURLEncoding.EncodedLen(len(sum)) {
+		return "", ErrConfirmation
+	}
+	if n, err := base64.RawURLEncoding.Decode(sum[:], []byte(s)); err != nil || n != len(sum) {
+		return "", ErrConfirmation
+	}
+	// Most are canonical already.
+	var canonical [43]byte
+	if base64.RawURLEncoding.Encode(canonical[:], sum[:]); string(canonical[:]) == s {
+		return s, nil
+	}
+	return string(canonical[:]), nil
 }

@@ -62,6 +62,17 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	return v, nil
 }
 
+// Verifier returns a Verifier of the tokens that the issuer makes for audience. It
+// borrows the Issuer, which the caller closes. It is [New] but for that, and
+// reports an [IssuerOption] as a mistake: those are for NewIssuer.
+func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
+	c := newConfig(nil, opts)
+	if i.insides() == nil {
+		c.Join(errNoIssuer)
+	}
+	return c.verifier(i, audience)
+}
+
 // verifier makes the Verifier, or reports every problem of c.
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
@@ -146,7 +157,8 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 	if err != nil {
 		return nil, err
 	}
-	// Before the keys are read: a key that is withdrawn in between makes the entry's first hit look again.
+	// Before the keys are read: a key that is withdrawn in between makes the entry's
+	// first hit look again.
 	generation := v.cache.generation()
 	key, err := v.checkSignature(ctx, m)
 	if err != nil {
@@ -261,4 +273,25 @@ func (v *Verifier) Close() error {
 		return nil
 	}
 	return v.issuer.Close()
+}
+
+// parse parses a JWT whose signature is not checked yet.
+func parse(raw string, maxSize int) (*jose.Message, error) {
+	m, err := jose.Parse(raw, maxSize)
+	if err == nil {
+		return m, nil
+	}
+	if kind, ok := errors.AsType[jose.Error](err); ok {
+		switch kind {
+		case jose.ErrTooLarge:
+			return nil, ErrTooLarge
+		case jose.ErrEncrypted:
+			return nil, ErrEncrypted
+		case jose.ErrCritical:
+			return nil, ErrCritical
+		case jose.ErrAlgorithm:
+			return nil, ErrAlgorithm
+		}
+	}
+	return nil, ErrMalformed
 }

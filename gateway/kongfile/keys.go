@@ -53,7 +53,7 @@ var Keys = []Key{
 	{Name: "cache_ttl_neg", Type: "number", Values: "any", Go: "`introspect.WithRefusalLifetime`"},
 	{Name: "cache_ttl_resurrect", Type: "number", Values: "any", Go: "`introspect.WithStaleAnswers`"},
 	{Name: "cache_user_info", Type: "boolean", Default: `true`, Why: noUserInfo},
-	{Name: "claims_forbidden", Type: "strings", Values: "any", Go: "a token verifier of one's own around the one here"},
+	{Name: "claims_forbidden", Type: "strings", Values: "any", Go: "`RuleFunc`"},
 	{Name: "client_alg", Type: "strings", Values: "any, one", Go: "the algorithm of the assertion"},
 	{Name: "client_arg", Type: "string", Default: `"client_id"`, Why: `is not supported: the gateway has one client, whatever a request says; leave the key out`},
 	{Name: "client_auth", Type: "strings", Values: "any, one", Go: "`clientauth.SecretBasic`, `SecretPost`, `SecretJWT`, `PrivateKeyJWT`, `TLS`, `SelfSignedTLS`, `Public`"},

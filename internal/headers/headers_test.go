@@ -18,10 +18,10 @@ func TestIsToken68(t *testing.T) {
 	}
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 	for c := range 256 {
-		octet := string([]byte{byte(c)})
-		want := strings.Contains(alphabet, octet)
+		text := string([]byte{byte(c)})
+		want := strings.Contains(alphabet, text)
 		for before := range 20 {
-			s := strings.Repeat("a", before) + octet + strings.Repeat("b", 19-before)
+			s := strings.Repeat("a", before) + text + strings.Repeat("b", 19-before)
 			if got := headers.IsToken68(s); got != want && (c != '=' || before < 19) {
 				t.Errorf("%q: %v", s, got)
 			}

@@ -52,11 +52,6 @@ type Issuer struct {
 	origin   string // of the metadata
 	metadata *remote.Resource[*Metadata]
 	fixed    bool // the keys take no metadata
-
-	// Read reads the claims of an introspection answer that says active, by the given
-	// checks. The token is an *oidc.Token; an oidc.TokenError is the verdict on the
-	// token. Package oidc sets it.
-	Read func(claims []byte, by *Checks) (token any, err error)
 }
 
 // Inside returns the inside of an *oidc.Issuer, or nil for a nil or zero one.
@@ -66,6 +61,12 @@ var Inside func(outside any) *Issuer
 // CheckProfile says what is wrong with an oidc.Profile. Package oidc sets it when it
 // is initialised.
 var CheckProfile func(profile any) error
+
+// ReadAnswer reads the claims of an introspection answer that says active, from the
+// issuer with the identifier iss, by the given checks. The token is an *oidc.Token; an
+// oidc.TokenError is the verdict on the token. Package oidc sets it when it is
+// initialised.
+var ReadAnswer func(iss string, claims []byte, by *Checks) (token any, err error)
 
 // failureCooldown is the default of package jwks, which a Cooldown leaves alone.
 const failureCooldown = 5 * time.Second

@@ -15,7 +15,7 @@ func reference(dst, src []byte) ([]byte, bool) {
 	return dst, err == nil
 }
 
-func requireSameOctets(t *testing.T, src []byte) {
+func requireSameBytes(t *testing.T, src []byte) {
 	t.Helper()
 	for _, dst := range [][]byte{nil, []byte("abc"), make([]byte, 3, 1000)} {
 		got, ok := appendDecoded(dst, src)
@@ -27,20 +27,20 @@ func requireSameOctets(t *testing.T, src []byte) {
 }
 
 func TestBase64IsDecodedAsByEncodingBase64(t *testing.T) {
-	octets := make([]byte, 64)
-	rand.Read(octets)
-	for n := range octets {
-		src := encoded(octets[:n])
-		requireSameOctets(t, src)
+	plain := make([]byte, 64)
+	rand.Read(plain)
+	for n := range plain {
+		src := encoded(plain[:n])
+		requireSameBytes(t, src)
 		for i := range src {
 			for c := range 256 {
 				changed := bytes.Clone(src)
 				changed[i] = byte(c)
-				requireSameOctets(t, changed)
+				requireSameBytes(t, changed)
 			}
 		}
 		for cut := range src {
-			requireSameOctets(t, src[:cut])
+			requireSameBytes(t, src[:cut])
 		}
 	}
 }
@@ -49,7 +49,7 @@ func FuzzBase64(f *testing.F) {
 	for _, seed := range []string{"", "A", "AA", "AAA", "AAAA", "AAAB", "AAAAA", "AA==", "AAAA\n", "\r", "__--", "++//"} {
 		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, src []byte) { requireSameOctets(t, src) })
+	f.Fuzz(func(t *testing.T, src []byte) { requireSameBytes(t, src) })
 }
 
 func BenchmarkBase64(b *testing.B) {

@@ -48,7 +48,8 @@
 //   - typ: compare it with [IsType]
 //   - any claim, and any time
 //   - whether the key is the right one: kid is what the sender says
-//   - the payload, which is for strictjson.Object; jku, x5u and x5c are ignored, never fetched
+//   - the payload, which is for strictjson.Object; jku, x5u and x5c are ignored, never
+//     fetched
 //
 // Everything here is safe for concurrent use, and keeps no state.
 package jose

@@ -43,8 +43,8 @@ func (k Key) Usable(alg string) error {
 
 // ParseKey parses the jwk of a proof's header, a JSON object. It refuses any
 // private member whatever its value, and coordinates and numbers that are not
-// in their one canonical form, without any repair. Other members are ignored, such as kid, use,
-// key_ops and ext, which browsers add; alg is kept for [Key.Usable].
+// in their one canonical form, without any repair. Other members are ignored, such as
+// kid, use, key_ops and ext, which browsers add; alg is kept for [Key.Usable].
 //
 // thumbprint is RFC 7638's with SHA-256, in base64url without padding, over the
 // members as received.

@@ -27,19 +27,19 @@ func with(jwk object, changes object) object {
 	return jwk
 }
 
-func b64(octets []byte) string { return base64.RawURLEncoding.EncodeToString(octets) }
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func unb64(t testing.TB, v any) []byte {
 	t.Helper()
-	octets, err := base64.RawURLEncoding.DecodeString(v.(string))
+	decoded, err := base64.RawURLEncoding.DecodeString(v.(string))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return octets
+	return decoded
 }
 
 // modulus returns an odd number of exactly bits bits. It is no product of two
-// primes, which nobody can tell.
+// primes, which does not show.
 func modulus(bits int) string {
 	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
 	return b64(n.SetBit(n, 0, 1).Bytes())
@@ -76,7 +76,7 @@ func TestParseKeyRefusesAnyFault(t *testing.T) {
 		{"JOSE-KEY-01 off the curve", with(ec, object{"x": ec["y"], "y": ec["x"]}), jose.ErrKey},
 		{"JOSE-KEY-01 the zero point", with(ec, object{"x": zeros, "y": zeros}), jose.ErrKey},
 		{"JOSE-KEY-01 x beyond the prime", with(ec, object{"x": b64(bytes.Repeat([]byte{0xff}, 32))}), jose.ErrKey},
-		{"JOSE-KEY-01 x plus the prime, in 33 octets", with(ec, object{"x": b64(reduced.Bytes())}), jose.ErrKey},
+		{"JOSE-KEY-01 x plus the prime, in 33 bytes", with(ec, object{"x": b64(reduced.Bytes())}), jose.ErrKey},
 		{"JOSE-KEY-02 no crv", with(ec, object{"crv": nil}), jose.ErrKey},
 		{"JOSE-KEY-02 crv P-256K", with(ec, object{"crv": "P-256K"}), jose.ErrKeyType},
 		{"JOSE-KEY-02 crv secp256k1", with(ec, object{"crv": "secp256k1"}), jose.ErrKeyType},
@@ -97,7 +97,7 @@ func TestParseKeyRefusesAnyFault(t *testing.T) {
 		{"JOSE-KEY-04 RSA 16384", with(rsaKey, object{"n": modulus(16384)}), jose.ErrWeakKey},
 		{"JOSE-KEY-04 n even", with(rsaKey, object{"n": b64(append(unb64(t, modulus(2048))[:255], 2))}), jose.ErrKey},
 		{"JOSE-KEY-04 n zero", with(rsaKey, object{"n": "AA"}), jose.ErrKey},
-		{"JOSE-KEY-04 n with a leading zero octet", with(rsaKey, object{"n": b64(append([]byte{0}, unb64(t, rsaKey["n"])...))}), jose.ErrKey},
+		{"JOSE-KEY-04 n with a leading zero byte", with(rsaKey, object{"n": b64(append([]byte{0}, unb64(t, rsaKey["n"])...))}), jose.ErrKey},
 		{"JOSE-KEY-04 e = 1", with(rsaKey, object{"e": "AQ"}), jose.ErrWeakKey},
 		{"JOSE-KEY-04 e = 3", with(rsaKey, object{"e": "Aw"}), jose.ErrWeakKey},
 		{"JOSE-KEY-04 e = 65536", with(rsaKey, object{"e": "AQAA"}), jose.ErrWeakKey},
@@ -106,12 +106,12 @@ func TestParseKeyRefusesAnyFault(t *testing.T) {
 		{"JOSE-KEY-04 e = 2^31-1", with(rsaKey, object{"e": "f____w"}), nil},
 		{"JOSE-KEY-04 e = 2^31+1", with(rsaKey, object{"e": "gAAAAQ"}), jose.ErrWeakKey},
 		{"JOSE-KEY-04 e = 2^32+65537", with(rsaKey, object{"e": "AQABAAE"}), jose.ErrWeakKey},
-		{"JOSE-KEY-04 e with a leading zero octet", with(rsaKey, object{"e": "AAEAAQ"}), jose.ErrKey},
+		{"JOSE-KEY-04 e with a leading zero byte", with(rsaKey, object{"e": "AAEAAQ"}), jose.ErrKey},
 		{"JOSE-KEY-04 e a number", with(rsaKey, object{"e": 65537}), jose.ErrKey},
 		{"no e", with(rsaKey, object{"e": nil}), jose.ErrKey},
 		{"no n", with(rsaKey, object{"n": nil}), jose.ErrKey},
-		{"JOSE-KEY-07 Ed25519 of 31 octets", with(ed, object{"x": b64(make([]byte, 31))}), jose.ErrKey},
-		{"JOSE-KEY-07 Ed25519 of 33 octets", with(ed, object{"x": b64(make([]byte, 33))}), jose.ErrKey},
+		{"JOSE-KEY-07 Ed25519 of 31 bytes", with(ed, object{"x": b64(make([]byte, 31))}), jose.ErrKey},
+		{"JOSE-KEY-07 Ed25519 of 33 bytes", with(ed, object{"x": b64(make([]byte, 33))}), jose.ErrKey},
 		{"JOSE-KEY-07 no x", with(ed, object{"x": nil}), jose.ErrKey},
 		{"JOSE-KEY-07 y = p", with(ed, object{"x": b64(littleEndian(edwardsP))}), jose.ErrKey},
 		{"JOSE-KEY-07 y = p-3, the largest that is no small order", with(ed, object{"x": b64(littleEndian(new(big.Int).Sub(edwardsP, big.NewInt(3))))}), nil},
@@ -260,7 +260,7 @@ func TestCheckKeyRefusesWhatIsNoSoundKey(t *testing.T) {
 		{"JOSE-KEY-04 e negative", "PS256", &rsa.PublicKey{N: big2048, E: -65537}, jose.ErrWeakKey},
 		{"JOSE-KEY-04 e = 3", "PS256", &rsa.PublicKey{N: big2048, E: 3}, jose.ErrWeakKey},
 		{"JOSE-KEY-07 an empty Ed25519 key", "EdDSA", ed25519.PublicKey{}, jose.ErrKey},
-		{"JOSE-KEY-07 31 octets", "EdDSA", make(ed25519.PublicKey, 31), jose.ErrKey},
+		{"JOSE-KEY-07 31 bytes", "EdDSA", make(ed25519.PublicKey, 31), jose.ErrKey},
 		{"JOSE-KEY-07 the identity", "Ed25519", append(ed25519.PublicKey{1}, make([]byte, 31)...), jose.ErrWeakKey},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -61,12 +61,12 @@ func lastCharacterPlusOne(s string) string {
 	return s[:len(s)-1] + string(s[len(s)-1]+1)
 }
 
-func TestParseTakesNoOctetOutsideTheAlphabet(t *testing.T) {
+func TestParseTakesNoByteOutsideTheAlphabet(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	good := josetest.Compact([]byte(goodHeader), []byte(`{"a":"bcdefghi"}`), make([]byte, 64))
 	positions := []int{strings.Index(good, ".") + 9, strings.LastIndex(good, ".") + 9}
 	for c := range 256 {
-		t.Run(fmt.Sprintf("B64-01 octet %#02x", c), func(t *testing.T) {
+		t.Run(fmt.Sprintf("B64-01 byte %#02x", c), func(t *testing.T) {
 			for _, at := range positions {
 				err := parse(good[:at] + string([]byte{byte(c)}) + good[at+1:])
 				if allowed := strings.IndexByte(alphabet, byte(c)) >= 0; allowed != (err == nil) {

@@ -48,9 +48,9 @@ func (p point) multiply(n *big.Int) point {
 }
 
 func littleEndian(y *big.Int) []byte {
-	octets := y.FillBytes(make([]byte, 32))
-	slices.Reverse(octets)
-	return octets
+	out := y.FillBytes(make([]byte, 32))
+	slices.Reverse(out)
+	return out
 }
 
 // pointWithY returns a point with that y, if there is one.

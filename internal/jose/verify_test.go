@@ -113,7 +113,7 @@ func TestAnECDSASignatureHasOneForm(t *testing.T) {
 		width := len(good) / 2
 		r, s := good[:width], good[width:]
 		fixed := func(n *big.Int) []byte { return n.FillBytes(make([]byte, width)) }
-		value := func(octets []byte) *big.Int { return new(big.Int).SetBytes(octets) }
+		value := func(bytes []byte) *big.Int { return new(big.Int).SetBytes(bytes) }
 		digest := sha256.Sum256([]byte("x"))
 		der, err := ecdsa.SignASN1(rand.Reader, key.Signer.(*ecdsa.PrivateKey), digest[:])
 		if err != nil {
@@ -127,9 +127,9 @@ func TestAnECDSASignatureHasOneForm(t *testing.T) {
 		}{
 			{"as signed", good, nil},
 			{"empty", nil, jose.ErrSignature},
-			{"one octet less", good[:len(good)-1], jose.ErrSignature},
-			{"one octet more", append(slices.Clone(good), 0), jose.ErrSignature},
-			{"a zero octet in front of each half", slices.Concat([]byte{0}, r, []byte{0}, s), jose.ErrSignature},
+			{"one byte less", good[:len(good)-1], jose.ErrSignature},
+			{"one byte more", append(slices.Clone(good), 0), jose.ErrSignature},
+			{"a zero byte in front of each half", slices.Concat([]byte{0}, r, []byte{0}, s), jose.ErrSignature},
 			{"halves swapped", slices.Concat(s, r), jose.ErrSignature},
 			{"ASN.1", der, jose.ErrSignature},
 			{"r zero", slices.Concat(zero, s), jose.ErrSignature},
@@ -139,7 +139,7 @@ func TestAnECDSASignatureHasOneForm(t *testing.T) {
 			{"s the order", slices.Concat(r, fixed(order)), jose.ErrSignature},
 			{"r and s the order", slices.Concat(fixed(order), fixed(order)), jose.ErrSignature},
 			{"all ones", slices.Concat(max, max), jose.ErrSignature},
-			// ECDSA allows it: whoever remembers proofs must do so by jti, not by signature.
+			// ECDSA allows it: proofs are to be remembered by jti, not by signature.
 			{"r and n-s", slices.Concat(r, fixed(new(big.Int).Sub(order, value(s)))), nil},
 		} {
 			t.Run("JWS-ES "+alg+" "+test.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestAnECDSASignatureHasOneForm(t *testing.T) {
 	}
 }
 
-// The ASN.1 of r and s has a corner for each leading zero octet and each set
+// The ASN.1 of r and s has a corner for each leading zero byte and each set
 // first bit; many signatures meet them all.
 func TestShortAndLongRAndSVerify(t *testing.T) {
 	key := testKeys()["ES256"]
@@ -236,7 +236,7 @@ func TestNoFlippedBitIsAccepted(t *testing.T) {
 				for bit := range 8 {
 					flipped[i] ^= 1 << bit
 					if test.accept(string(flipped)) == nil {
-						t.Errorf("octet %d, bit %d: accepted %s", i, bit, flipped)
+						t.Errorf("byte %d, bit %d: accepted %s", i, bit, flipped)
 					}
 					flipped[i] ^= 1 << bit
 				}

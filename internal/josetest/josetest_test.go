@@ -18,11 +18,11 @@ import (
 
 func decode(t *testing.T, s string) []byte {
 	t.Helper()
-	octets, err := base64.RawURLEncoding.DecodeString(s)
+	bytes, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return octets
+	return bytes
 }
 
 // The key of RFC 7515, appendix A.3, with its published thumbprint.

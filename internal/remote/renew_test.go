@@ -94,7 +94,7 @@ func TestRenew(t *testing.T) {
 			require.Equal(t, 2, s.count())
 		})
 	})
-	t.Run("somebody else's renewal counts", func(t *testing.T) {
+	t.Run("another caller's renewal counts", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, s := start(t, nil)
 			get(t, r)

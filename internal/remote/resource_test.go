@@ -259,7 +259,7 @@ func TestACallerThatLeavesTakesNothingAway(t *testing.T) {
 	})
 }
 
-func TestASlowRefreshDelaysNobodyWhoHasData(t *testing.T) {
+func TestASlowRefreshDelaysNoCallerThatHasData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := start(t, nil)
 		seen, err := r.Get(t.Context())

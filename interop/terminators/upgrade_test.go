@@ -316,3 +316,59 @@ func TestWebSocketsPassWhereTheyAreLetThrough(t *testing.T) {
 		})
 	}
 }
+
+// RFC 8441: over HTTP/2 a client asks for another protocol by an extended CONNECT. A terminator that makes an Upgrade of it
+// must not make one that is not WebSocket.
+func TestExtendedCONNECTOpensNoTunnel(t *testing.T) {
+	all := newCast(t)
+	c := named(t, "Caddy") // The other recommended configurations do not offer HTTP/2.
+	find(t, c.server)
+	service := newH2CService(t, c)
+	s := &stage{cast: all, configuration: c}
+	s.address = start(t, c, service.Listener.Addr().String(), all.site)
+	for _, protocol := range []string{"h2c", "H2C", "websocket, h2c", "h2c, websocket", "HTTP/2.0", ""} {
+		t.Run(protocol, func(t *testing.T) {
+			conn, err := tls.Dial("tcp", s.address, &tls.Config{ServerName: "api.example", RootCAs: s.roots, NextProtos: []string{"h2"}})
+			require.NoError(t, err)
+			defer conn.Close()
+			require.Equal(t, "h2", conn.ConnectionState().NegotiatedProtocol)
+			require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+			_, err = io.WriteString(conn, http2.ClientPreface)
+			require.NoError(t, err)
+			framer := http2.NewFramer(conn, conn)
+			require.NoError(t, framer.WriteSettings())
+			var block bytes.Buffer
+			encoder := hpack.NewEncoder(&block)
+			for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", protocol}, {":scheme", "https"}, {":path", "/"}, {":authority", "api.example"},
+				{"http2-settings", "AAMAAABkAAQAAP__"}} {
+				encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+			}
+			require.NoError(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}))
+			// Whatever the answer is, what follows on the stream must not be the service's HTTP/2.
+			require.NoError(t, framer.WriteData(1, false, []byte(http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")))
+			for {
+				frame, err := framer.ReadFrame()
+				if err != nil {
+					return
+				}
+				switch f := frame.(type) {
+				case *http2.SettingsFrame:
+					if !f.IsAck() {
+						require.NoError(t, framer.WriteSettingsAck())
+					}
+				case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+					return
+				case *http2.DataFrame:
+					require.False(t, bytes.HasPrefix(f.Data(), []byte("\x00\x00")), "a SETTINGS frame of the service: %q", f.Data())
+					if f.StreamEnded() {
+						return
+					}
+				case *http2.HeadersFrame:
+					if f.StreamEnded() {
+						return
+					}
+				}
+			}
+		})
+	}
+}

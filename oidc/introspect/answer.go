@@ -156,7 +156,7 @@ func (i *Introspector) judge(raw []byte, asked time.Time) (*answer, error) {
 	default:
 		return nil, errors.New("the answer's active is neither true nor false")
 	}
-	read, err := i.inside.Read(raw, &i.checks)
+	read, err := issuer.ReadAnswer(i.inside.URL, raw, &i.checks)
 	if err != nil {
 		return nil, err
 	}

@@ -351,6 +351,23 @@ func (s *suite) targets() {
 		variant{"another-uri-behind", htu(func(s, h, p string) string { return s + "://" + h + p + "," + s + "://evil.example/" })},
 		variant{"host-not-ascii", htu(func(s, h, p string) string { return s + "://" + h + "\u3002" + p })},
 	)
+	literal := func(host string) func(*draft) {
+		return htu(func(s, h, p string) string {
+			_, port, _ := strings.Cut(h[strings.LastIndexByte(h, ']')+1:], ":")
+			if port != "" {
+				port = ":" + port
+			}
+			return s + "://[" + host + "]" + port + p
+		})
+	}
+	six := all(needsDPoP, not("the server is not called by ::1", func(c *Config) bool { return c.Target.Hostname() != "::1" }))
+	s.accepted(text{"URI-09", "RFC 3986, section 3.2.2; RFC 5952", Should,
+		"An IPv6 literal is compared as the address that it is.", six},
+		variant{"as-it-is", literal("::1")}, variant{"in-full", literal("0:0:0:0:0:0:0:1")}, variant{"with-zeros", literal("0000::0001")})
+	s.refused(text{"URI-09", "RFC 3986, section 3.2.2; RFC 6874", Must,
+		"Another address, or one with a zone, is not the server's.", six}, invalidProof,
+		variant{"another-address", literal("::2")}, variant{"zone", literal("::1%25lo")}, variant{"ipv4-mapped", literal("::ffff:127.0.0.1")},
+		variant{"no-brackets", htu(func(s, h, p string) string { return s + "://" + strings.NewReplacer("[", "", "]", "").Replace(h) + p })})
 	lie := func(fields ...string) func(*draft) {
 		return func(d *draft) {
 			d.proofURL = "https://evil.example" + d.path
