@@ -88,7 +88,7 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 			serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer")
 		}
 	})
-	for _, query := range []string{"access_token=t", "a=b&access_token=t", "access%5Ftoken=t", "access_token", "a=1;access_token=t", "access_token=t;a=1", "a;%61ccess%5ftoken;b"} {
+	for _, query := range []string{"access_token=t", "a=b&access_token=t", "access%5Ftoken=t", "access_token", "access_token&a=1", "a=1;access_token=t", "access_token=t;a=1", "a;%61ccess%5ftoken;b"} {
 		t.Run("AUTH-08 a token in the field and in the query: "+query, func(t *testing.T) {
 			serve(g, w.dpopRequest("/r?"+query)).refused(t, 400).challenged(t, "DPoP:invalid_request", "Bearer:invalid_request")
 			serve(w.guard(both(middleware.IgnoreQueryToken())...), w.dpopRequest("/r?"+query)).accepted(t)

@@ -25,7 +25,7 @@ func queryTokenByParts(query string) bool {
 // AUTH-08: what a form decoder would take for the parameter is found, and nothing else.
 func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{
-		"", "access_token", "access_token=x", "a=1&access_token=x", "a=1;access_token=x", "%61ccess_token=x", "access%5Ftoken=x", "access%5ftoken",
+		"", "access_token", "access_token&a=1", "access_t*6Fken=x", "access_t%7Fken=x", "access_token=x", "a=1&access_token=x", "a=1;access_token=x", "%61ccess_token=x", "access%5Ftoken=x", "access%5ftoken",
 		"%61%63%63%65%73%73%5f%74%6f%6b%65%6e=x", "xaccess_token=x", "access_tokens=x", "a=access_token", "access_token%3dx", "access%255ftoken=x",
 		"access_token%=x", "%access_token", "access_toke%6E;", "access%5", "s_t", "acces%73_%74oken", "acces%5s_token", "=access_token", "access__token", "Access_token",
 	} {

@@ -13,8 +13,17 @@ import (
 type Description struct {
 	// Tokens is how strict the TokenVerifier is; nil if it cannot say.
 	Tokens *oidc.Policy `json:"tokens,omitempty"`
-	// DPoP is what proofs must be like; nil if the guard takes none.
-	DPoP *DPoPDescription `json:"dpop,omitempty"`
+	// DPoP is what proofs must be like; zero if the guard takes none.
+	DPoP struct {
+		Origins    []string      `json:"origins"`
+		Algorithms []string      `json:"algorithms"`
+		Lifetime   time.Duration `json:"lifetime"`
+		Skew       time.Duration `json:"skew"`
+		Nonces     bool          `json:"nonces"`
+		// Replay is where used proofs are remembered: "this process only", "a shared
+		// store", or "nowhere".
+		Replay string `json:"replay"`
+	} `json:"dpop,omitzero"`
 	// Certificates says where client certificates come from: "tls", or the fields of
 	// trusted peers; nil if the guard takes none.
 	Certificates []string `json:"certificates,omitempty"`
@@ -23,18 +32,6 @@ type Description struct {
 	// Notes are what an operator should know, weakenings above all: bearer tokens
 	// that are accepted, proofs that are remembered by this process only.
 	Notes []string `json:"notes,omitempty"`
-}
-
-// DPoPDescription is what proofs must be like.
-type DPoPDescription struct {
-	Origins    []string      `json:"origins"`
-	Algorithms []string      `json:"algorithms"`
-	Lifetime   time.Duration `json:"lifetime"`
-	Skew       time.Duration `json:"skew"`
-	Nonces     bool          `json:"nonces"`
-	// Replay is where used proofs are remembered: "this process only", "a shared
-	// store", or "nowhere".
-	Replay string `json:"replay"`
 }
 
 // Where used proofs are remembered.
@@ -82,9 +79,9 @@ func (g *Guard) describeProofs(d *Description) {
 		return
 	}
 	s := g.dpop.Settings()
-	d.DPoP = &DPoPDescription{
-		Origins: s.Origins, Algorithms: s.Algorithms, Lifetime: s.Lifetime, Skew: s.Skew, Nonces: s.Nonces, Replay: replayShared,
-	}
+	p := &d.DPoP
+	p.Origins, p.Algorithms, p.Lifetime, p.Skew = s.Origins, s.Algorithms, s.Lifetime, s.Skew
+	p.Nonces, p.Replay = s.Nonces, replayShared
 	switch {
 	case !s.ReplayCache:
 		d.DPoP.Replay = replayOff
@@ -113,7 +110,7 @@ func (d Description) String() string {
 		}
 		b.WriteByte('\n')
 	}
-	if p := d.DPoP; p != nil {
+	if p := d.DPoP; len(p.Origins) > 0 {
 		fmt.Fprintf(&b, "proofs: for %s, signed with %s, at most %v old and %v ahead, remembered by %s",
 			strings.Join(p.Origins, " "), strings.Join(p.Algorithms, " "), p.Lifetime, p.Skew, p.Replay)
 		if p.Nonces {

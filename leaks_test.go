@@ -151,7 +151,7 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 func TestEveryExportedTypeIsKnownToTheTestOfPrints(t *testing.T) {
 	known := map[string]string{
 		"Guard": "printed", "Request": "printed", "Verdict": "printed", "Credential": "printed", "Denial": "printed", "Outcome": "printed",
-		"Status": "printed", "Failure": "printed in Status", "Description": "printed", "DPoPDescription": "printed in Description",
+		"Status": "printed", "Description": "printed",
 		"RequestError": "an integer", "Option": "functions", "Rule": "what the operator wrote", "ProtectedResource": "public by its nature", "TokenVerifier": "another room's",
 		"Level": "an integer", "Stage": "an integer and a function",
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,16 +73,13 @@ func (g *Guard) Close() error {
 type Status struct {
 	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it.
 	Issuers []oidc.Status `json:"issuers,omitempty"`
-	// Failures are the decisions that could not be made since the start, by reason.
-	Failures []Failure `json:"failures,omitempty"`
-}
-
-// Failure counts the decisions that could not be made for one reason.
-type Failure struct {
-	Reason string    `json:"reason"` // as of [Outcome]
-	Count  uint64    `json:"count"`
-	Last   time.Time `json:"last"`
-	Error  string    `json:"error"` // of the last one
+	// Failures count the decisions that could not be made since the start, by reason.
+	Failures []struct {
+		Reason string    `json:"reason"` // as of [Outcome]
+		Count  uint64    `json:"count"`
+		Last   time.Time `json:"last"`
+		Error  string    `json:"error"` // of the last one
+	} `json:"failures,omitempty"`
 }
 
 // Status returns the state at this moment. It touches no network.
@@ -93,7 +90,7 @@ func (g *Guard) Status() (s Status) {
 	if r, ok := g.tokens.(interface{ Statuses() []oidc.Status }); ok {
 		s.Issuers = r.Statuses()
 	}
-	s.Failures = g.failures.list()
+	g.failures.list(&s)
 	return s
 }
 
@@ -101,32 +98,38 @@ func (g *Guard) Status() (s Status) {
 // concurrently. There are as many entries as reasons.
 type failures struct {
 	mu sync.Mutex
-	by map[string]*Failure
+	by map[string]*failure
+}
+
+// failure is an element of Status.Failures.
+type failure struct {
+	Reason string    `json:"reason"`
+	Count  uint64    `json:"count"`
+	Last   time.Time `json:"last"`
+	Error  string    `json:"error"`
 }
 
 func (f *failures) add(reason string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.by == nil {
-		f.by = make(map[string]*Failure)
+		f.by = make(map[string]*failure)
 	}
 	one := f.by[reason]
 	if one == nil {
-		one = &Failure{Reason: reason}
+		one = &failure{Reason: reason}
 		f.by[reason] = one
 	}
 	one.Count++
 	one.Last, one.Error = time.Now(), err.Error()
 }
 
-func (f *failures) list() (all []Failure) {
+func (f *failures) list(s *Status) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, one := range f.by {
-		all = append(all, *one)
+	for _, reason := range slices.Sorted(maps.Keys(f.by)) {
+		s.Failures = append(s.Failures, *f.by[reason])
 	}
-	slices.SortFunc(all, func(a, b Failure) int { return strings.Compare(a.Reason, b.Reason) })
-	return all
 }
 
 // backgroundLogger is where changes go that no request waits for: to the logger of the

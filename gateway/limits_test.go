@@ -152,10 +152,12 @@ func TestReadTimeoutHoldsForTheBodyToo(t *testing.T) {
 	gw := start(t, bed, "_format_version: \"3.0\"\nservices: [{name: s, url: '"+service.URL+"', read_timeout: 300, routes: [{name: r, paths: [/]}]}]\n")
 	nobody := bed.Client(nil)
 	require.Equal(t, "some\nsome\nsome\n", ask(t, nobody, gw.url+"/moves").body)
+	began := time.Now()
 	resp, err := nobody.Get(gw.url + "/stalls")
 	require.NoError(t, err)
 	_, err = io.ReadAll(resp.Body)
 	require.Error(t, err, "the response is cut off")
+	require.Less(t, time.Since(began), 4*time.Second, "by the gateway, and not when the client loses patience")
 	select {
 	case <-gone:
 	case <-time.After(5 * time.Second):

@@ -24,12 +24,13 @@ type cache struct {
 type entry struct {
 	token Token
 	key   crypto.PublicKey // what signed it
-	// Invariant: at some time since the key source was in this generation, it contained key.
+	// Invariant: at some time since the key source was in this generation, it contained
+	// key.
 	generation atomic.Uint64
 }
 
 // newCache returns a cache of at most size tokens. It runs no goroutine: the
-// upkeep is done by those who use it.
+// upkeep is done by its callers.
 func newCache(size int, keys KeySource) *cache {
 	if size == 0 {
 		return nil

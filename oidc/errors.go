@@ -18,21 +18,27 @@ const (
 	ErrMalformed
 	// ErrEncrypted: a JWE (five parts). Nothing here decrypts.
 	ErrEncrypted
-	// ErrCritical: the header has crit (RFC 7515, section 4.1.11) or b64; no extension is understood.
+	// ErrCritical: the header has crit (RFC 7515, section 4.1.11) or b64; no extension
+	// is understood.
 	ErrCritical
-	// ErrType: typ says that this is some other kind of token: a proof, a logout token, an introspection response.
+	// ErrType: typ says that this is some other kind of token: a proof, a logout token,
+	// an introspection response.
 	ErrType
-	// ErrTypeJWT: typ is "JWT" or missing, which the profile does not take for an access token.
+	// ErrTypeJWT: typ is "JWT" or missing, which the profile does not take for an
+	// access token.
 	ErrTypeJWT
-	// ErrNotAccessToken: what the profile goes by says that this is not an access token, or does not say that it is.
+	// ErrNotAccessToken: what the profile goes by says that this is not an access
+	// token, or does not say that it is.
 	ErrNotAccessToken
-	// ErrAlgorithm: alg is not in the list of [WithAlgorithms], or is not an asymmetric signature at all.
+	// ErrAlgorithm: alg is not in the list of [WithAlgorithms], or is not an asymmetric
+	// signature at all.
 	ErrAlgorithm
 	// ErrNoKey: the issuer publishes no key that fits the token's kid and alg.
 	ErrNoKey
 	// ErrSignature: no key of the issuer made this signature.
 	ErrSignature
-	// ErrClaims: the claims are not strict JSON (RFC 8725, section 3.7; no duplicate names), or one has the wrong type.
+	// ErrClaims: the claims are not strict JSON (RFC 8725, section 3.7; no duplicate
+	// names), or one has the wrong type.
 	ErrClaims
 	// ErrTooDeep: objects and lists of the claims are nested more than 32 deep.
 	ErrTooDeep
@@ -58,11 +64,13 @@ const (
 	ErrNoID
 	// ErrScope: scope is not a string of words separated by spaces.
 	ErrScope
-	// ErrConfirmation: cnf is there, but is malformed or names only methods that are not known here.
+	// ErrConfirmation: cnf is there, but is malformed or names only methods that are
+	// not known here.
 	ErrConfirmation
 	// ErrInactive: the introspection endpoint says that the token is not active.
 	ErrInactive
-	// ErrUnknown: the introspection endpoint answers with an error instead of saying that the token is not active.
+	// ErrUnknown: the introspection endpoint answers with an error instead of saying
+	// that the token is not active.
 	ErrUnknown
 	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
 	ErrTokenType

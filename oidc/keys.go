@@ -17,14 +17,16 @@ import (
 // same value, and that is not 0, Contains answers the same. It spares the cache
 // of verified tokens a call of Contains for each request.
 type KeySource interface {
-	// Keys returns the keys that may have signed a token with these header members; kid is "" if
-	// there is none. At most 16 of them are tried. Both arguments come from the client. If there is
-	// no such key, the error is jwks.ErrNoKey, or one that wraps it: the token is refused. With any
-	// other error the answer to the request is 503.
+	// Keys returns the keys that may have signed a token with these header members; kid
+	// is "" if there is none. At most 16 of them are tried. Both arguments come from
+	// the client. If there is no such key, the error is jwks.ErrNoKey, or one that
+	// wraps it: the token is refused. With any other error the answer to the request is
+	// 503.
 	Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error)
 
-	// Contains reports, without waiting for anything, whether the issuer still publishes key. Once
-	// it does not, tokens that the key signed are not accepted any more, cached or not.
+	// Contains reports, without waiting for anything, whether the issuer still
+	// publishes key. Once it does not, tokens that the key signed are not accepted any
+	// more, cached or not.
 	Contains(key crypto.PublicKey) bool
 }
 

@@ -188,7 +188,7 @@ func WithMetadataURL(url string) IssuerOption {
 // have, for an issuer that services reach under another name than clients do (a
 // compose file, a cluster). The document's issuer must equal the configured issuer or
 // this value; tokens must name the configured issuer in any case. RFC 8414, section
-// 3.3, knows no second name: whoever answers under it makes the tokens.
+// 3.3, knows no second name: a server that answers under it makes the tokens.
 //
 //	oidc.New("https://id.example/realms/main", audience,
 //		oidc.WithMetadataURL("https://keycloak.internal/realms/main/.well-known/openid-configuration"),
@@ -200,7 +200,8 @@ func WithMetadataIssuer(issuer string) IssuerOption {
 	return issuerOption{"WithMetadataIssuer", func(c *issuerConfig) { c.setURL("WithMetadataIssuer", &c.AlsoNamed, issuer) }}
 }
 
-// WithJWKSURI sets the URL of the issuer's key set, so that no discovery document is needed for it.
+// WithJWKSURI sets the URL of the issuer's key set, so that no discovery document is
+// needed for it.
 func WithJWKSURI(url string) IssuerOption {
 	return issuerOption{"WithJWKSURI", func(c *issuerConfig) { c.setURL("WithJWKSURI", &c.JWKSURI, url) }}
 }
@@ -217,11 +218,11 @@ func WithHTTPClient(client *http.Client) IssuerOption {
 	}}
 }
 
-// WithCooldown sets the least time between two fetches of the issuer's keys for
-// tokens under an unknown key id. The default is 30 seconds; it can be from a
-// second, by which made-up key ids cost the issuer as much, to an hour, for
-// which tokens under a key that was just rotated in may be refused (with 401, since they cannot be
-// told from made-up ones; see package jwks) if the issuer did not publish it before. The wait
+// WithCooldown sets the least time between two fetches of the issuer's keys for tokens
+// under an unknown key id. The default is 30 seconds; it can be from a second, by which
+// made-up key ids cost the issuer as much, to an hour, for which tokens under a key
+// that was just rotated in may be refused (with 401, since they cannot be told from
+// made-up ones; see package jwks) if the issuer did not publish it before. The wait
 // after a failure remains 5 seconds at first and 30 at most.
 func WithCooldown(d time.Duration) IssuerOption {
 	return issuerOption{"WithCooldown", func(c *issuerConfig) {
@@ -247,7 +248,7 @@ func DangerouslyAllowLoopbackHTTP() IssuerOption {
 // DangerouslyAllowMissingAudience accepts tokens without aud, which RFC 9068, section
 // 2.2, forbids, if they are of one of the named clients: Keycloak leaves aud out where
 // full scope is off. Such a token is for no service, so that every service of the
-// issuer that does the same accepts it, and whoever runs one can use it at the others
+// issuer that does the same accepts it, and its operator can use it at the others
 // (RFC 9700, section 2.3). A token with an aud must name this service all the same,
 // one with an empty aud included. New refuses the option with a profile by which only
 // aud tells access tokens from ID tokens.
@@ -263,22 +264,21 @@ func DangerouslyAllowMissingAudience(clientIDs ...string) Option {
 	})
 }
 
-// DangerouslyAcceptAnyAudience compares aud with nothing: a token that the issuer
-// made for any other service is accepted here, and whoever runs one of those can
-// use here what it is sent (RFC 9700, section 2.3). The audience that the
-// constructor is given must then be "". Every other check remains: a token
-// without any aud is refused all the same (RFC 9068, section 2.2), and so are ID tokens, which takes more
-// evidence than usual since their audience does not give them away any more:
-// New refuses the option with the profile [Auth0], by which nothing but aud tells
-// the two apart. By [EntraID], a token without scp is refused if its client is in
-// its aud.
+// DangerouslyAcceptAnyAudience compares aud with nothing: a token that the issuer made
+// for any other service is accepted here, and the operator of that service can use here
+// what it is sent (RFC 9700, section 2.3). The audience that the constructor is given
+// must then be "". Every other check remains: a token without any aud is refused all
+// the same (RFC 9068, section 2.2), and so are ID tokens, which takes more evidence
+// than usual since their audience does not give them away any more: New refuses the
+// option with the profile [Auth0], by which nothing but aud tells the two apart. By
+// [EntraID], a token without scp is refused if its client is in its aud.
 func DangerouslyAcceptAnyAudience() Option {
 	return option(func(c *config) { c.AnyAudience = c.Once("DangerouslyAcceptAnyAudience") || c.AnyAudience })
 }
 
 // DangerouslyIgnoreConfirmation names cnf members that are known not to bind
 // the token to anything. A token whose cnf has only such members is then
-// unbound: whoever holds it can use it. Without this option a cnf that names no
+// unbound: any client that holds it can use it. Without this option a cnf that names no
 // known method is refused. It may be given more than once.
 func DangerouslyIgnoreConfirmation(members ...string) Option {
 	return option(func(c *config) { c.IgnoreConfirmation(c.Set, members) })

@@ -32,8 +32,9 @@ type Profile interface {
 type Vendor uint8
 
 const (
-	// RFC9068 is the default: RFC 9068, section 4, to the letter. The header's typ is at+jwt;
-	// iss, exp, aud, sub, client_id, iat and jti are present; scope is a string.
+	// RFC9068 is the default: RFC 9068, section 4, to the letter. The header's typ is
+	// at+jwt; iss, exp, aud, sub, client_id, iat and jti are present; scope is a
+	// string.
 	RFC9068 Vendor = iota
 
 	// Keycloak accepts the access tokens of Keycloak 20 and later:
@@ -43,33 +44,35 @@ const (
 	// Its aud is often only "account": the service's own audience needs an audience mapper.
 	Keycloak
 
-	// Auth0 accepts both token dialects of Auth0. Tokens of the RFC 9068 dialect have typ at+jwt. For
-	// the others:
+	// Auth0 accepts both token dialects of Auth0. Tokens of the RFC 9068 dialect have
+	// typ at+jwt. For the others:
 	//   - the header's typ may be JWT. In its place the client's id must be in azp, and not be in aud
 	//     as it is in ID tokens, and there must be none of nonce, at_hash and c_hash;
 	//   - jti may be missing.
 	Auth0
 
-	// Okta accepts the access tokens of Okta's custom authorization servers (those of the org server
-	// are not meant to be verified by others):
+	// Okta accepts the access tokens of Okta's custom authorization servers (those of
+	// the org server are not meant to be verified by others):
 	//   - the header's typ may be JWT or missing. In its place the client's id must be in cid, and not
 	//     be in aud as it is in ID tokens, scp must be there, and none of nonce, at_hash and c_hash;
 	//   - scopes are a list in scp.
 	Okta
 
-	// EntraID accepts the v1.0 and v2.0 access tokens of Microsoft Entra ID for an API of one's own:
+	// EntraID accepts the v1.0 and v2.0 access tokens of Microsoft Entra ID for an API
+	// of one's own:
 	//   - the header's typ may be JWT. In its place the client's id must be in azp (v2.0) or appid
 	//     (v1.0), and scp or roles must be there, while none of nonce, at_hash and c_hash may be;
 	//   - scopes are a string in scp;
 	//   - jti may be missing; Token.ID is uti then.
-	// The issuer of v1.0 tokens is https://sts.windows.net/{tenant}/, whose discovery document is
-	// found with WithMetadataURL.
+	// The issuer of v1.0 tokens is https://sts.windows.net/{tenant}/, whose discovery
+	// document is found with WithMetadataURL.
 	EntraID
 
-	// EntraIDAnyApplication is EntraID, and accepts the tokens of applications that have been
-	// assigned no role of this API: Entra ID gives them to every application of the tenant. In the
-	// place of scp and roles the claim idtyp must be "app", an optional claim that the API's
-	// registration asks for. Authorize such clients by their id.
+	// EntraIDAnyApplication is EntraID, and accepts the tokens of applications that
+	// have been assigned no role of this API: Entra ID gives them to every application
+	// of the tenant. In the place of scp and roles the claim idtyp must be "app", an
+	// optional claim that the API's registration asks for. Authorize such clients by
+	// their id.
 	EntraIDAnyApplication
 
 	// Cognito accepts the access tokens of Amazon Cognito user pools:
@@ -96,15 +99,16 @@ var vendors = [numVendors]dialect{
 		types:    []string{"jwt"},
 		clientID: []ref{azp, clientID},
 		evidence: evidence{always: true, values: []valued{{typ, []string{"Bearer", "DPoP"}}}},
-		// Keycloak puts nonce into access tokens too: always before version 24, and by a mapper since.
+		// Keycloak puts nonce into access tokens too: always before version 24, and by
+		// a mapper since.
 		idClaims:  []ref{atHash, cHash, sHash},
 		isClient:  keycloakClient,
 		typNeeded: true,
 	},
 
-	// 2026-11: Auth0's documentation of access token profiles and of ID token claims. OpenID
-	// Connect Core, section 2, has azp in ID tokens exactly if the client is not in aud, so
-	// that without a checked aud nothing is left to tell them apart.
+	// 2026-11: Auth0's documentation of access token profiles and of ID token claims.
+	// OpenID Connect Core, section 2, has azp in ID tokens exactly if the client is not
+	// in aud, so that without a checked aud nothing is left to tell them apart.
 	Auth0: {
 		name:          "Auth0",
 		types:         []string{"jwt"},
@@ -126,9 +130,9 @@ var vendors = [numVendors]dialect{
 		idClaims: idClaims,
 	},
 
-	// 2026-11: Microsoft's references of access token claims and of optional claims. The client
-	// is not compared with aud: an application may call the API of its own registration. ID
-	// tokens have roles, but neither azp, appid nor scp.
+	// 2026-11: Microsoft's references of access token claims and of optional claims.
+	// The client is not compared with aud: an application may call the API of its own
+	// registration. ID tokens have roles, but neither azp, appid nor scp.
 	EntraID: {
 		name:        "EntraID",
 		types:       []string{"jwt"},
@@ -205,7 +209,8 @@ type dialect struct {
 	clientForAudience bool
 	// needsAudience says that without comparing aud there is no evidence.
 	needsAudience bool
-	// anyAudience looks for what must be there besides if aud is not compared; nil: nothing.
+	// anyAudience looks for what must be there besides if aud is not compared; nil:
+	// nothing.
 	anyAudience func(*Token, *claims) error
 	// typNeeded says that an introspection answer has the evidence too.
 	typNeeded bool

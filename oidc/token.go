@@ -46,7 +46,7 @@ type Token struct {
 // method that is known here, is not a Token at all.
 //
 // The values are canonical whatever the token's spelling was, so that comparing
-// strings compares octets.
+// strings compares bytes.
 type Confirmation struct {
 	JKT string // jkt: SHA-256 thumbprint of the DPoP key, canonical base64url (RFC 9449, section 6.1)
 	X5T string // x5t#S256: SHA-256 of the certificate, canonical base64url (RFC 8705, section 3.1)
@@ -158,7 +158,7 @@ func claimText(v any) (string, bool) {
 	}
 }
 
-// claimSet is the JSON of a token's claims, decoded once when somebody asks.
+// claimSet is the JSON of a token's claims, decoded when it is first asked for.
 //
 // Invariant: raw is a single strict JSON object, so that encoding/json cannot
 // read it in more than one way.
@@ -180,11 +180,11 @@ func (c *claimSet) tree() map[string]any {
 	return c.decoded
 }
 
-// TokenFromClaims builds a Token from a claim set (a JSON object) that somebody
-// else has verified: it is for those who implement a token verifier of their
-// own. It checks shapes, cnf above all, and neither times nor issuer nor
-// audience; which claims must be there is the caller's business too. It keeps no
-// reference to claims. Its errors are [TokenError] kinds.
+// TokenFromClaims builds a Token from a claim set (a JSON object) that the caller has
+// verified: it is for a token verifier of the caller's own. It checks shapes, cnf above
+// all, and neither times nor issuer nor audience; which claims must be there is the
+// caller's business too. It keeps no reference to claims. Its errors are [TokenError]
+// kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
 	t, _, err := newToken(claims, &vendors[RFC9068], nil)
 	return t, err
@@ -371,24 +371,24 @@ func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, err
 }
 
 // canonicalThumbprint decodes a JSON string of 43 base64url characters to 32
-// octets and encodes them again. The last character carries two bits that mean
+// bytes and encodes them again. The last character carries two bits that mean
 // nothing: RFC 8705's own example sets them, so they are tolerated.
 func canonicalThumbprint(raw json.RawMessage) (string, error) {
 	s, ok := strictjson.Text(raw)
 	if !ok {
 		return "", ErrConfirmation
 	}
-	var octets [32]byte
-	// Go's decoder skips CR and LF. With one of them, 43 characters are less than 32 octets.
-	if len(s) != base64.RawURLEncoding.EncodedLen(len(octets)) {
+	var sum [32]byte
+	// Go's decoder skips CR and LF. With one of them, 43 characters are less than 32 bytes.
+	if len(s) != base64.RawURLEncoding.EncodedLen(len(sum)) {
 		return "", ErrConfirmation
 	}
-	if n, err := base64.RawURLEncoding.Decode(octets[:], []byte(s)); err != nil || n != len(octets) {
+	if n, err := base64.RawURLEncoding.Decode(sum[:], []byte(s)); err != nil || n != len(sum) {
 		return "", ErrConfirmation
 	}
 	// Most are canonical already.
 	var canonical [43]byte
-	if base64.RawURLEncoding.Encode(canonical[:], octets[:]); string(canonical[:]) == s {
+	if base64.RawURLEncoding.Encode(canonical[:], sum[:]); string(canonical[:]) == s {
 		return s, nil
 	}
 	return string(canonical[:]), nil

@@ -157,7 +157,8 @@ func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Mes
 	if err != nil {
 		return nil, err
 	}
-	// Before the keys are read: a key that is withdrawn in between makes the entry's first hit look again.
+	// Before the keys are read: a key that is withdrawn in between makes the entry's
+	// first hit look again.
 	generation := v.cache.generation()
 	key, err := v.checkSignature(ctx, m)
 	if err != nil {
@@ -274,7 +275,7 @@ func (v *Verifier) Close() error {
 	return v.issuer.Close()
 }
 
-// parse parses a JWT whose signature nobody has checked yet.
+// parse parses a JWT whose signature is not checked yet.
 func parse(raw string, maxSize int) (*jose.Message, error) {
 	m, err := jose.Parse(raw, maxSize)
 	if err == nil {

@@ -37,7 +37,7 @@ func (g *guesses) of(id [sha256.Size]byte) *atomic.Pointer[Verifier] {
 }
 
 // AnyOf returns a verifier of the tokens of several issuers. The token's iss,
-// which nobody has verified at that time, does nothing but choose the Verifier:
+// which is not verified at that time, does nothing but choose the Verifier:
 // keys, algorithms, audience and profile are those of this one issuer, so that
 // no issuer can make a token that passes for another's (RFC 8725, section 3.8).
 //

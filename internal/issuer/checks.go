@@ -40,7 +40,8 @@ type Checks struct {
 // DefaultChecks are what holds without an option.
 func DefaultChecks() Checks {
 	return Checks{
-		// All the signatures that access tokens are known to be signed with. FAPI 2.0 leaves out RS256 to RS512.
+		// All the signatures that access tokens are known to be signed with. FAPI 2.0
+		// leaves out RS256 to RS512.
 		Algorithms: []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519"},
 		Skew:       defaultSkew,
 		MaxSize:    defaultMaxTokenSize,

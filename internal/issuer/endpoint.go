@@ -143,7 +143,8 @@ func (e *Endpoint) tryPost(ctx context.Context, auth Authenticator, accept strin
 		Header:        h,
 		Body:          io.NopCloser(strings.NewReader(body)),
 		ContentLength: int64(len(body)),
-		// No GetBody: an assertion is good for one request, so the transport must not repeat it on its own.
+		// No GetBody: an assertion is good for one request, so the transport must not
+		// repeat it on its own.
 	}
 	res, err := e.client.Do(req.WithContext(httptrace.WithClientTrace(ctx, t.trace())))
 	if err != nil {
@@ -173,7 +174,8 @@ func (e *Endpoint) tryPost(ctx context.Context, auth Authenticator, accept strin
 	}, nil
 }
 
-// withoutURL drops the URL from an error of net/http: its query can hold what an operator would not log.
+// withoutURL drops the URL from an error of net/http: its query can hold what an
+// operator would not log.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
@@ -249,7 +251,8 @@ func endpointClient(own *http.Client, loopbackHTTP bool, certificate GetCertific
 	}
 	client = remote.Harden(client)
 	client.Jar = nil
-	// What is posted is meant for one URL. A redirect is an answer like any other that is not 200.
+	// What is posted is meant for one URL. A redirect is an answer like any other that
+	// is not 200.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client, nil
 }

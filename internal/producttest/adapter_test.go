@@ -323,7 +323,8 @@ type situation struct {
 	proof    string
 	outcome  middleware.Outcome // of the guard that decided last
 	ran      bool
-	sampled  bool // look at what is slow to look at
+	passed   context.Context // that the handler was given
+	sampled  bool            // look at what is slow to look at
 	seen     oracle.Handler
 	problems []string // of invariants
 }
@@ -482,7 +483,7 @@ func nested(c oracle.Config) (outer, inner oracle.Config) {
 // handle is the handler behind all guards.
 func handle(_ http.ResponseWriter, r *http.Request) {
 	s := of(r.Context())
-	s.ran = true
+	s.ran, s.passed = true, r.Context()
 	s.seen = oracle.Handler{Proof: len(r.Header["Dpop"]) > 0, CertHeader: len(r.Header[certField]) > 0}
 	if a := r.Header["Authorization"]; len(a) > 0 {
 		s.seen.Scheme, _, _ = strings.Cut(a[0], " ")
@@ -699,7 +700,23 @@ func (w *world) run(c *combo) (oracle.Verdict, *situation) {
 	rec := &response{header: make(http.Header, 6)}
 	chain.handler.ServeHTTP(rec, r)
 	rec.WriteHeader(http.StatusOK)
-	return w.observe(rec, s), s
+	v := w.observe(rec, s)
+	if s.sampled && s.ran {
+		lend(chain.guard, s)
+	}
+	return v, s
+}
+
+// lend makes another request with the context of one that passed, as handlers do that call
+// others in process. It must bring a credential of its own.
+func lend(g *middleware.Guard, s *situation) {
+	other := &http.Request{
+		Method: http.MethodDelete, Host: "api.example", URL: &url.URL{Path: "/other"}, RequestURI: "/other", Header: make(http.Header), Body: http.NoBody,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, TLS: &tls.ConnectionState{HandshakeComplete: true},
+	}
+	if _, err := g.Check(other.WithContext(s.passed)); err == nil {
+		s.problems = append(s.problems, "a credential counts for another request")
+	}
 }
 
 // check is Guard.Check: a verdict without a response.

@@ -57,7 +57,7 @@ type flight[V any] struct {
 	err    error
 }
 
-// Question is who wants to know, and how new the answer must be.
+// Question says on whose behalf a question is asked, and how new the answer must be.
 type Question struct {
 	Known bool // the key was good before
 	Lane  Lane

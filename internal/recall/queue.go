@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Lane is a place to queue in: each of those who wait there has the same name. The
-// zero Lane is for callers that are not known.
+// Lane names a place to queue in: that of one caller, or of one client. The zero Lane
+// is for callers that are not known.
 type Lane uint64
 
 // LaneOfCaller returns the Lane of an address: of an IPv6 address, of its site (the

@@ -20,14 +20,15 @@ const clientKeysMaxAge = 5 * time.Minute
 // Key is a private key that signs the assertions of [PrivateKeyJWT]. It
 // does not show its key when it is printed.
 type Key struct {
-	// Signer holds the key: RSA with 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519. A
-	// key service works: what is called is Sign, or SignMessage if Signer is a crypto.MessageSigner. Both
-	// must be safe for concurrent use.
+	// Signer holds the key: RSA with 2048 to 4096 bits, P-256, P-384, P-521 or Ed25519.
+	// A key service works: what is called is Sign, or SignMessage if Signer is a
+	// crypto.MessageSigner. Both must be safe for concurrent use.
 	Signer crypto.Signer
 	// KeyID is the kid. "" is the thumbprint of the key (RFC 7638).
 	KeyID string
-	// Algorithm is the alg. "" is the one that belongs to the curve: ES256, ES384, ES512 or EdDSA; and
-	// PS256 for RSA, since FAPI 2.0 forbids RS256, which can be given here.
+	// Algorithm is the alg. "" is the one that belongs to the curve: ES256, ES384,
+	// ES512 or EdDSA; and PS256 for RSA, since FAPI 2.0 forbids RS256, which can be
+	// given here.
 	Algorithm string
 }
 

@@ -7,9 +7,11 @@ type Error uint8
 
 const (
 	_ Error = iota
-	// ErrRefused: the issuer does not accept the client id with this secret, or not for this grant.
+	// ErrRefused: the issuer does not accept the client id with this secret, or not for
+	// this grant.
 	ErrRefused
-	// ErrMalformed: the client id or the secret is empty, too long, or has control characters.
+	// ErrMalformed: the client id or the secret is empty, too long, or has control
+	// characters.
 	ErrMalformed
 
 	errorKinds
@@ -18,7 +20,8 @@ const (
 // Error is "exchange: " and the description.
 func (e Error) Error() string { return "exchange: " + e.Description() }
 
-// Code is the error code of RFC 6749, section 5.2: "invalid_client", or "" for a value that is not a kind.
+// Code is the error code of RFC 6749, section 5.2: "invalid_client", or "" for a value
+// that is not a kind.
 func (e Error) Code() string {
 	if e == 0 || e >= errorKinds {
 		return ""
@@ -26,7 +29,8 @@ func (e Error) Code() string {
 	return "invalid_client"
 }
 
-// Description is a fixed text, safe for error_description: it holds nothing of the credentials.
+// Description is a fixed text, safe for error_description: it holds nothing of the
+// credentials.
 func (e Error) Description() string {
 	switch e {
 	case ErrRefused:

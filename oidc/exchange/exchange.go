@@ -35,9 +35,11 @@ func hide(s string) secret { return func() string { return s } }
 const (
 	// maxCredential bounds a client id and a secret, in bytes.
 	maxCredential = 1024
-	// earlyExpiry is how long before its end a token is not used any more, so that it survives the way.
+	// earlyExpiry is how long before its end a token is not used any more, so that it
+	// survives the way.
 	earlyExpiry = 5 * time.Second
-	// unstatedExpiry is the lifetime of a token whose issuer states none (RFC 6749, section 5.1).
+	// unstatedExpiry is the lifetime of a token whose issuer states none (RFC 6749,
+	// section 5.1).
 	unstatedExpiry = time.Minute
 	// refusedFor is how long a refused secret is remembered.
 	refusedFor = 30 * time.Second
@@ -78,10 +80,10 @@ const (
 //     either limit attempts queue for up to 5 seconds, and reach the issuer at 20 per
 //     second.
 //
-// Residual risk: an attacker with ten addresses, or with the client's own, who knows
-// its id can lock out a client that has not been here for a day, or since this process
-// started. Behind a proxy all callers share one address unless the guard is told how
-// to find theirs; new clients then queue behind the attacker.
+// Residual risk: an attacker that knows the id of a client, and has ten addresses or
+// the client's own, can lock out a client that has not been here for a day, or since
+// this process started. Behind a proxy all callers share one address unless the guard
+// is told how to find theirs; new clients then queue behind the attacker.
 //
 // # Replies that are no tokens
 //
@@ -291,7 +293,7 @@ func (x *Exchange) knownGood(key [sha256.Size]byte, now time.Time) bool {
 var errStandInLine = errors.New("stand in line")
 
 // standInLine waits until it is the turn of a secret that may be a guess, and
-// reports whether there was a line. Nobody who waits has a slot.
+// reports whether there was a line. A caller that waits has no slot.
 func (x *Exchange) standInLine(ctx context.Context, tr trial) (waited bool, err error) {
 	wait, comeBack := x.guesses.enter(tr, time.Now())
 	switch {

@@ -39,8 +39,9 @@ func parseGrant(body []byte, asked time.Time, most time.Duration) (*grant, error
 	case !headers.IsVisible(said.Token):
 		return nil, errors.New("the answer has no access_token that could stand in a header")
 	case !strings.EqualFold(said.Type, "Bearer"):
-		// RFC 6749, section 7.1: a client MUST NOT use a token type that it does not understand. A
-		// DPoP token could not be used: this service does not have the key.
+		// RFC 6749, section 7.1: a client MUST NOT use a token type that it does not
+		// understand. A DPoP token could not be used: this service does not have the
+		// key.
 		return nil, fmt.Errorf("the token is of type %.30q, not Bearer", said.Type)
 	}
 	lifetime := min(expiresIn(said.ExpiresIn), most)

@@ -95,7 +95,8 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 	return nil, err
 }
 
-// remembered looks for an answer that is still believed; known reports whether there is one.
+// remembered looks for an answer that is still believed; known reports whether there is
+// one.
 func (i *Introspector) remembered(key [sha256.Size]byte, now time.Time) (a *answer, err error, known bool) {
 	if a, ok := i.active.Get(key); ok && now.Before(a.fresh) {
 		return a, nil, true
@@ -210,7 +211,8 @@ func (i *Introspector) fromStore(ctx context.Context, key [sha256.Size]byte, old
 		}
 		return nil
 	}
-	// An answer from before the token was refused here. The clocks of replicas may differ as that of the issuer may.
+	// An answer from before the token was refused here. The clocks of replicas may
+	// differ as that of the issuer may.
 	if refused := i.refused.LastAsked(key); !refused.IsZero() && !asked.After(refused.Add(i.checks.Skew)) {
 		return nil
 	}

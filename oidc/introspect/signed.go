@@ -95,7 +95,8 @@ func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, er
 		return nil, errors.New("the signed answer is for another audience")
 	case !c.IssuedAt.Present():
 		return nil, errors.New("the signed answer has no iat")
-	// It answers a question that was asked just now: one made before, or not yet, is about something else.
+	// It answers a question that was asked just now: one made before, or not yet, is
+	// about something else.
 	case iat.Before(asked.Add(-s.skew).Truncate(time.Second)), iat.After(time.Now().Add(s.skew)):
 		return nil, errors.New("the signed answer was not made for this question: its iat is too old or in the future")
 	case len(c.Claims) == 0 || c.Claims[0] != '{':

@@ -20,14 +20,15 @@ import (
 //   - Get returns nothing that is older than its ttl. Should it do so, the
 //     answer's own times still hold.
 type Store interface {
-	// Get returns the value that was set under key, if it is still there. The caller does not modify it.
+	// Get returns the value that was set under key, if it is still there. The caller
+	// does not modify it.
 	Get(ctx context.Context, key [32]byte) (value []byte, found bool, err error)
 
-	// Set stores value under key for ttl, which is positive; it replaces what was there. It must not
-	// keep or modify value after it has returned.
+	// Set stores value under key for ttl, which is positive; it replaces what was
+	// there. It must not keep or modify value after it has returned.
 	//
-	// The key is a SHA-256 hash of the token and of what identifies the question (issuer, audience,
-	// client); the token itself is in neither key nor value. value is opaque: it holds the claims,
-	// so it is personal data.
+	// The key is a SHA-256 hash of the token and of what identifies the question
+	// (issuer, audience, client); the token itself is in neither key nor value. value
+	// is opaque: it holds the claims, so it is personal data.
 	Set(ctx context.Context, key [32]byte, value []byte, ttl time.Duration) error
 }

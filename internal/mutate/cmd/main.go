@@ -55,7 +55,7 @@ const (
 var targets = []target{
 	{name: "root", dir: ".", tests: []string{product, ".", histories}, not: []string{"options.go", "metadata.go", "doc.go"}},
 	{name: "dpop", dir: "dpop", tests: []string{product, "./dpop", histories}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
-	{name: "mtlspop", dir: "mtlspop", tests: []string{product, "./mtlspop"}, not: []string{"options.go", "config.go", "doc.go"}},
+	{name: "mtlspop", dir: "mtlspop", tests: []string{product, "./mtlspop", "."}, not: []string{"options.go", "config.go", "doc.go"}},
 	{name: "peers", dir: "internal/peers", tests: []string{"./internal/peers", "./mtlspop", "."}},
 }
 
