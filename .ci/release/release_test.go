@@ -16,8 +16,10 @@ var consumed = map[string]struct {
 	packages []string
 	command  bool
 }{
-	".":          {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest"}},
-	"redisstore": {packages: []string{""}},
+	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth"}},
+	"redisstore":   {packages: []string{""}},
+	"gateway":      {command: true},
+	"cmd/keybound": {command: true},
 }
 
 // TestAConsumerBuildsAgainstTheRelease makes the release of a version that does
@@ -71,7 +73,7 @@ func TestAConsumerBuildsAgainstTheRelease(t *testing.T) {
 
 // TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
 func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
-	private := []string{".ci/release", "bench", "interop", "interop/terminators/caddy", "examples/chi", "gateway", "examples/gorilla", "examples/stdmux"}
+	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "examples/chi", "examples/gorilla", "examples/stdmux"}
 	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
 	ls.Dir = "../.."
 	out, err := ls.Output()
