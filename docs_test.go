@@ -191,3 +191,24 @@ func modulesFor(program string) (dirs []string) {
 	}
 	return dirs
 }
+
+// TestEveryTestThatAPageNamesExists holds the promises of SECURITY.md and of
+// docs/assurance.md: what they name as the test that holds a promise is there.
+func TestEveryTestThatAPageNamesExists(t *testing.T) {
+	var all strings.Builder
+	for _, text := range files(t, "_test.go") {
+		all.WriteString(text)
+	}
+	tests := all.String()
+	for _, page := range []string{"SECURITY.md", "docs/assurance.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)`").FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, named, page)
+		for _, m := range named {
+			if !strings.Contains(tests, "func "+m[1]+"(") {
+				t.Errorf("%s: there is no test %s", page, m[1])
+			}
+		}
+	}
+}
