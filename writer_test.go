@@ -311,7 +311,6 @@ func TestAHandlerCanStillEndTheSession(t *testing.T) {
 // writerWith is a ResponseWriter with chosen optional interfaces.
 type (
 	plainWriter struct{ http.ResponseWriter }
-	withFlush   struct{ *httptest.ResponseRecorder }
 	withHijack  struct{ plainWriter }
 	withRead    struct{ plainWriter }
 	withPush    struct{ plainWriter }

@@ -71,10 +71,10 @@ func TestG5EachProofIsRememberedForTheLongestOfAllWindows(t *testing.T) {
 			memory := newSharedMemory(&inner, f)
 			_, err := memory.Add(t.Context(), "", [32]byte{}, time.Now().Add(time.Second)) // what is left of a nonce
 			require.NoError(t, err)
-			require.Equal(t, want, inner.until.Sub(time.Now()), lifetimes)
+			require.Equal(t, want, time.Until(inner.until), lifetimes)
 			_, err = memory.Add(t.Context(), "", [32]byte{}, time.Now().Add(time.Hour))
 			require.NoError(t, err)
-			require.Equal(t, time.Hour, inner.until.Sub(time.Now()))
+			require.Equal(t, time.Hour, time.Until(inner.until))
 		}
 	})
 }

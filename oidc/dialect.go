@@ -47,8 +47,6 @@ type Evidence struct {
 	Values []string
 }
 
-var errNoProfile = errors.New("the profile is nil")
-
 // described is the Profile of a Dialect.
 type described struct {
 	d   *dialect

@@ -72,6 +72,7 @@ func Harden(p *httputil.ReverseProxy, opts ...Option) (http.Handler, error) {
 	switch {
 	case p == nil:
 		c.set.Problem("the proxy is nil")
+	//lint:ignore SA1019 a Director is deprecated, and refused here for the same reason
 	case p.Director != nil:
 		c.set.Problem("Director is set: the client could remove what it sets; use Rewrite")
 	case p.Rewrite == nil:

@@ -310,6 +310,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		"reverseproxy: WithIdentityHeaders is given twice",
 		"reverseproxy: the proxy is nil",
 	}, "\n"))
+	//lint:ignore SA1019 a Director is what is refused
 	_, err = reverseproxy.Harden(&httputil.ReverseProxy{Director: func(*http.Request) {}})
 	require.ErrorContains(t, err, "Director is set")
 	_, err = reverseproxy.Harden(&httputil.ReverseProxy{})

@@ -3,10 +3,12 @@ package dpopclient_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"testing"
 
@@ -41,8 +43,16 @@ func TestNothingThatPrintsATransportHoldsASecret(t *testing.T) {
 			all += fmt.Sprintf(verb+"\n", v)
 		}
 		require.NotRegexp(t, `(\d{1,3} ){12}`, all, "%s: a list of bytes", name)
-		for _, secret := range []string{"S3CR3T", fmt.Sprint(private), fmt.Sprintf("%x", private), ecKey.D.String(), proofIn(t, n.last(t)).Raw} {
+		for _, secret := range []string{"S3CR3T", fmt.Sprint(private), fmt.Sprintf("%x", private), scalar(t, ecKey), proofIn(t, n.last(t)).Raw} {
 			require.NotContains(t, all, secret, name)
 		}
 	}
+}
+
+// scalar is the private key as a decimal number, as fmt prints it.
+func scalar(t *testing.T, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	raw, err := key.Bytes()
+	require.NoError(t, err)
+	return new(big.Int).SetBytes(raw).String()
 }

@@ -21,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
+
+	//lint:ignore SA1019 net/http has no upgrade to h2c, and services that have it are what is attacked here
 	"golang.org/x/net/http2/h2c"
 
 	"github.com/keybound-go/middleware"
@@ -105,6 +107,7 @@ func newFort(t *testing.T, all *cast, g guarding, opts ...dpop.Option) *fort {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(f.guard.Close)
+	//lint:ignore SA1019 see the import
 	service := httptest.NewServer(lenient(h2c.NewHandler(http.HandlerFunc(f.serve), &http2.Server{})))
 	t.Cleanup(service.Close)
 

@@ -19,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
+
+	//lint:ignore SA1019 net/http has no upgrade to h2c, and services that have it are what is attacked here
 	"golang.org/x/net/http2/h2c"
 	"golang.org/x/net/http2/hpack"
 
@@ -100,6 +102,7 @@ func newH2CService(t *testing.T, c configuration) *h2cService {
 	routes := http.NewServeMux()
 	routes.Handle("/orders", guarded)
 	routes.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {}) // public
+	//lint:ignore SA1019 see the import
 	s.Server = httptest.NewServer(lenient(h2c.NewHandler(routes, &http2.Server{})))
 	t.Cleanup(s.Close)
 	return s

@@ -1,7 +1,6 @@
 package introspect_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log"
@@ -35,10 +34,6 @@ func newVerifier(t testing.TB, issuer *oidctest.Issuer, opts ...oidc.Option) *oi
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = v.Close() })
 	return v
-}
-
-type tokenVerifier interface {
-	VerifyToken(context.Context, string) (*oidc.Token, error)
 }
 
 // code is the RFC 6750 code of an error of ours, "" if it has none.

@@ -125,7 +125,6 @@ type Config struct {
 	Algorithms  []string
 	challenge   *wire.Response // to a request without credentials
 	nonce       *nonceKeeper
-	good        *pen.Key
 	certificate tls.Certificate
 	observed    *observations
 	other       tls.Certificate
