@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,8 +169,13 @@ func TestLanesTakeTurns(t *testing.T) {
 				ask(by, n)
 			}
 		}
+		started := func() []int { // so far, in their order
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(order)
+		}
 		synctest.Wait()
-		require.Len(t, order, 160, "of all together")
+		require.Len(t, started(), 160, "of all together")
 		for by := 2; by < 5; by++ {
 			for n := range 3 {
 				ask(by, n)
@@ -178,14 +184,14 @@ func TestLanesTakeTurns(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(150 * time.Millisecond)
 		late := map[int]int{}
-		for _, by := range order[160:] {
+		for _, by := range started()[160:] {
 			late[by]++
 		}
 		for by := 2; by < 5; by++ {
 			require.Equal(t, 3, late[by], "the others are served within a turn")
 		}
 		all.Wait()
-		require.Len(t, order, 2009)
+		require.Len(t, started(), 2009)
 	})
 }
 
