@@ -1,14 +1,12 @@
 // Gorilla guards a service on gorilla/mux: a public route, a guarded one, and one
 // that demands a scope besides, with CORS for a browser application.
 //
-//	go run .                                                  with an issuer of its own, and a client that tries every route
-//	go run . -issuer https://issuer.example -audience https://api.example -origin https://api.example
+//	go run ./gorilla    with an issuer of its own, and a client that tries every route
+//	go run ./gorilla -issuer https://issuer.example -audience https://api.example -origin https://api.example
 package main
 
 import (
-	"flag"
 	"fmt"
-	"log"
 	"net/http"
 
 	"github.com/gorilla/mux"
@@ -16,33 +14,10 @@ import (
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/examples/routers/demo"
 )
 
-func main() {
-	issuer := flag.String("issuer", "", "issuer of the access tokens; without it, one that runs in this process")
-	audience := flag.String("audience", "", "what the tokens call this service; by default its origin")
-	listen := flag.String("listen", "localhost:8080", "address to serve plain HTTP on, behind a proxy that ends TLS")
-	origin := flag.String("origin", "", "what clients call this service; by default http:// and the address")
-	app := flag.String("app", "https://app.example", "origin of the browser application that may call this service")
-	flag.Parse()
-	if *origin == "" {
-		*origin = "http://" + *listen
-	}
-	if *audience == "" {
-		*audience = *origin
-	}
-	tokens, err := oidc.New(*issuer, *audience)
-	if *issuer == "" {
-		tokens, err = demonstrate(*origin, *audience)
-	}
-	service, err := newService(tokens, err, *origin, *app)
-	if err != nil {
-		log.Fatal(err)
-	}
-	log.Printf("serving %s", *origin)
-	log.Fatal(http.ListenAndServe(*listen, service))
-}
+func main() { demo.Serve(newService) }
 
 // newService is everything that a real service would write.
 func newService(tokens middleware.TokenVerifier, err error, origin, app string) (http.Handler, error) {
@@ -54,7 +29,7 @@ func newService(tokens middleware.TokenVerifier, err error, origin, app string) 
 		return nil, err
 	}
 	router := mux.NewRouter()
-	router.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello, whoever you are") }).Methods("GET")
+	router.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello") }).Methods("GET")
 	guarded := router.PathPrefix("/orders").Subrouter()
 	guarded.Use(guard.Wrap)
 	guarded.HandleFunc("", orders).Methods("GET")

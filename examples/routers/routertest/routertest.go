@@ -1,4 +1,6 @@
-package main
+// Package routertest is the test of the examples: the service behaves alike on every
+// router.
+package routertest
 
 import (
 	"net/http"
@@ -9,16 +11,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/dpop/dpoptest"
+	"github.com/keybound-go/middleware/examples/routers/demo"
 	"github.com/keybound-go/middleware/middlewaretest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
+// Run tries a service.
+func Run(t *testing.T, newService demo.NewService) {
+	t.Run("who gets through", func(t *testing.T) { whoGetsThrough(t, newService) })
+	t.Run("preflights are answered without credentials", func(t *testing.T) { preflights(t, newService) })
+	t.Run("a script sees why it was refused", func(t *testing.T) { refusals(t, newService) })
+	t.Run("scripts of other origins are kept out", func(t *testing.T) { otherOrigins(t, newService) })
+}
+
 const app = "https://app.example"
 
 // start serves the service and returns its origin, and how to get a token bound
 // to key.
-func start(t *testing.T, key *dpoptest.Key) (origin string, token func(scopes ...string) string) {
+func start(t *testing.T, newService demo.NewService, key *dpoptest.Key) (origin string, token func(scopes ...string) string) {
 	t.Helper()
 	issuer := oidctest.NewIssuer(t)
 	server := httptest.NewUnstartedServer(nil)
@@ -46,10 +57,10 @@ func do(t *testing.T, client *http.Client, method, url string, header map[string
 	return resp
 }
 
-func TestWhoGetsThrough(t *testing.T) {
+func whoGetsThrough(t *testing.T, newService demo.NewService) {
 	key := dpoptest.NewKey(t)
-	origin, token := start(t, key)
-	nobody := http.DefaultClient
+	origin, token := start(t, newService, key)
+	anonymous := http.DefaultClient
 	reader := middlewaretest.NewClient(t, nil, key, token("orders:read"))
 	writer := middlewaretest.NewClient(t, nil, key, token("orders:write"))
 	thief := middlewaretest.NewClient(t, nil, dpoptest.NewKey(t), token("orders:write"))
@@ -59,8 +70,8 @@ func TestWhoGetsThrough(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{"anybody reads the public route", nobody, "GET", "/", 200},
-		{"nobody reads orders without a token", nobody, "GET", "/orders", 401},
+		{"the public route takes no token", anonymous, "GET", "/", 200},
+		{"orders take a token", anonymous, "GET", "/orders", 401},
 		{"a client with a token and its key reads orders", reader, "GET", "/orders", 200},
 		{"a stolen token is refused", thief, "GET", "/orders", 401},
 		{"writing needs a scope", reader, "POST", "/orders", 403},
@@ -72,8 +83,8 @@ func TestWhoGetsThrough(t *testing.T) {
 	}
 }
 
-func TestPreflightsAreAnsweredWithoutCredentials(t *testing.T) {
-	origin, _ := start(t, dpoptest.NewKey(t))
+func preflights(t *testing.T, newService demo.NewService) {
+	origin, _ := start(t, newService, dpoptest.NewKey(t))
 	resp := do(t, http.DefaultClient, "OPTIONS", origin+"/orders", map[string]string{
 		"Origin":                         app,
 		"Access-Control-Request-Method":  "POST",
@@ -86,8 +97,8 @@ func TestPreflightsAreAnsweredWithoutCredentials(t *testing.T) {
 	require.Contains(t, allowed, "dpop")
 }
 
-func TestAScriptSeesWhyItWasRefused(t *testing.T) {
-	origin, _ := start(t, dpoptest.NewKey(t))
+func refusals(t *testing.T, newService demo.NewService) {
+	origin, _ := start(t, newService, dpoptest.NewKey(t))
 	resp := do(t, http.DefaultClient, "GET", origin+"/orders", map[string]string{"Origin": app})
 	require.Equal(t, 401, resp.StatusCode)
 	require.Equal(t, app, resp.Header.Get("Access-Control-Allow-Origin"))
@@ -96,8 +107,8 @@ func TestAScriptSeesWhyItWasRefused(t *testing.T) {
 	require.Contains(t, exposed, "www-authenticate")
 }
 
-func TestScriptsOfOtherOriginsAreKeptOut(t *testing.T) {
-	origin, _ := start(t, dpoptest.NewKey(t))
+func otherOrigins(t *testing.T, newService demo.NewService) {
+	origin, _ := start(t, newService, dpoptest.NewKey(t))
 	resp := do(t, http.DefaultClient, "GET", origin+"/orders", map[string]string{"Origin": "https://evil.example"})
 	require.Empty(t, resp.Header.Get("Access-Control-Allow-Origin"))
 }

@@ -1,10 +1,11 @@
-module github.com/keybound-go/middleware/examples/gorilla
+module github.com/keybound-go/middleware/examples/routers
 
 go 1.26.0
 
 replace github.com/keybound-go/middleware => ../../
 
 require (
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/mux v1.8.1
 	github.com/jub0bs/cors v0.8.0
 	github.com/keybound-go/middleware v0.0.0
