@@ -51,8 +51,7 @@ func errorsPage(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString(`# Refusals by reason
 
-Generated from the code (` + "`go test -run ErrorsPage -update .`" + `). The **reason** is the key ` + "`reason`" + ` of a log line, ` + "`Outcome.Reason`" + `, and
-the label of metrics. It is stable, and part of the API. The client never sees it: it sees the status, the error code of the challenge
+Generated from the code (` + "`go test -run ErrorsPage -update .`" + `). The **reason** is the key ` + "`reason`" + ` of a log line, ` + "`Outcome.Reason`" + `. It is stable, and part of the API. The client never sees it: it sees the status, the error code of the challenge
 and the fixed description. The last column is the hint of the log line; where the guard knows more of the request, the line says more
 than this page: the host that was named, the audience that came, the address that is not trusted.
 

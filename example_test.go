@@ -201,8 +201,8 @@ func ExampleWithSession() {
 
 // A rollout of DPoP without an outage: report who would be refused, then enforce.
 func ExampleStaged() {
-	stage := new(middleware.Stage)
-	stage.Set(middleware.Report)
+	stage := new(middleware.Stage) // one for each rule
+	stage.Set(middleware.Report)   // before serving: the zero Stage enforces
 	guard, err := middleware.New(
 		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
 		middleware.WithDPoP(dpop.New("https://api.example")),
@@ -215,14 +215,24 @@ func ExampleStaged() {
 	}
 	http.Handle("/", guard.Wrap(orders))
 
+	// Client by client: what a function chooses stands before what Set says.
+	ready := map[string]bool{"app": true}
+	stage.Choose(func(c *middleware.Credential) middleware.Level {
+		if ready[c.Token.ClientID] {
+			return middleware.Enforce
+		}
+		return middleware.Report
+	})
+
 	// Once the log names no client that you would lose:
 	stage.Set(middleware.Enforce)
+	stage.Choose(nil)
 }
 
 // Readiness, and the state for operators, on a listener of their own.
 func ExampleGuard_Ready() {
 	guard := newGuard()
-	admin := http.NewServeMux()
+	admin := http.NewServeMux() // on an address that clients do not reach
 	admin.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := guard.Ready(r.Context()); err != nil {
 			slog.Error("not ready", "error", err)
