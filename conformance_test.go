@@ -99,3 +99,19 @@ func TestNamesRowTellsRowsApart(t *testing.T) {
 	require.False(t, namesRow(`t.Run("DPOP-4.3-09 query"`, "DPOP-4.3-09b"))
 	require.False(t, namesRow(`t.Run("FAT-4-01"`, "AT-4-01"))
 }
+
+// TestNoCitationIsBrokenOverALine: a reader searches for "RFC 9449, section 8", and
+// must find it. A citation therefore stands on one line.
+func TestNoCitationIsBrokenOverALine(t *testing.T) {
+	ends := regexp.MustCompile(`\bRFC$|\bRFC \d{4}(bis)?,?$|\bRFC \d{4}(bis)?,? sections?$`)
+	goesOn := regexp.MustCompile(`^// *(\d|sections? \d)`)
+	for path, text := range files(t, ".go") {
+		lines := strings.Split(text, "\n")
+		for i, line := range lines[:len(lines)-1] {
+			line, next := strings.TrimSpace(line), strings.TrimSpace(lines[i+1])
+			if strings.HasPrefix(line, "//") && ends.MatchString(line) && goesOn.MatchString(next) {
+				t.Errorf("%s:%d: %q goes on in the next line", path, i+1, line)
+			}
+		}
+	}
+}

@@ -98,8 +98,8 @@
 //
 // # What it does not do
 //
-// It reads no request bodies, so that a token in a form is not found (RFC 6750,
-// section 2.2), and no token in a query (section 2.3). It does not obtain tokens
-// for users. With [WithSession] a cookie stands for a
-// token that was presented once; nothing is stored on the server.
+// It reads no request bodies, so that a token in a form is not found
+// (RFC 6750, section 2.2), and no token in a query (section 2.3). It does not obtain
+// tokens for users. With [WithSession] a cookie stands for a token that was presented
+// once; nothing is stored on the server.
 package middleware

@@ -44,8 +44,8 @@ const (
 	// ErrBindingNotConfigured: the token is bound by a means that the guard has
 	// no verifier for. It is never treated as a bearer token.
 	ErrBindingNotConfigured
-	// ErrDowngrade: a DPoP-bound token came under the Bearer scheme (RFC 9449,
-	// section 7.2).
+	// ErrDowngrade: a DPoP-bound token came under the Bearer scheme
+	// (RFC 9449, section 7.2).
 	ErrDowngrade
 	// ErrNotForDPoP: a token without cnf.jkt came under the DPoP scheme.
 	ErrNotForDPoP

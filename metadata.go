@@ -12,8 +12,8 @@ import (
 	"github.com/keybound-go/middleware/internal/headers"
 )
 
-// metadataMaxAge is for how long a client may keep a metadata document (RFC
-// 9728, section 7.10).
+// metadataMaxAge is for how long a client may keep a metadata document
+// (RFC 9728, section 7.10).
 const metadataMaxAge = "public, max-age=3600"
 
 // ProtectedResource describes what a guard protects, for clients that find out

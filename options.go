@@ -331,9 +331,9 @@ func WithRules(rules ...Rule) Option {
 	})
 }
 
-// AllowUnbound lets tokens pass that are bound to nothing, as Bearer (RFC
-// 6750): any client that holds such a token can use it. A token that is bound must
-// still prove its binding.
+// AllowUnbound lets tokens pass that are bound to nothing, as Bearer (RFC 6750): any
+// client that holds such a token can use it. A token that is bound must still prove its
+// binding.
 func AllowUnbound() Option {
 	return once("AllowUnbound", func(b *builder) { b.allowUnbound = true })
 }
@@ -435,8 +435,8 @@ func OmitDescriptions() Option {
 
 // ExposeHeaders adds WWW-Authenticate and DPoP-Nonce to
 // Access-Control-Expose-Headers on answers to requests that carry Origin.
-// Without them a browser's script cannot see the nonce that it must use (RFC
-// 9449, section 8). Use it if the CORS middleware does not do the same.
+// Without them a browser's script cannot see the nonce that it must use
+// (RFC 9449, section 8). Use it if the CORS middleware does not do the same.
 func ExposeHeaders() Option {
 	return once("ExposeHeaders", func(b *builder) { b.exposeHeaders = true })
 }

@@ -175,8 +175,9 @@ func limitsLifetime(rules []Rule) bool {
 //	AllowUnbound()                    bearer tokens pass; bound ones must still prove their binding
 //	ExposeHeaders()                   clients in browsers read the challenges
 //
-// and has the challenges of a 401 name the scopes to ask the issuer for (RFC 6750,
-// section 3): those that rules demand by [Scopes], or else the resource's Scopes.
+// and has the challenges of a 401 name the scopes to ask the issuer for
+// (RFC 6750, section 3): those that rules demand by [Scopes], or else the resource's
+// Scopes.
 //
 // Give the TokenVerifier resource.Identifier as its audience: a server must not
 // accept tokens that were made for another, and New refuses a TokenVerifier that does,

@@ -58,8 +58,8 @@ func Bound() Rule {
 	return &bindingRule{[numShapes]bool{dpopShape: true, certificateShape: true, bothShape: true}, unmet{err: ErrNotBound}}
 }
 
-// DPoPBound is satisfied by a token that is bound to a key (cnf.jkt, RFC 9449,
-// section 6). That the request proves the key is checked for every such token,
+// DPoPBound is satisfied by a token that is bound to a key (cnf.jkt,
+// RFC 9449, section 6). That the request proves the key is checked for every such token,
 // with this rule or without it.
 func DPoPBound() Rule {
 	return &bindingRule{[numShapes]bool{dpopShape: true, bothShape: true}, unmet{err: ErrNotDPoPBound}}

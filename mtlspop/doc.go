@@ -1,6 +1,6 @@
 // Package mtlspop answers: did the request come over the certificate that the token is
-// bound to? It is for access tokens bound to a client's TLS certificate (RFC 8705,
-// section 3).
+// bound to? It is for access tokens bound to a client's TLS certificate
+// (RFC 8705, section 3).
 //
 //	v, err := mtlspop.New()
 //	...

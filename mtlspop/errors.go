@@ -23,22 +23,20 @@ const (
 	// only the operator is told the difference, by Hint.
 	ErrPeerNotTrusted
 
-	// ErrMismatch: the token is bound to another certificate (RFC 8705,
-	// section 3). A certificate renewed with the same key is another
-	// certificate (section 6.3).
+	// ErrMismatch: the token is bound to another certificate (RFC 8705, section 3). A
+	// certificate renewed with the same key is another certificate (section 6.3).
 	ErrMismatch
 
 	// ErrThumbprint: what the token names is not the base64url form of a
-	// SHA-256 digest: 43 characters, no padding, no white space (RFC 8705,
-	// section 3.1).
+	// SHA-256 digest: 43 characters, no padding, no white space (RFC 8705, section 3.1).
 	ErrThumbprint
 
 	// ErrMalformed: a trusted peer sent a forwarded field that is not what the
 	// configured [Format] says: in another format, too large, several fields or
-	// several certificates where one is due, a chain without its leaf (RFC
-	// 9440, sections 2.2 and 2.3). What does not match the token's thumbprint must
-	// be one DER sequence at least. Either the terminator's configuration is wrong,
-	// or a client's own field got through it.
+	// several certificates where one is due, a chain without its leaf
+	// (RFC 9440, sections 2.2 and 2.3). What does not match the token's thumbprint must
+	// be one DER sequence at least. Either the terminator's configuration is wrong, or a
+	// client's own field got through it.
 	ErrMalformed
 
 	// ErrExpired: the certificate is expired or not yet valid, and
@@ -96,9 +94,8 @@ func (e BindingError) Error() string {
 	return "mtlspop: " + e.Description()
 }
 
-// Code returns the error code for the challenge: "invalid_token" (RFC 6750,
-// section 3.1), "invalid_request" for ErrMalformed, "" for a value that is not
-// a kind.
+// Code returns the error code for the challenge: "invalid_token" (RFC 6750, section 3.1),
+// "invalid_request" for ErrMalformed, "" for a value that is not a kind.
 func (e BindingError) Code() string {
 	if !e.isKind() {
 		return ""

@@ -150,8 +150,8 @@ func WithProxyRoots(pool *x509.CertPool) DialectOption {
 // WithRoots demands that the client's certificate has a chain to one of these
 // roots, through what the client or the terminator sends and
 // [WithIntermediates], every certificate within its validity, and usable for
-// client authentication. RFC 8705 needs none of this for the binding (section
-// 6.2). It holds for direct TLS and for forwarded certificates alike.
+// client authentication. RFC 8705 needs none of this for the binding (section 6.2). It
+// holds for direct TLS and for forwarded certificates alike.
 //
 // The chains in r.TLS.VerifiedChains do not count: they are there only if the
 // server itself verifies, to roots of its own, and never for what is forwarded.

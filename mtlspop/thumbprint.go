@@ -35,8 +35,8 @@ func Thumbprint(cert *x509.Certificate) string {
 
 // parseThumbprint reads an x5t#S256.
 //
-// It does not insist on zero bits in the last character: the example in RFC
-// 8705, section 3.1, has others, and bytes are what gets compared.
+// It does not insist on zero bits in the last character: the example in
+// RFC 8705, section 3.1, has others, and bytes are what gets compared.
 func parseThumbprint(x5t string) (t thumbprint, ok bool) {
 	const encodedSize = 43
 	if len(x5t) != encodedSize {

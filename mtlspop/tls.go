@@ -4,9 +4,9 @@ import "crypto/tls"
 
 // RequestClientCert returns a copy of c, or of an empty configuration if c is
 // nil, for a server that asks every client for a certificate, accepts any
-// valid or self-signed one, and serves clients that have none: what RFC 8705,
-// section 4, lets a resource server do. Whether a request needs a certificate
-// is then up to its token. (In Kong: the tls-handshake-modifier REQUEST.)
+// valid or self-signed one, and serves clients that have none: what RFC 8705, section 4,
+// lets a resource server do. Whether a request needs a certificate is then up to its
+// token. (In Kong: the tls-handshake-modifier REQUEST.)
 //
 // TLS itself proves that the client holds the certificate's key. Trust in the
 // issuer of the certificate is another question, for [WithRoots].

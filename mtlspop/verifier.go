@@ -124,8 +124,8 @@ func (v *Verifier) Verify(r *http.Request, x5t string) (Evidence, error) {
 }
 
 // VerifyRequest returns the Evidence that q came over the client certificate whose
-// SHA-256 thumbprint is x5t, the value of the token's cnf member x5t#S256 (RFC 8705,
-// section 3.1). The context is for the [RevocationChecker].
+// SHA-256 thumbprint is x5t, the value of the token's cnf member x5t#S256
+// (RFC 8705, section 3.1). The context is for the [RevocationChecker].
 //
 // Only the leaf counts: never another certificate of the chain. Where it comes from
 // depends on the immediate peer alone. From a trusted peer it is the forwarded field

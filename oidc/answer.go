@@ -15,9 +15,9 @@ func init() {
 	}
 }
 
-// readAnswer reads the claims of an introspection answer that says active (RFC
-// 7662, section 2.2), from the issuer with the identifier iss. A [TokenError] is
-// the verdict on the token.
+// readAnswer reads the claims of an introspection answer that says active
+// (RFC 7662, section 2.2), from the issuer with the identifier iss. A [TokenError] is the
+// verdict on the token.
 //
 // Precondition: raw is one strict JSON object.
 func readAnswer(iss string, raw []byte, by *issuer.Checks) (*Token, error) {
@@ -137,8 +137,8 @@ func (a *answer) scopeTells(t *Token, c *claims) bool {
 	return c.has(scope) && a.isForService(t, func(string) bool { return true })
 }
 
-// checkClaims compares iss and aud, which an answer may leave out (RFC 7662,
-// section 2.2): iss because the endpoint is the issuer's, aud by option.
+// checkClaims compares iss and aud, which an answer may leave out
+// (RFC 7662, section 2.2): iss because the endpoint is the issuer's, aud by option.
 func (a *answer) checkClaims(t *Token, iss string) error {
 	if t.Issuer == "" {
 		t.Issuer = iss

@@ -25,8 +25,8 @@ type Dialect struct {
 	// Scopes names the claims that hold scopes. The first that is there counts. By
 	// default it is scope.
 	Scopes []string
-	// ScopeLists accepts a JSON list of strings beside the string of RFC 6749, section
-	// 3.3.
+	// ScopeLists accepts a JSON list of strings beside the string of
+	// RFC 6749, section 3.3.
 	ScopeLists bool
 
 	// MayLack names the claims that may be missing: any of "sub", "client_id", "iat"

@@ -146,8 +146,8 @@ func WithAlgorithms(algs ...string) Option {
 func FAPI2() Option { return WithAlgorithms("PS256", "ES256", "EdDSA", "Ed25519") }
 
 // WithSkew sets by how much the issuer's clock may differ from ours, for exp,
-// nbf and iat. The default is 30 seconds, the most is 5 minutes (RFC 9068,
-// section 4); 0 is allowed.
+// nbf and iat. The default is 30 seconds, the most is 5 minutes (RFC 9068, section 4); 0
+// is allowed.
 func WithSkew(d time.Duration) Option {
 	return option(func(c *config) { c.SetSkew(c.Set, d) })
 }
@@ -187,8 +187,8 @@ func WithMetadataURL(url string) IssuerOption {
 // WithMetadataIssuer names a second value that the issuer of the discovery document may
 // have, for an issuer that services reach under another name than clients do (a
 // compose file, a cluster). The document's issuer must equal the configured issuer or
-// this value; tokens must name the configured issuer in any case. RFC 8414, section
-// 3.3, knows no second name: a server that answers under it makes the tokens.
+// this value; tokens must name the configured issuer in any case. RFC 8414, section 3.3,
+// knows no second name: a server that answers under it makes the tokens.
 //
 //	oidc.New("https://id.example/realms/main", audience,
 //		oidc.WithMetadataURL("https://keycloak.internal/realms/main/.well-known/openid-configuration"),
@@ -245,13 +245,13 @@ func DangerouslyAllowLoopbackHTTP() IssuerOption {
 	}}
 }
 
-// DangerouslyAllowMissingAudience accepts tokens without aud, which RFC 9068, section
-// 2.2, forbids, if they are of one of the named clients: Keycloak leaves aud out where
-// full scope is off. Such a token is for no service, so that every service of the
-// issuer that does the same accepts it, and its operator can use it at the others
-// (RFC 9700, section 2.3). A token with an aud must name this service all the same,
-// one with an empty aud included. New refuses the option with a profile by which only
-// aud tells access tokens from ID tokens.
+// DangerouslyAllowMissingAudience accepts tokens without aud, which
+// RFC 9068, section 2.2, forbids, if they are of one of the named clients: Keycloak
+// leaves aud out where full scope is off. Such a token is for no service, so that every
+// service of the issuer that does the same accepts it, and its operator can use it at the
+// others (RFC 9700, section 2.3). A token with an aud must name this service all the
+// same, one with an empty aud included. New refuses the option with a profile by which
+// only aud tells access tokens from ID tokens.
 func DangerouslyAllowMissingAudience(clientIDs ...string) Option {
 	return option(func(c *config) {
 		if !c.Once("DangerouslyAllowMissingAudience") {

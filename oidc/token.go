@@ -66,10 +66,9 @@ func (t *Token) SubjectIsClient() bool {
 }
 
 // CheckTimes compares the times of the token with now; one that the token does not
-// state is not compared. A token is good before exp, not at it (RFC 7519, section
-// 4.1.4), and from nbf on (section 4.1.5). skew is by how much the issuer's clock
-// may differ from ours. The error is [ErrExpired], [ErrNotYetValid] or
-// [ErrIssuedInFuture].
+// state is not compared. A token is good before exp, not at it (RFC 7519, section 4.1.4),
+// and from nbf on (section 4.1.5). skew is by how much the issuer's clock may differ from
+// ours. The error is [ErrExpired], [ErrNotYetValid] or [ErrIssuedInFuture].
 func (t *Token) CheckTimes(now time.Time, skew time.Duration) error {
 	switch {
 	case !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(skew)):

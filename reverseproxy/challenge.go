@@ -23,9 +23,9 @@ func withoutDPoP(values []string) (kept []string) {
 	return kept
 }
 
-// splitChallenges returns the challenges of one field value (RFC 9110, section
-// 11.6.1). An element of the list begins one if it is not a parameter, name=value,
-// of the challenge before.
+// splitChallenges returns the challenges of one field value (RFC 9110, section 11.6.1).
+// An element of the list begins one if it is not a parameter, name=value, of the
+// challenge before.
 func splitChallenges(value string) (challenges []string) {
 	for _, element := range splitList(value) {
 		scheme, _, _ := strings.Cut(element, " ")

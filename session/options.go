@@ -65,8 +65,7 @@ func WithPreviousKeys(keys ...[]byte) Option {
 
 // WithCookieName sets the name of the cookie. The default is __Host-session, or
 // __Secure-session with [WithDomain] or [WithPath]: the prefixes keep other hosts,
-// and attackers who write into plain HTTP, from setting it (RFC 6265bis, section
-// 4.1.3).
+// and attackers who write into plain HTTP, from setting it (RFC 6265bis, section 4.1.3).
 //
 // A client may have sessions of several Sessions on one host, such as those of two
 // guards with keys of their own. Where the cookie of that name is another one's, a

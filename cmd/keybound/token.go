@@ -61,8 +61,9 @@ type metadata struct {
 	} `json:"mtls_endpoint_aliases"`
 }
 
-// discover finds the endpoints (OpenID Connect Discovery, section 4; RFC 8414,
-// section 3). A client with a certificate uses the aliases (RFC 8705, section 5).
+// discover finds the endpoints (OpenID Connect Discovery, section 4;
+// RFC 8414, section 3). A client with a certificate uses the aliases
+// (RFC 8705, section 5).
 func (f *grantFlags) discover(ctx context.Context, client *http.Client, withCertificate bool) (metadata, error) {
 	if f.issuer == "" {
 		return metadata{TokenEndpoint: f.endpoint}, nil

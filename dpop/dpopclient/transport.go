@@ -318,8 +318,8 @@ func isResourceChallenge(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized && asksForNonce(resp.Header.Values("WWW-Authenticate"))
 }
 
-// isTokenChallenge reports whether a token endpoint asks for a nonce (RFC 9449,
-// section 8). What it reads of the body, it puts back.
+// isTokenChallenge reports whether a token endpoint asks for a nonce
+// (RFC 9449, section 8). What it reads of the body, it puts back.
 func isTokenChallenge(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusBadRequest {
 		return false

@@ -105,8 +105,8 @@ func onlyToken(s string) string {
 	}, s)
 }
 
-// within reports whether a cookie with the one path is sent to the other (RFC 6265,
-// section 5.1.4).
+// within reports whether a cookie with the one path is sent to the other
+// (RFC 6265, section 5.1.4).
 func within(path, of string) bool {
 	return path == of || strings.HasPrefix(path, strings.TrimSuffix(of, "/")+"/")
 }

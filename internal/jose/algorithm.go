@@ -27,8 +27,8 @@ type algorithm struct {
 	width  int // bytes of one coordinate, and of r and s
 }
 
-// lookup is the table (RFC 7518, section 3.1; RFC 8037, section 3.1; RFC 9864,
-// section 2.2). The zero algorithm stands for an unknown name.
+// lookup is the table (RFC 7518, section 3.1; RFC 8037, section 3.1;
+// RFC 9864, section 2.2). The zero algorithm stands for an unknown name.
 func lookup(name string) algorithm {
 	switch name {
 	case "ES256":

@@ -30,9 +30,9 @@ const (
 // FormOf tells the form of a token, which is a text without white space.
 //
 // A text with a dot, and whose first part decodes, however leniently, to text that
-// starts with "{", is JOSE; and so is a text that itself starts with "{" (RFC 7515,
-// section 7.2). It must then be a canonical JWS (three parts, none empty, and no enc
-// in the header) or a canonical JWE (five parts, of which the second alone may be
+// starts with "{", is JOSE; and so is a text that itself starts with "{"
+// (RFC 7515, section 7.2). It must then be a canonical JWS (three parts, none empty, and
+// no enc in the header) or a canonical JWE (five parts, of which the second alone may be
 // empty, and a header with alg and enc).
 func FormOf(raw string) Form {
 	if strings.HasPrefix(raw, "{") {

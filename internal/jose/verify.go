@@ -47,9 +47,9 @@ func (a *algorithm) verify(key crypto.PublicKey, signed, signature []byte) bool 
 	return false
 }
 
-// verifyECDSA takes r and s in fixed width, one after the other (RFC 7518,
-// section 3.4). crypto/ecdsa's entry for r and s as big.Int makes the same
-// ASN.1, with nine allocations more.
+// verifyECDSA takes r and s in fixed width, one after the other (RFC 7518, section 3.4).
+// crypto/ecdsa's entry for r and s as big.Int makes the same ASN.1, with nine allocations
+// more.
 func (a *algorithm) verifyECDSA(key *ecdsa.PublicKey, signed, signature []byte) bool {
 	if len(signature) != 2*a.width {
 		return false

@@ -84,8 +84,8 @@ func New(signer crypto.Signer, algorithm string) (*Key, error) {
 // Algorithm is the alg that the key signs with.
 func (k *Key) Algorithm() string { return k.alg.name }
 
-// JWK is the public key: its required members, in the order and form that RFC 7638,
-// section 3, hashes.
+// JWK is the public key: its required members, in the order and form that
+// RFC 7638, section 3, hashes.
 func (k *Key) JWK() string { return k.jwk }
 
 // Thumbprint is the RFC 7638 thumbprint with SHA-256, in base64url.

@@ -152,8 +152,8 @@ func operation(alg string) (hash crypto.Hash, pss bool) {
 	panic("josetest: cannot sign with algorithm " + alg)
 }
 
-// fixedWidth turns the ASN.1 signature of an ECDSA signer into r || s (RFC
-// 7518, section 3.4).
+// fixedWidth turns the ASN.1 signature of an ECDSA signer into r || s
+// (RFC 7518, section 3.4).
 func fixedWidth(signature []byte, width int) []byte {
 	var ints struct{ R, S *big.Int }
 	must(asn1.Unmarshal(signature, &ints))

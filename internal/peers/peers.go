@@ -147,8 +147,8 @@ const (
 
 var (
 	// local6 may be trusted as a whole, although it is wider: the networks that
-	// are never routed between operators (RFC 4193, section 3.1; RFC 4291,
-	// section 2.5.6).
+	// are never routed between operators (RFC 4193, section 3.1;
+	// RFC 4291, section 2.5.6).
 	local6 = []netip.Prefix{netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10")}
 
 	// embedding6 holds all of IPv4 each: 6to4 (RFC 3056, section 2) and the

@@ -83,8 +83,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// lifetime reads how long an answer is good, in the order of RFC 9111, section
-// 4.2.1, less the Age that a cache on the way reports (section 4.2.3).
+// lifetime reads how long an answer is good, in the order of RFC 9111, section 4.2.1,
+// less the Age that a cache on the way reports (section 4.2.3).
 func lifetime(h http.Header) time.Duration {
 	stated, ok := maxAge(h.Values("Cache-Control"))
 	if !ok {

@@ -129,8 +129,7 @@ func (o *Object) List(dst *[]string) {
 	*dst = list
 }
 
-// TextOrList is List for a value that may also be one string (RFC 7519, section
-// 4.1.3).
+// TextOrList is List for a value that may also be one string (RFC 7519, section 4.1.3).
 func (o *Object) TextOrList(dst *[]string) {
 	if text, ok := Text(o.Value()); ok {
 		*dst = []string{text}

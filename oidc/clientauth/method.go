@@ -12,8 +12,8 @@ import (
 	"github.com/keybound-go/middleware/internal/headers"
 )
 
-// Method is how this service authenticates itself to its issuer's endpoints (RFC
-// 6749, section 2.3; RFC 7523; RFC 8705, section 2).
+// Method is how this service authenticates itself to its issuer's endpoints
+// (RFC 6749, section 2.3; RFC 7523; RFC 8705, section 2).
 //
 // The methods of this package may be used concurrently and by several parts, and
 // do not show their secret when they are printed or logged. Another
@@ -80,9 +80,9 @@ type secretBasic struct {
 }
 
 // SecretBasic sends id and secret in the Authorization header
-// (client_secret_basic). Both are form-encoded before they are joined, as RFC
-// 6749, section 2.3.1 says. Many clients forget that, which shows as soon as a
-// secret holds a colon or a percent sign.
+// (client_secret_basic). Both are form-encoded before they are joined, as
+// RFC 6749, section 2.3.1 says. Many clients forget that, which shows as soon as a secret
+// holds a colon or a percent sign.
 func SecretBasic(id, secret string) Method {
 	return secretBasic{redacted{"SecretBasic", id}, hide(secret)}
 }
@@ -100,9 +100,9 @@ type secretPost struct {
 	secret secret
 }
 
-// SecretPost sends id and secret in the request body (client_secret_post). RFC
-// 6749, section 2.3.1 does not recommend it; use it for issuers that know no
-// other method.
+// SecretPost sends id and secret in the request body (client_secret_post).
+// RFC 6749, section 2.3.1 does not recommend it; use it for issuers that know no other
+// method.
 func SecretPost(id, secret string) Method {
 	return secretPost{redacted{"SecretPost", id}, hide(secret)}
 }
@@ -118,8 +118,8 @@ func (a secretPost) Authenticate(_ context.Context, _ string, _ http.Header, for
 type public struct{ redacted }
 
 // Public only names the client ("none" in the registry). An introspection
-// endpoint that accepts this tells every caller about tokens (RFC 7662, section
-// 2.1 forbids it); it is here for issuers on a network of their own.
+// endpoint that accepts this tells every caller about tokens (RFC 7662, section 2.1
+// forbids it); it is here for issuers on a network of their own.
 func Public(id string) Method { return public{redacted{"Public", id}} }
 
 func (a public) Authenticate(_ context.Context, _ string, _ http.Header, form url.Values) error {
@@ -171,9 +171,9 @@ type bearer struct {
 	source func(context.Context) (string, error)
 }
 
-// Bearer authenticates with an access token of this service's own (RFC 7662,
-// section 2.1). id is the client that the token was issued to. source is called
-// for each request, concurrently, and is expected to cache; its ctx carries the
+// Bearer authenticates with an access token of this service's own
+// (RFC 7662, section 2.1). id is the client that the token was issued to. source is
+// called for each request, concurrently, and is expected to cache; its ctx carries the
 // deadline of the request.
 func Bearer(id string, source func(ctx context.Context) (string, error)) Method {
 	return bearer{redacted{"Bearer", id}, source}

@@ -38,8 +38,8 @@ const (
 	// earlyExpiry is how long before its end a token is not used any more, so that it
 	// survives the way.
 	earlyExpiry = 5 * time.Second
-	// unstatedExpiry is the lifetime of a token whose issuer states none (RFC 6749,
-	// section 5.1).
+	// unstatedExpiry is the lifetime of a token whose issuer states none
+	// (RFC 6749, section 5.1).
 	unstatedExpiry = time.Minute
 	// refusedFor is how long a refused secret is remembered.
 	refusedFor = 30 * time.Second

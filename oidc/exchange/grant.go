@@ -13,8 +13,8 @@ import (
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
-// parseGrant reads a successful answer of a token endpoint (RFC 6749, section
-// 5.1) to a request made at asked. Its errors are the issuer's fault.
+// parseGrant reads a successful answer of a token endpoint (RFC 6749, section 5.1) to a
+// request made at asked. Its errors are the issuer's fault.
 func parseGrant(body []byte, asked time.Time, most time.Duration) (*grant, error) {
 	var said struct {
 		Token     string          // access_token
@@ -69,8 +69,8 @@ func expiresIn(raw json.RawMessage) time.Duration {
 	return time.Duration(min(math.Floor(seconds), float64(maxTokenLifetime/time.Second))) * time.Second
 }
 
-// tokenEndpointErrors are the codes of RFC 6749, section 5.2, and RFC 8707, section
-// 2, that are about what this service requests, and safe to repeat in an error.
+// tokenEndpointErrors are the codes of RFC 6749, section 5.2, and RFC 8707, section 2,
+// that are about what this service requests, and safe to repeat in an error.
 var tokenEndpointErrors = [...]string{
 	"invalid_request", "unsupported_grant_type", "invalid_scope", "invalid_target",
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// serveToken is RFC 6749, sections 4.4 and 6, and RFC 8628, section 3.4, with RFC
-// 9449, section 5 and RFC 8705, section 3.
+// serveToken is RFC 6749, sections 4.4 and 6, and RFC 8628, section 3.4, with
+// RFC 9449, section 5 and RFC 8705, section 3.
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		http.Error(w, "POST only", http.StatusMethodNotAllowed)
@@ -68,8 +68,8 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) {
 	i.answer(w, TokenEndpoint, answer)
 }
 
-// RequireNonce makes the token endpoint demand this nonce in DPoP proofs (RFC
-// 9449, section 8); "" makes it demand none.
+// RequireNonce makes the token endpoint demand this nonce in DPoP proofs
+// (RFC 9449, section 8); "" makes it demand none.
 func (i *Issuer) RequireNonce(nonce string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
 )
 
-// authorization are the rows about how a token comes, and what a refusal says: RFC
-// 6750, RFC 9110, RFC 9449 sections 7.1 and 7.2.
+// authorization are the rows about how a token comes, and what a refusal says: RFC 6750,
+// RFC 9110, RFC 9449 sections 7.1 and 7.2.
 func (s *suite) authorization() {
 	nothing := func(d *draft) { d.noToken, d.noProof = true, true }
 	s.accepted(text{"AUTH-01", "RFC 6750, section 2.1", Must,

@@ -10,8 +10,8 @@ import (
 	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
 )
 
-// browsers looks at what a browser's application needs: the Fetch standard, and RFC
-// 9449, sections 7.1 and 8.
+// browsers looks at what a browser's application needs: the Fetch standard, and
+// RFC 9449, sections 7.1 and 8.
 func (c *Config) browsers(ctx context.Context) error {
 	if c.NoBrowsers {
 		c.skip("cors", "--no-browsers")
