@@ -229,6 +229,7 @@ func (i *inspection) checkToken() (err error) {
 	}
 	switch {
 	case err != nil:
+		i.Token = nil // Whatever came with the error is not verified.
 		return err
 	case i.Token == nil:
 		return errNoToken

@@ -39,7 +39,7 @@ type credentials struct {
 // client used, or gone.
 func (g *Guard) readCredentials(ctx context.Context, q *Request, before *verified) (sent credentials, err error) {
 	if before.token(g.tokens) != nil {
-		sent.scheme, sent.raw = before.scheme, before.raw
+		sent.scheme, sent.raw, sent.ends = before.scheme, before.raw, before.ends
 		if sent.scheme == schemeBasic && g.exchange == nil {
 			sent.scheme = schemeBearer // which is how the token arrives here
 		}

@@ -28,7 +28,7 @@ var outages = map[string]string{
 	outage.Nonces:        "the nonce source does not answer",
 	outage.Revocation:    "no source says whether the client certificate is revoked: see the error for the URL",
 	outage.Roots:         "the function of mtlspop.WithRootsFunc returned no roots",
-	reasonUnavailable:    "a TokenVerifier or another part of your own returned an error without a method Reason",
+	reasonUnavailable:    "a TokenVerifier or another part of your own returned an error",
 	reasonPanic:          "a part of your own, or a rule, panicked: a bug; the stack is not logged, since it may hold secrets",
 	reasonMisconfigured:  "the zero Guard, or a part that returned neither a result nor an error",
 }

@@ -136,7 +136,7 @@ func (q *Request) identity() (id requestIdentity, ok bool) {
 	authorization, n := headers.Single(q.Header, headers.Authorization)
 	proof, _ := headers.Single(q.Header, headers.DPoP)
 	id = requestIdentity{q.Method, q.Target, q.Host, authorization, proof, q.TLS}
-	if id.target == "" {
+	if q.URL != "" { // which proofs are checked against
 		id.target = q.URL
 	}
 	if id.target == "" && q.native && q.received.URL != nil && authorization != "" {

@@ -58,7 +58,13 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 	if g.config == nil {
 		return &Guard{}
 	}
-	stricter := &Guard{config: g.config}
+	c := g.config
+	if c.anonymous {
+		own := *c
+		own.anonymous = false // rules demand a credential
+		c = &own
+	}
+	stricter := &Guard{config: c}
 	err := validateRules("Require", rules)
 	if err == nil {
 		err = stricter.adopt(slices.Concat(g.rules, rules))
@@ -73,8 +79,9 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 // such as a public page: a request without any credentials passes, and [FromContext]
 // finds none. Anonymous is only a request that has no Authorization field, no session
 // cookie, no DPoP field and no access_token in the query. What is there and is bad is
-// refused as usual. Rules apply to requests with credentials alone. Responses vary by
-// Authorization, and by Cookie with [WithSession].
+// refused as usual. The rules that the guard has already apply to requests with
+// credentials alone; [Guard.Require] makes a guard of it that takes no anonymous requests.
+// Responses vary by Authorization, and by Cookie with [WithSession].
 //
 // [Guard.Check] returns neither a Credential nor an error for an anonymous request.
 // AllowAnonymous panics if the guard was made with [FAPI2] or [MCP], as routes are made

@@ -152,7 +152,7 @@ func (o *Outcome) addToken(d decision) {
 		if v, ok := d.tokens.(interface {
 			Explain(raw string) oidc.Explanation
 		}); ok {
-			e = v.Explain(d.raw)
+			e = explainBy(v.Explain, d.raw)
 		} else {
 			e = oidc.ExplainToken(d.raw)
 		}
@@ -292,7 +292,7 @@ func milliseconds(key string, d time.Duration) slog.Attr {
 
 // path is the path of the target, without the query.
 func (q *Request) path() string {
-	path, _, _ := strings.Cut(cmp.Or(q.Target, q.URL), "?")
+	path := withoutSecrets(cmp.Or(q.Target, q.URL))
 	if path == "" && q.received != nil && q.received.URL != nil {
 		path = q.received.URL.EscapedPath()
 	}
@@ -347,4 +347,31 @@ func (u *unmet) scopes() ([]string, bool) {
 
 func hasAny(h http.Header, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(h[name]) > 0 })
+}
+
+// withoutSecrets is a request target without query, fragment and userinfo.
+func withoutSecrets(target string) string {
+	if i := strings.IndexAny(target, "?#"); i >= 0 {
+		target = target[:i]
+	}
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.HasPrefix(target, "/") {
+		return target
+	}
+	authority, path, slash := strings.Cut(rest, "/")
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if slash {
+		path = "/" + path
+	}
+	return scheme + "://" + authority + path
+}
+
+// explainBy survives a panic of a part: the decision stands.
+func explainBy(explain func(string) oidc.Explanation, raw string) (e oidc.Explanation) {
+	defer func() {
+		if recover() != nil {
+			e = oidc.ExplainToken(raw)
+		}
+	}()
+	return explain(raw)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 )
 
 // What follows prints values that hold tokens, proofs, cookies or queries without these,
@@ -17,8 +16,7 @@ func (q Request) String() string {
 	if q.URL != "" {
 		target = q.URL
 	}
-	path, _, _ := strings.Cut(target, "?")
-	return fmt.Sprintf("%q %q %q", q.Method, q.Host, path)
+	return fmt.Sprintf("%q %q %q", q.Method, q.Host, withoutSecrets(target))
 }
 
 // Format prints [Request.String] for every verb.

@@ -57,6 +57,7 @@ type Request struct {
 
 	received *http.Request // which this was made of, or which was made of this; nil: not yet
 	native   bool          // received came first: it knows its peer and its URL
+	body     bool          // RequestOf saw a body that no field of Header tells of
 }
 
 // RequestOf returns the Request that r is. It shares the header and the TLS state with
@@ -64,6 +65,7 @@ type Request struct {
 func RequestOf(r *http.Request) Request {
 	q := nativeRequest(r)
 	q.received, q.native = nil, false
+	q.body = r.ContentLength != 0 || len(r.TransferEncoding) > 0 // net/http removes Transfer-Encoding; HTTP/2 has none
 	q.LocalAddr = peers.Of(r).LocalAddr
 	if q.Target == "" && r.URL != nil {
 		q.Target = dpop.RequestOf(r).Target
@@ -184,5 +186,5 @@ func (q *Request) isPreflight() bool {
 		return q.received.ContentLength == 0 && len(q.received.TransferEncoding) == 0
 	}
 	length := q.Header["Content-Length"]
-	return len(q.Header["Transfer-Encoding"]) == 0 && (len(length) == 0 || len(length) == 1 && length[0] == "0")
+	return !q.body && len(q.Header["Transfer-Encoding"]) == 0 && (len(length) == 0 || len(length) == 1 && length[0] == "0")
 }

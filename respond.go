@@ -154,7 +154,7 @@ func (g *Guard) end(v *verified) time.Time {
 	if !end.IsZero() {
 		end = end.Add(g.skew) // until when the verifier accepts it
 	}
-	if v.session && (end.IsZero() || v.ends.Before(end)) {
+	if !v.ends.IsZero() && (end.IsZero() || v.ends.Before(end)) {
 		end = v.ends
 	}
 	return end

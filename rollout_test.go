@@ -442,7 +442,7 @@ func TestAnonymousRequests(t *testing.T) {
 	})
 	t.Run("the other guards stay as they are", func(t *testing.T) {
 		serve(strict, get("/r")).refused(t, 401)
-		serve(g.Require(middleware.Scopes("x")), get("/r")).accepted(t)
+		serve(g.Require(middleware.Scopes("x")), get("/r")).refused(t, 401) // a rule demands a credential
 		serve(new(middleware.Guard).AllowAnonymous(), get("/r"))
 	})
 	t.Run("FAPI2 and MCP forbid it", func(t *testing.T) {

@@ -370,12 +370,19 @@ func (a anyOfRule) check(i *inspection) *unmet {
 		if missing == nil {
 			return nil
 		}
-		first = cmp.Or(first, missing)
+		if first == nil || isOurs(missing.err) && !isOurs(first.err) {
+			first = missing // A failure of ours is no verdict on the client.
+		}
 	}
 	if exempt && first == nil {
 		return nil
 	}
 	return cmp.Or(first, &unmet{err: ErrClaim}) // Nothing to satisfy is not satisfied.
+}
+
+func isOurs(err error) bool {
+	_, ok := asClientError(err)
+	return !ok
 }
 
 // bindingOnly reports whether rule demands bindings and nothing else.

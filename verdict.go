@@ -45,7 +45,11 @@ func (g *Guard) Judge(ctx context.Context, q Request) Verdict {
 	if q.Header == nil {
 		q.Header = make(http.Header)
 	}
+	q.Header = canonical(q.Header)
 	q.received, q.native = nil, false
+	if g.config != nil && g.callerAddress != nil {
+		q.http(ctx) // now: the inspection's CallerAddress may be called concurrently
+	}
 	if g.passesPreflight(&q) {
 		return Verdict{Pass: true, Header: http.Header{}, Forward: g.forwardNone(&q)}
 	}
@@ -76,4 +80,20 @@ func (g *Guard) Judge(ctx context.Context, q Request) Verdict {
 		v.Ends = g.end(&d.verified)
 	}
 	return v
+}
+
+// canonical is h with every name as the Guard reads it, and h itself if that is so.
+func canonical(h http.Header) http.Header {
+	for name := range h {
+		if http.CanonicalHeaderKey(name) == name {
+			continue
+		}
+		c := make(http.Header, len(h))
+		for name, values := range h {
+			name = http.CanonicalHeaderKey(name)
+			c[name] = append(c[name], values...)
+		}
+		return c
+	}
+	return h
 }

@@ -116,7 +116,7 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 		*field.value = value
 	}
 	q.Header = withoutOwn(r.Header)
-	if body := r.Header[bodyField]; len(body) != 1 || body[0] != "none" {
+	if body := r.Header[bodyField]; p.dialect == Traefik || len(body) != 1 || body[0] != "none" {
 		q.Header["Transfer-Encoding"] = []string{"unknown"}
 	}
 	q.TLS = withoutCertificate(r.TLS)

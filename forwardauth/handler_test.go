@@ -361,3 +361,14 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	_, err := forwardauth.New(nil, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix))
 	require.ErrorContains(t, err, "the Guard: nil")
 }
+
+// forwardAuth copies the fields of the client, so that the client could say it.
+func TestTraefikDoesNotSayThatThereIsNoBody(t *testing.T) {
+	w := newWorld(t, middleware.PassPreflights())
+	h := w.handler(t, forwardauth.WithProxy(forwardauth.Traefik, proxyPrefix))
+	r := subrequest(dialects[forwardauth.Traefik], "OPTIONS", "/orders")
+	r.Header.Set("Origin", "https://app.example")
+	r.Header.Set("Access-Control-Request-Method", "POST")
+	r.Header.Set("X-Original-Body", "none") // the client's: forwardAuth copies every field
+	require.Equal(t, 401, ask(h, r).Code)
+}

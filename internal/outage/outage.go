@@ -5,7 +5,10 @@
 // for logs and metrics; its text is for the operator.
 package outage
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // The reasons.
 const (
@@ -43,7 +46,7 @@ func Reason(err error) string {
 	if m, ok := errors.AsType[interface {
 		error
 		Reason() string
-	}](err); ok {
+	}](err); ok && slices.Contains(Reasons, m.Reason()) {
 		return m.Reason()
 	}
 	return ""
