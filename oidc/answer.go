@@ -59,6 +59,11 @@ func (a *answer) checkKind(t *Token, c *claims) error {
 	if isOtherKind(c) {
 		return ErrNotAccessToken
 	}
+	for _, v := range a.dialect.evidence.values {
+		if c.has(v.claim) && !slices.Contains(v.values, c.text(v.claim)) {
+			return ErrNotAccessToken
+		}
+	}
 	if a.dialect.typNeeded {
 		if err := a.dialect.checkAccess(t, c, false); err != nil {
 			return err
@@ -67,7 +72,7 @@ func (a *answer) checkKind(t *Token, c *claims) error {
 	if c.has(tokenType) {
 		return checkTokenType(t, c.text(tokenType))
 	}
-	if namesAccess(c) || !c.has(nonce) && (a.audienceTells(t) || a.scopeTells(t, c)) {
+	if namesAccess(c) || !c.has(nonce) && (a.audienceTells(t, c) || a.scopeTells(t, c)) {
 		return nil
 	}
 	return ErrNotAccessToken
@@ -121,20 +126,21 @@ func namesAccess(c *claims) bool {
 
 // isForService reports whether an audience is more than the client that asks, which is
 // the audience of its ID tokens, refresh tokens and logout tokens.
-func (a *answer) isForService(t *Token, is func(audience string) bool) bool {
-	return slices.ContainsFunc(t.Audience, func(s string) bool { return s != "" && s != a.ClientID && is(s) })
+func (a *answer) isForService(t *Token, c *claims, is func(audience string) bool) bool {
+	clients := []string{"", a.ClientID, t.ClientID, c.text(azp), c.text(clientID)}
+	return slices.ContainsFunc(t.Audience, func(s string) bool { return !slices.Contains(clients, s) && is(s) })
 }
 
 // audienceTells reports whether aud is going to be compared with what this service is
 // called, and no client is.
-func (a *answer) audienceTells(t *Token) bool {
-	return !a.AnyAudience && a.isForService(t, func(s string) bool { return slices.Contains(a.Audiences, s) })
+func (a *answer) audienceTells(t *Token, c *claims) bool {
+	return !a.AnyAudience && a.isForService(t, c, func(s string) bool { return slices.Contains(a.Audiences, s) })
 }
 
 // scopeTells reports whether there is a scope, which no ID token has. Refresh tokens
 // do: oidc-provider answers to one with a scope, and neither token_type nor aud.
 func (a *answer) scopeTells(t *Token, c *claims) bool {
-	return c.has(scope) && a.isForService(t, func(string) bool { return true })
+	return c.has(scope) && a.isForService(t, c, func(string) bool { return true })
 }
 
 // checkClaims compares iss and aud, which an answer may leave out

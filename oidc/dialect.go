@@ -115,6 +115,7 @@ func (p *describing) check(ok bool, format string, args ...any) {
 var otherTypes = []string{
 	"dpop+jwt", "logout+jwt", "secevent+jwt", "token-introspection+jwt", "id_token+jwt", "id+jwt", "entity-statement+jwt",
 	"oauth-authz-req+jwt", "client-authentication+jwt", "openid4vci-proof+jwt", "kb+jwt", "passport", "jwk-set+jwt",
+	"jose", "jose+json", "jws", "jwe", "json", // of any JWT (RFC 7515, section 4.1.9)
 	"trust-mark+jwt", "resolve-response+jwt", "oauth-client-attestation+jwt", "oauth-client-attestation-pop+jwt",
 }
 
@@ -124,6 +125,7 @@ func (p *describing) types(d Dialect) {
 		normal := strings.TrimPrefix(strings.ToLower(t), "application/")
 		needsEvidence = needsEvidence || normal == "jwt" || normal == ""
 		p.check(!slices.Contains(otherTypes, normal), "Types: %q is the type of tokens that are no access tokens", t)
+		p.check(isSubtype(normal), "Types: %q is no media type", t)
 		p.check(!slices.Contains(p.dialect.types, normal), "Types: %q is given twice", t)
 		p.dialect.types = append(p.dialect.types, normal)
 	}
@@ -151,6 +153,7 @@ func (p *describing) evidence(e Evidence) {
 func (p *describing) refs(field string, names []string) (all []ref) {
 	for _, name := range names {
 		p.check(name != "", "%s: a claim without a name", field)
+		p.check(!slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat"}, name), "%s: %q has a meaning of its own, and would never be found", field, name)
 		all = append(all, p.ref(name))
 	}
 	return all
@@ -167,4 +170,11 @@ func (p *describing) ref(name string) ref {
 		p.extra = append(p.extra, name)
 	}
 	return numRefs + ref(i)
+}
+
+// isSubtype reports whether t is "" or a restricted name of RFC 6838, section 4.2.
+func isSubtype(t string) bool {
+	return !strings.ContainsFunc(t, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("!#$&-^_.+", r))
+	})
 }

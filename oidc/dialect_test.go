@@ -181,3 +181,17 @@ func TestTestProfile(t *testing.T) {
 		Other:    []string{issuer.Token(ourToken(oidctest.Claim("kind", "id"))...), issuer.Token(oidctest.IDToken("app"))},
 	})
 }
+
+// Types that say no more than JWT does, or that no header has.
+func TestTypesThatSayNothingAreRefused(t *testing.T) {
+	for _, typ := range []string{"JOSE", "JOSE+JSON", "JWS", "JWT ", " JWT", "JWT; v=1", "application/application/jwt"} {
+		_, err := oidc.New(identifier, oidctest.Audience, oidc.WithProfile(oidc.Described(oidc.Dialect{Name: "x", Types: []string{typ}})))
+		require.Error(t, err, "%q", typ)
+	}
+}
+
+// Registered claims have a place of their own, where ClientID would never look.
+func TestClaimsThatAreNeverFoundAreRefused(t *testing.T) {
+	_, err := oidc.New(identifier, oidctest.Audience, oidc.WithProfile(oidc.Described(oidc.Dialect{Name: "x", ClientID: []string{"sub"}})))
+	require.Error(t, err)
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 )
 
@@ -38,21 +39,21 @@ type Explanation struct {
 // Explain reads a refused token again. What cannot be read is left empty. It checks
 // nothing and touches no network.
 func (v *Verifier) Explain(raw string) Explanation {
-	e := explain(raw)
 	if v == nil || v.keys == nil {
-		return e
+		return ExplainToken(raw)
 	}
+	e := explain(raw, v.checks.MaxSize)
 	e.expect(v)
-	e.suggest(raw, v.dialect)
+	e.suggest(raw, v)
 	return e
 }
 
 // Explain is [Verifier.Explain] for a token of any of the issuers.
 func (s *Verifiers) Explain(raw string) Explanation {
-	e := explain(raw)
 	if s == nil {
-		return e
+		return ExplainToken(raw)
 	}
+	e := explain(raw, s.maxSize)
 	for _, v := range s.verifiers {
 		if v.issuer.URL() == e.Issuer {
 			return v.Explain(raw)
@@ -66,7 +67,7 @@ func (s *Verifiers) Explain(raw string) Explanation {
 
 // ExplainToken reads a token that no verifier of this package refused. See
 // [Verifier.Explain].
-func ExplainToken(raw string) Explanation { return explain(raw) }
+func ExplainToken(raw string) Explanation { return explain(raw, issuer.DefaultChecks().MaxSize) }
 
 func (e *Explanation) expect(v *Verifier) {
 	e.ExpectedIssuers = append(e.ExpectedIssuers, v.issuer.URL())
@@ -79,13 +80,17 @@ func (e *Explanation) expect(v *Verifier) {
 }
 
 // suggest finds a profile for a token that is none by d.
-func (e *Explanation) suggest(raw string, d *dialect) {
-	m, err := jose.Parse(raw, len(raw))
-	if err != nil || d.admits(m) {
+func (e *Explanation) suggest(raw string, v *Verifier) {
+	m, err := jose.Parse(raw, v.checks.MaxSize)
+	if err != nil {
+		return
+	}
+	var c claims // read once, for all of them
+	if c.read(m.Payload, v.dialect.extra) != nil || v.dialect.admits(m, &c) {
 		return
 	}
 	for i := range vendors {
-		if vendors[i].admits(m) {
+		if vendors[i].admits(m, &c) {
 			e.ReadableBy = vendors[i].name
 			return
 		}
@@ -94,18 +99,20 @@ func (e *Explanation) suggest(raw string, d *dialect) {
 
 // admits reports whether a token is an access token by the dialect, but for audience,
 // times and key.
-func (d *dialect) admits(m *jose.Message) bool {
+func (d *dialect) admits(m *jose.Message, c *claims) bool {
 	typed, err := d.checkType(m.Header.Type)
 	if err != nil {
 		return false
 	}
-	t, c, err := newToken(m.Payload, d, nil)
+	t, err := c.token(m.Payload, d, nil)
 	return err == nil && d.checkAccess(t, c, typed) == nil && t.ClientID != "" && (t.ID != "" || slices.Contains(d.mayLack, "jti"))
 }
 
-func explain(raw string) Explanation {
+// explain looks into a token of at most maxSize bytes: a longer one is refused at no
+// cost, and must cost nothing here.
+func explain(raw string, maxSize int) Explanation {
 	e := Explanation{Form: "opaque"}
-	m, err := jose.Parse(raw, len(raw))
+	m, err := jose.Parse(raw, maxSize)
 	if err != nil {
 		switch {
 		case strings.Count(raw, ".") == 4:

@@ -276,13 +276,19 @@ func newToken(raw []byte, d *dialect, ignored []string) (*Token, *claims, error)
 	if err := c.read(raw, d.extra); err != nil {
 		return nil, nil, err
 	}
-	scopes, err := d.scopesOf(&c)
+	t, err := c.token(raw, d, ignored)
+	return t, &c, err
+}
+
+// token is newToken after the reading.
+func (c *claims) token(raw []byte, d *dialect, ignored []string) (*Token, error) {
+	scopes, err := d.scopesOf(c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	confirmation, err := parseConfirmation(c.raw[cnf], ignored)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	t := &Token{
 		Issuer:       c.Issuer,
@@ -297,11 +303,11 @@ func newToken(raw []byte, d *dialect, ignored []string) (*Token, *claims, error)
 		Confirmation: confirmation,
 		claims:       &claimSet{raw: bytes.Clone(raw)},
 	}
-	t.forClient = d.isClient != nil && d.isClient(t, &c)
+	t.forClient = d.isClient != nil && d.isClient(t, c)
 	if t.Subject == "" && slices.Contains(d.mayLack, "sub") {
 		t.Subject = t.ClientID
 	}
-	return t, &c, nil
+	return t, nil
 }
 
 // stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).

@@ -83,8 +83,9 @@ func newSchemes(c ClientConfig, pingAfter, pingTimeout time.Duration) *schemes {
 	if c.AllowLoopbackHTTP {
 		s.http = s.https.Clone()
 		s.http.Proxy = nil
-		dialer.Control = refuseOthers
-		s.http.DialContext = dialer.DialContext
+		plain := dialer // a copy: https goes anywhere
+		plain.Control = refuseOthers
+		s.http.DialContext = plain.DialContext
 	}
 	return s
 }

@@ -237,3 +237,11 @@ func TestCheckURL(t *testing.T) {
 		})
 	}
 }
+
+// The rule for plain http is no rule for https, which goes anywhere.
+func TestLoopbackHTTPLeavesHTTPSAlone(t *testing.T) {
+	resolve(t, map[string]string{"elsewhere.test": "192.0.2.1"})
+	_, err := remote.NewClient(remote.ClientConfig{AllowLoopbackHTTP: true}).Get("https://elsewhere.test:1/")
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "loopback addresses only")
+}

@@ -78,6 +78,9 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 		return old, nil
 	}
 	if err, failed := i.failed.Find(key, now); failed {
+		if !endsStale(err) && old.goodWithoutIssuer(now) {
+			return old, nil
+		}
 		return nil, err
 	}
 	a, err := i.flights.Do(ctx, key, q, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
