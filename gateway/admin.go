@@ -98,15 +98,15 @@ func (s *settings) onlyByName(next http.Handler) http.Handler {
 
 // onlyWithToken refuses requests without the token of -admin-token-file, if there is one.
 func (s *settings) onlyWithToken(next http.Handler) http.Handler {
-	if s.adminToken == "" {
+	if s.adminTokenFile == "" {
 		return next
 	}
-	wanted := sha256.Sum256([]byte(s.adminToken))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := r.Header.Get("Kong-Admin-Token")
 		if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && token == "" {
 			token = bearer
 		}
+		wanted := sha256.Sum256([]byte(s.adminToken.Load().(string)))
 		if got := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(got[:], wanted[:]) != 1 {
 			writeMessage(w, http.StatusUnauthorized, "Invalid credentials")
 			return

@@ -25,6 +25,7 @@ import (
 type adminAPI struct {
 	settings *settings
 	state    kongfile.State // guarded by live.changing
+	unkept   bool           // state is in force and in no file
 }
 
 // maxAdminBody limits the body of a request, in bytes.
@@ -181,6 +182,11 @@ func (a *adminAPI) write(r *http.Request, at place, body map[string]any) (int, a
 	status, now := http.StatusOK, json.Number(fmt.Sprint(time.Now().Unix()))
 	before, missing := a.entity(at)
 	e := kongfile.Entity(body)
+	for _, nested := range []string{"routes", "plugins"} {
+		if _, has := body[nested]; has {
+			return 0, nil, violation([]string{nested + ": unknown field; each has an entity of its own"})
+		}
+	}
 	switch {
 	case r.Method == http.MethodPost:
 		status = http.StatusCreated
@@ -314,13 +320,14 @@ func (a *adminAPI) commit(ctx context.Context, next kongfile.State, kind, id str
 		}
 		return violation(problems)
 	}
-	a.state = next
+	a.state, a.unkept = next, true
 	if a.settings.adminFile == "" {
 		return nil
 	}
 	if err := writePrivate(a.settings.adminFile, source.Text); err != nil {
 		return fmt.Errorf("the change is in force, and -admin-file does not have it: %w", err)
 	}
+	a.unkept = false
 	return nil
 }
 

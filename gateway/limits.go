@@ -99,6 +99,9 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		b.timer.Reset(b.timeout)
 		defer b.timer.Stop()
 	}
+	if b.rc != nil {
+		_ = b.rc.SetWriteDeadline(time.Time{}) // on HTTP/2 it would end a stream that waits for its service
+	}
 	n, err := b.ReadCloser.Read(p)
 	if b.rc != nil && n > 0 {
 		_ = b.rc.SetWriteDeadline(time.Now().Add(takeWithin))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -134,16 +135,29 @@ func (s *settings) reload(ctx context.Context) error {
 	l := s.server.live
 	l.changing.Lock()
 	defer l.changing.Unlock()
-	file, fileErr := s.readFiles()
+	file, fileErr := s.readAgain()
 	server, tlsErr := s.tlsConfig()
-	if err := errors.Join(fileErr, tlsErr); err != nil {
+	token, tokenErr := s.readAdminToken()
+	if err := errors.Join(fileErr, tlsErr, tokenErr); err != nil {
 		return errors.Join(errNotReloaded, err)
 	}
 	if err := l.apply(ctx, file, server); err != nil {
 		return errors.Join(errNotReloaded, err)
 	}
-	if s.server.api != nil {
-		return s.server.api.reset()
+	s.adminToken.Store(token)
+	if api := s.server.api; api != nil && !api.unkept {
+		return api.reset()
 	}
 	return nil
+}
+
+// readAgain reads the files, unless the Admin API has made a change that they lack:
+// without it, a route could lose its guard.
+func (s *settings) readAgain() (*kongfile.File, error) {
+	if api := s.server.api; api != nil && api.unkept {
+		s.deployment.log.Warn("the files were not read again: the Admin API has changed the configuration, and no -admin-file has that")
+		source, err := api.state.Source("admin")
+		return kongfile.Read(os.LookupEnv, source), err
+	}
+	return s.readFiles()
 }

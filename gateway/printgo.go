@@ -751,7 +751,7 @@ func lookedUp(used map[string]string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		value, ok := os.LookupEnv(name)
 		if !ok && !certificateName.MatchString(name) {
-			value, ok = "https://"+strings.ToLower(strings.ReplaceAll(name, "_", "-"))+".example", true
+			value, ok = "https://"+strings.ToLower(strings.ReplaceAll(name, "_", "-"))+".is-not-set-for-this-look.example", true
 		}
 		if ok {
 			used[name] = value

@@ -41,7 +41,7 @@ func runProgram(t *testing.T, bed *testbed.Bed, config string, files map[string]
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
+	defer listener.Close()
 	dir := t.TempDir()
 	text := printed(t, append(args, "-public-origin", "https://"+address, config)...)
 	require.NotContains(t, text, "secret\"", "secrets do not stand in a program")
@@ -63,6 +63,7 @@ func runProgram(t *testing.T, bed *testbed.Bed, config string, files map[string]
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "SSL_CERT_FILE="+bed.CAFile)
 	var log buffer
 	cmd.Stderr = &log
+	require.NoError(t, listener.Close()) // as late as can be: the port is any process's from now on
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	require.Eventually(t, func() bool {

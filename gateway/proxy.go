@@ -112,8 +112,13 @@ func (gw *gateway) close() {
 
 func (gw *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r, client := limited(w, r)
+	defer func() { _ = client.SetWriteDeadline(time.Now().Add(takeWithin)) }() // of what net/http still has to send
 	if r.Method == http.MethodConnect || r.Method == "PRI" {
 		writeMessage(w, http.StatusNotImplemented, "the method is not supported")
+		return
+	}
+	if r.Host != "" && !kongfile.IsHost(r.Host) {
+		writeMessage(w, http.StatusBadRequest, "the Host is malformed")
 		return
 	}
 	path, err := kongfile.NormalPath(r.URL.EscapedPath())

@@ -134,8 +134,10 @@ func matches(r *kongfile.Route, req *http.Request, path string) (prefix string, 
 }
 
 func matchesHost(pattern, host string) bool {
-	if name, _, err := net.SplitHostPort(host); err == nil && !strings.Contains(pattern, ":") {
-		host = name
+	if name, _, err := net.SplitHostPort(host); err == nil && !strings.Contains(pattern[strings.LastIndex(pattern, "]")+1:], ":") {
+		if host = name; strings.Contains(name, ":") {
+			host = "[" + name + "]"
+		}
 	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,7 +49,7 @@ func (s *settings) start(ctx context.Context, log *slog.Logger) (err error) {
 			return fmt.Errorf("gateway: -admin: %w", err)
 		}
 		s.deployment.admin = sv.adminListener.Addr().(*net.TCPAddr).AddrPort()
-		if !s.deployment.admin.Addr().IsLoopback() && s.adminToken == "" {
+		if !s.deployment.admin.Addr().IsLoopback() && s.adminTokenFile == "" {
 			return errors.New("gateway: -admin is not a loopback address, so that -admin-token-file is needed: whoever reaches it sees the configuration")
 		}
 	}
@@ -159,7 +160,7 @@ func (s *settings) wait(ctx context.Context, failed <-chan error, hangups <-chan
 func (s *settings) readFiles() (*kongfile.File, error) {
 	names := s.config
 	if s.adminFile != "" {
-		if _, err := os.Stat(s.adminFile); err == nil {
+		if _, err := os.Stat(s.adminFile); !errors.Is(err, fs.ErrNotExist) {
 			names = []string{s.adminFile} // which has taken over
 		}
 	}

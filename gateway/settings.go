@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/gateway/kongfile"
@@ -26,7 +27,7 @@ type settings struct {
 	admin            string
 	adminHosts       []string
 	adminTokenFile   string
-	adminToken       string // what that holds; "": none
+	adminToken       atomic.Value // what that holds, a string; "": none
 	adminWrites      bool
 	adminFile        string
 	issuerCA, nonces string
@@ -114,22 +115,30 @@ func parseFlags(args []string, stderr io.Writer, looks bool) (*settings, error) 
 	if s.admin == "" && (s.adminWrites || s.adminTokenFile != "" || len(s.adminHosts) > 0) || s.adminFile != "" && !s.adminWrites {
 		problems = append(problems, errors.New("gateway: -admin-writes, -admin-token-file and -admin-host need -admin, and -admin-file needs -admin-writes"))
 	}
-	if s.adminTokenFile != "" {
-		token, err := os.ReadFile(s.adminTokenFile)
-		s.adminToken = strings.TrimSpace(string(token))
-		if err == nil && len(s.adminToken) < 16 {
-			err = errors.New("it has less than 16 characters")
-		}
-		if err != nil {
-			problems = append(problems, fmt.Errorf("gateway: -admin-token-file: %w", err))
-		}
-	}
-	var err error
+	token, err := s.readAdminToken()
+	s.adminToken.Store(token)
+	problems = append(problems, err)
 	s.deployment.issuerRoots, err = readRoots("-issuer-ca", s.issuerCA)
 	problems = append(problems, err)
 	s.deployment.redisRoots, err = readRoots("-redis-ca", s.redisCA)
 	problems = append(problems, err, s.readNonceKey())
 	return s, errors.Join(problems...)
+}
+
+// readAdminToken returns "" where no token is asked for.
+func (s *settings) readAdminToken() (string, error) {
+	if s.adminTokenFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(s.adminTokenFile)
+	token := strings.TrimSpace(string(text))
+	if err == nil && len(token) < 16 {
+		err = errors.New("it has less than 16 characters")
+	}
+	if err != nil {
+		return "", fmt.Errorf("gateway: -admin-token-file: %w", err)
+	}
+	return token, nil
 }
 
 // readRoots reads a file of CAs; nil for the system's if there is none.

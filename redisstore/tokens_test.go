@@ -165,7 +165,7 @@ func TestTokenCache(t *testing.T) {
 		require.NoError(t, client.LPush(t.Context(), key, "x").Err())
 		_, ok, err := c.Get(t.Context(), id)
 		require.False(t, ok)
-		require.ErrorContains(t, err, "redisstore: token cache: WRONGTYPE")
+		require.ErrorContains(t, err, "WRONGTYPE")
 		require.Equal(t, []error{err}, r.errs)
 	})
 	t.Run("keys change without a miss", func(t *testing.T) {

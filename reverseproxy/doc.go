@@ -23,7 +23,8 @@
 //   - Fields whose names have other characters than letters, digits and hyphens are
 //     dropped, since many services read X_User, X.User and X-User alike. So are
 //     the client's copies of [WithIdentityHeaders], and what only proxies write:
-//     X-Forwarded-*, Forwarded, X-Real-Ip, Client-Cert, Client-Cert-Chain.
+//     X-Forwarded-*, Forwarded, X-Real-Ip, X-Original-Url, X-Rewrite-Url,
+//     Client-Cert, Client-Cert-Chain.
 //   - The client cannot remove Authorization by naming it in Connection.
 //   - What a service says of DPoP, in DPoP-Nonce or in a challenge, is dropped: its
 //     client is the proxy, and the client of the proxy would take it for the guard's.

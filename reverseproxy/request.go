@@ -76,7 +76,7 @@ func isAlphanumeric(c byte) bool {
 // From a client it is a claim. Authorities: RFC 7239, RFC 9440, and habit.
 func isWrittenByProxies(canonicalName string) bool {
 	switch canonicalName {
-	case "Forwarded", "X-Forwarded", "X-Real-Ip", "Client-Cert", "Client-Cert-Chain":
+	case "Forwarded", "X-Forwarded", "X-Real-Ip", "Client-Cert", "Client-Cert-Chain", "X-Original-Url", "X-Rewrite-Url":
 		return true
 	}
 	return strings.HasPrefix(canonicalName, "X-Forwarded-")

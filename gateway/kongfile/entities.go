@@ -165,6 +165,15 @@ func isHostname(s string) bool {
 	return true
 }
 
+// IsHost reports whether s is a name or an address, with a port if need be. Services
+// read whatever else could be in a Host in ways of their own.
+func IsHost(s string) bool {
+	if name, port, err := net.SplitHostPort(s); err == nil {
+		return isHostname(name) && isPort(port)
+	}
+	return isHostname(s)
+}
+
 // checkNames finds names that two services or two routes have.
 func (f *File) checkNames() {
 	seen := make(map[string]bool)
