@@ -63,6 +63,7 @@ func TestARefusalDoesNotWaitForASlowBody(t *testing.T) {
 						require.LessOrEqual(t, time.Since(begin), 3*time.Second)
 						mine.Close()
 						server.Close()
+						time.Sleep(time.Second) // Go 1.27 lingers a while before it closes a connection.
 					}
 				})
 			})
@@ -95,5 +96,6 @@ func TestARefusalWithABodyKeepsTheConnection(t *testing.T) {
 		}
 		mine.Close()
 		server.Close()
+		time.Sleep(time.Second)
 	})
 }
