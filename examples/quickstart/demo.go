@@ -9,7 +9,7 @@ import (
 )
 
 // demo is the [testing.TB] of a program that is no test: the fakes need
-// somebody to clean up after them and to tell what went wrong. As with any
+// one that cleans up after them and tells what went wrong. As with any
 // testing.TB, several goroutines may use it at once: the wallet's handlers do.
 type demo struct {
 	testing.TB

@@ -22,7 +22,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// world is everybody who takes part.
+// world is the issuer, the service and the clients that take part.
 type world struct {
 	*demo
 	issuer  *oidctest.Issuer
@@ -30,7 +30,7 @@ type world struct {
 
 	key     *dpoptest.Key       // of the client that uses DPoP
 	machine *mtlspoptest.Client // the client that has a certificate
-	thief   *mtlspoptest.Client // somebody else with a certificate of his own
+	thief   *mtlspoptest.Client // an attacker with another certificate
 
 	held struct { // the token that the wallet holds
 		sync.Mutex
