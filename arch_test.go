@@ -24,7 +24,7 @@ const module = "github.com/keybound-go/middleware"
 // it may import from this module, and which modules of others. The standard
 // library is not listed. A new edge, or a new room, is a decision to take here.
 var rooms = map[string]struct{ own, others []string }{
-	"":                    {own: []string{"internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/options", "internal/peers", "internal/caller"}},
+	"":                    {own: []string{"internal/origins", "internal/remote", "internal/outage", "dpop", "mtlspop", "oidc", "oidc/exchange", "session", "internal/headers", "internal/options", "internal/peers", "internal/caller"}},
 	"internal/headers":    {},
 	"internal/options":    {},
 	"internal/outage":     {},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 // metadataMaxAge is for how long a client may keep a metadata document
@@ -23,7 +24,8 @@ type ProtectedResource struct {
 	// Strict clients want it to be the URL of their request, so give each
 	// resource path a guard of its own. Required.
 	Identifier string
-	// AuthorizationServers are the issuers whose tokens are accepted.
+	// AuthorizationServers are the issuers whose tokens are accepted: https URLs without
+	// query and fragment (RFC 8414, section 2), or http ones on this machine.
 	AuthorizationServers []string
 	// Scopes are the scopes that clients may want to ask for.
 	Scopes []string
@@ -63,12 +65,25 @@ func (p ProtectedResource) validate() error {
 			problems = append(problems, fmt.Errorf("middleware: ProtectedResource: %q is not an https URL", optional))
 		}
 	}
+	for _, server := range p.AuthorizationServers {
+		if !isIssuer(server) {
+			problems = append(problems, fmt.Errorf("middleware: ProtectedResource: the authorization server %q is no issuer: https, without query and fragment (RFC 8414, section 2)", server))
+		}
+	}
 	for _, scope := range p.Scopes {
 		if !headers.IsScope(scope) {
 			problems = append(problems, fmt.Errorf("middleware: ProtectedResource: %q is not a scope", scope))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// isIssuer reports whether clients can start from an issuer identifier. Plain http is
+// for one on this machine, in development.
+func isIssuer(identifier string) bool {
+	u, err := url.Parse(identifier)
+	return err == nil && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(identifier, "?#") &&
+		(u.Scheme == "https" || u.Scheme == "http" && origins.IsLoopback(u.Hostname()))
 }
 
 // metadataURL inserts the well-known path between host and path of the

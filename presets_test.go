@@ -508,3 +508,20 @@ func TestAnInnerGuardAsksMoreOfACertificateThanTheOuterOne(t *testing.T) {
 	plain.Wrap(plain.Wrap(handler)).ServeHTTP(httptest.NewRecorder(), w.certRequest("/r"))
 	require.True(t, called)
 }
+
+// Clients go where the metadata sends them.
+func TestAuthorizationServersAreIssuers(t *testing.T) {
+	w := newWorld(t)
+	made := func(server string) error {
+		_, err := middleware.New(append(both(middleware.WithProtectedResource(middleware.ProtectedResource{
+			Identifier: "https://api.example/r", AuthorizationServers: []string{issuerURL, server},
+		})), w.tokens())...)
+		return err
+	}
+	for _, bad := range []string{"", "javascript:alert(1)", "http://plain.example", "https://issuer.example/?x", "https://issuer.example/#y", "https://user@issuer.example", "https:///path", "issuer.example"} {
+		require.ErrorContains(t, made(bad), "is no issuer", bad)
+	}
+	for _, good := range []string{"https://other.example/realms/main", "http://127.0.0.1:9500", "http://localhost:8080/realms/main"} {
+		require.NoError(t, made(good), good)
+	}
+}

@@ -20,8 +20,8 @@ import (
 const (
 	maxBytesAdded  = 3_900_000
 	maxBytesLater  = 4_700_000 // from Go 1.27 on, whose encoding/json is made of its version 2
-	maxAllocsAdded = 300 // when the program starts, before main
-	maxEdges       = 70  // of the module graph
+	maxAllocsAdded = 300       // when the program starts, before main
+	maxEdges       = 70        // of the module graph
 )
 
 const plainServer = `package main

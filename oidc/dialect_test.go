@@ -151,18 +151,19 @@ func TestSubjectIsClientByEachProfile(t *testing.T) {
 		token   []oidctest.Change
 		want    bool
 	}{
-		"RFC9068, client":                            {oidc.RFC9068, []oidctest.Change{oidctest.ForClient(service)}, true},
-		"RFC9068, user":                              {oidc.RFC9068, nil, false},
-		"Auth0, client":                              {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", clientID+"@clients")}, true},
-		"Auth0, user":                                {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", "auth0|7")}, false},
-		"Auth0, another client":                      {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", "other@clients")}, false},
-		"Okta, client":                               {oidc.Okta, []oidctest.Change{oidctest.Okta("a"), oidctest.Claim("sub", clientID)}, true},
-		"Entra ID, application":                      {oidc.EntraID, []oidctest.Change{oidctest.EntraID("2.0", ""), oidctest.Without("scp"), oidctest.Claim("roles", []string{"r"}), oidctest.Claim("oid", "user-1")}, true},
-		"Entra ID, user":                             {oidc.EntraID, []oidctest.Change{oidctest.EntraID("2.0", "a"), oidctest.Claim("oid", "user-1")}, false},
-		"Keycloak, service account":                  {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("client_id", clientID), oidctest.Claim("preferred_username", "service-account-"+clientID)}, true},
-		"Keycloak, a user of that name":              {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("preferred_username", "service-account-"+clientID)}, false},
-		"Keycloak, client_id in the token of a user": {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("client_id", clientID), oidctest.Claim("preferred_username", "alice")}, false},
-		"Cognito, client":                            {oidc.Cognito, []oidctest.Change{oidctest.Cognito(), oidctest.Claim("aud", oidctest.Audience), oidctest.Claim("sub", clientID)}, true},
+		"RFC9068, client":           {oidc.RFC9068, []oidctest.Change{oidctest.ForClient(service)}, true},
+		"RFC9068, user":             {oidc.RFC9068, nil, false},
+		"Auth0, client":             {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", clientID+"@clients")}, true},
+		"Auth0, user":               {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", "auth0|7")}, false},
+		"Auth0, another client":     {oidc.Auth0, []oidctest.Change{oidctest.Auth0(), oidctest.Claim("sub", "other@clients")}, false},
+		"Okta, client":              {oidc.Okta, []oidctest.Change{oidctest.Okta("a"), oidctest.Claim("sub", clientID)}, true},
+		"Entra ID, application":     {oidc.EntraID, []oidctest.Change{oidctest.EntraID("2.0", ""), oidctest.Without("scp"), oidctest.Claim("roles", []string{"r"}), oidctest.Claim("oid", "user-1")}, true},
+		"Entra ID, user":            {oidc.EntraID, []oidctest.Change{oidctest.EntraID("2.0", "a"), oidctest.Claim("oid", "user-1")}, false},
+		"Keycloak, service account": {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("client_id", clientID), oidctest.Claim("preferred_username", "service-account-"+clientID)}, true},
+		"R15 Keycloak, service account without client_id": {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("preferred_username", "service-account-"+clientID)}, true},
+		"Keycloak, a user of that name":                   {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("preferred_username", "service-account-"+clientID), oidctest.Claim("sid", "1")}, false},
+		"Keycloak, client_id in the token of a user":      {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("client_id", clientID), oidctest.Claim("preferred_username", "alice")}, false},
+		"Cognito, client":                                 {oidc.Cognito, []oidctest.Change{oidctest.Cognito(), oidctest.Claim("aud", oidctest.Audience), oidctest.Claim("sub", clientID)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := newIssuer(t)

@@ -378,13 +378,19 @@ func entraClient(t *Token, c *claims) bool {
 	return c.text(idtyp) == "app" || !c.has(scp) && c.has(oid) && t.Subject == c.text(oid)
 }
 
-// keycloakClient: sub is the service account of the client, a user whom Keycloak made
-// for it. client_id comes from the session of the client credentials grant.
+// keycloakClient: sub is the service account of the client, a user that Keycloak made
+// for it and that is named after it. A token of the client credentials grant belongs to
+// no session of a user, so that it has no sid; where it has one, client_id, which comes
+// from that grant alone, must tell.
 func keycloakClient(t *Token, c *claims) bool {
-	if !c.has(azp) || c.text(clientID) != t.ClientID {
+	if !c.has(azp) || c.has(clientID) && c.text(clientID) != t.ClientID {
 		return false
 	}
-	return !c.has(username) || strings.EqualFold(c.text(username), "service-account-"+t.ClientID)
+	named := strings.EqualFold(c.text(username), "service-account-"+t.ClientID)
+	if c.has(clientID) {
+		return named || !c.has(username)
+	}
+	return named && !c.has(sid)
 }
 
 // ref names a claim of a claim set: one of the constants, or, from numRefs on, one
@@ -411,6 +417,7 @@ const (
 	idtyp
 	oid
 	username
+	sid
 	nonce
 	atHash
 	cHash
@@ -421,7 +428,7 @@ const (
 
 var refNames = [numRefs]string{
 	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "purpose", "token_type",
-	"idtyp", "oid", "preferred_username", "nonce", "at_hash", "c_hash", "s_hash", "events",
+	"idtyp", "oid", "preferred_username", "sid", "nonce", "at_hash", "c_hash", "s_hash", "events",
 }
 
 var refs = func() map[string]ref {
