@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/dpop/dpoptest"
 	"github.com/keybound-go/middleware/gateway/kongfile"
 	"github.com/keybound-go/middleware/gateway/testbed"
@@ -201,4 +202,36 @@ func TestARouteOfHTTPSRedirectsWhereTheFileSaysSo(t *testing.T) {
 	gw.ServeHTTP(w, httptest.NewRequest("GET", "http://api.example:8000/a%2Fb?c=1;2", nil))
 	require.Equal(t, 308, w.Code)
 	require.Equal(t, "https://api.example/a%2Fb?c=1;2", w.Header().Get("Location"))
+}
+
+// A plugin of a short window that is used first does not make the proofs of one with a
+// longer window too old.
+func TestAShortWindowDoesNotShortenALongOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := "_format_version: \"3.0\"\nservices:\n- name: s\n  url: http://127.0.0.1:1\n  routes:\n"
+		for i, lifetime := range []string{"2", "120"} {
+			text += fmt.Sprintf("  - name: r%d\n    paths: [/r%d]\n    plugins:\n    - name: openid-connect\n      config:\n        issuer: https://issuer.example\n        auth_methods: [bearer]\n        proof_of_possession_dpop: strict\n        dpop_proof_lifetime: %s\n", i, i, lifetime)
+		}
+		f := kongfile.Read(func(string) (string, bool) { return "", false }, kongfile.Source{Name: "kong.yaml", Text: []byte(text)})
+		bare, err := dpop.NewMemoryCache()
+		require.NoError(t, err)
+		memory := newSharedMemory(bare, f)
+		verifier := func(lifetime time.Duration) *dpop.Verifier {
+			v, err := dpop.New("https://api.example", dpop.WithLifetime(lifetime), dpop.WithReplayCache(memory, nil))
+			require.NoError(t, err)
+			return v
+		}
+		short, long := verifier(2*time.Second), verifier(120*time.Second)
+		key := dpoptest.NewKey(t)
+		use := func(v *dpop.Verifier, age time.Duration) error {
+			r := httptest.NewRequest("GET", "https://api.example/r", nil)
+			key.Sign(r, "token", dpoptest.IssuedAt(time.Now().Add(-age)))
+			_, err := v.Verify(r, "token", key.Thumbprint())
+			return err
+		}
+		require.NoError(t, use(short, 0))
+		for _, age := range []time.Duration{0, 40 * time.Second, 100 * time.Second} {
+			require.NoError(t, use(long, age), "an unused proof that is %v old", age)
+		}
+	})
 }

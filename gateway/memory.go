@@ -49,6 +49,11 @@ func (m *sharedMemory) window() time.Duration { return time.Duration(m.least.Loa
 // than before, since requests under way are judged by what was in force before.
 func (m *sharedMemory) widen(f *kongfile.File) {
 	m.least.Store(int64(max(m.window(), windowOf(f))))
+	if memory, ok := m.ReplayCache.(*dpop.MemoryCache); ok {
+		// A memory learns the windows of the verifiers that are made with it, and takes a
+		// proof that it may have forgotten for one that was used. This one is behind m.
+		_, _ = dpop.New("https://gateway.invalid", dpop.WithLifetime(m.window()-proofSkew), dpop.WithSkew(proofSkew), dpop.WithReplayCache(memory, nil))
+	}
 }
 
 func (m *sharedMemory) Add(ctx context.Context, jkt string, id [32]byte, until time.Time) (bool, error) {
