@@ -182,7 +182,7 @@ func (g *Guard) hint(q *Request, o *Outcome) string {
 	case o.Token != nil && o.Token.ReadableBy != "":
 		return fmt.Sprintf("by the profile %s this is an access token: oidc.WithProfile(oidc.%s), if that is the issuer's software", o.Token.ReadableBy, o.Token.ReadableBy)
 	case err == oidc.ErrNoKey && o.Token != nil:
-		return fmt.Sprintf("the issuer's key set has no key %q: it was rotated within the cooldown of key fetches (oidc.WithCooldown), or the token is from elsewhere", o.Token.KeyID)
+		return fmt.Sprintf("the issuer's key set has no key %q: it was rotated within the cooldown of key fetches (oidc.WithCooldown), its published key has no kid, or the token is from elsewhere", o.Token.KeyID)
 	}
 	return e.Hint()
 }

@@ -14,7 +14,7 @@ const (
 	idleFor    = 2 * time.Minute  // between requests of one connection
 	readWithin = 30 * time.Second // some of a body that is expected
 	takeWithin = time.Minute      // what has been written of a response
-	pingAfter  = 15 * time.Second // of silence of a service or an issuer on HTTP/2
+	pingAfter  = 5 * time.Second  // of silence of a service or an issuer on HTTP/2
 )
 
 // limited returns r with a body whose client has readWithin for each read, and the

@@ -94,7 +94,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 		"typ JWT refused; for Keycloak use oidc.WithProfile(oidc.Keycloak), for other issuers see oidc.Profile"},
 	ErrNotAccessToken: {"The token is not an access token", "the client may have sent its ID token; see oidc.Profile"},
 	ErrAlgorithm:      {"The signing algorithm of the access token is not accepted", "oidc.WithAlgorithms sets the list"},
-	ErrNoKey:          {"The signing key of the access token is not known", "the issuer publishes no key with this kid: it was rotated within the cooldown of key fetches (oidc.WithCooldown), or the token is from elsewhere"},
+	ErrNoKey:          {"The signing key of the access token is not known", "the issuer publishes no key with this kid: it was rotated within the cooldown of key fetches (oidc.WithCooldown), its published key has no kid, or the token is from elsewhere"},
 	ErrSignature:      {"The signature of the access token is not valid", "the token was changed on its way, or another issuer uses the same identifier and kid: see the key set of the issuer"},
 	ErrClaims:         {"A claim of the access token is malformed", ""},
 	ErrTooDeep: {"The access token is nested too deeply",
