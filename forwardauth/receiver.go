@@ -119,9 +119,10 @@ type receivedKey struct{}
 
 // Wrap returns a handler that reads the assertion of each request, and passes the request
 // to next with the assertion as its bearer token, which [Receiver.VerifyToken] knows in
-// the context of that request and in no other: next must not lend it to other requests. A request without an assertion from a trusted peer is
-// passed on with the credentials that it has. Either way it loses the fields of the
-// package comment. Wrap panics if next is nil.
+// the context of that request and in no other: next must not lend it to other requests.
+// A request without an assertion from a trusted peer is passed on with the credentials
+// that it has. Either way it loses the fields of the package comment. Wrap panics if
+// next is nil.
 func (r *Receiver) Wrap(next http.Handler) http.Handler {
 	if next == nil {
 		panic("forwardauth: Wrap: nil handler")

@@ -80,15 +80,15 @@ func TestTheAdminAPIOfThePages(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "kept.json")
 	gw := start(t, bed, noServices, "-admin-writes", "-admin-file", kept)
 	a := api{t, gw.admin}
-	nobody := bed.Client(nil)
-	require.Equal(t, 404, ask(t, nobody, gw.url+"/").status)
+	anonymous := bed.Client(nil)
+	require.Equal(t, 404, ask(t, anonymous, gw.url+"/").status)
 
 	// The service and the route of the page on client credentials, by two forms.
 	service := a.form("POST", "/services", "name=openid-connect", "url="+url.QueryEscape(bed.Httpbin+"/anything"), "read_timeout=5000").requireStatus(t, 201)
 	require.NotEmpty(t, service.body["id"])
 	require.EqualValues(t, 5000, service.body["read_timeout"])
 	a.form("POST", "/services/openid-connect/routes", "name=openid-connect", "paths[]=/", "strip_path=false").requireStatus(t, 201)
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/open").status)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/open").status)
 
 	// The plugin of the page on DPoP, as JSON: global, then for a service and a route.
 	plugin := `{"name": "openid-connect", "config": {"issuer": "` + bed.Issuer.URL + `", "client_id": ["kong"], "client_secret": ["the-secret"], "auth_methods": ["bearer"], "proof_of_possession_dpop": "strict"}}`
@@ -96,24 +96,24 @@ func TestTheAdminAPIOfThePages(t *testing.T) {
 		made := a.json("POST", path, plugin).requireStatus(t, 201)
 		require.Equal(t, []any{"***"}, made.body["config"].(map[string]any)["client_secret"])
 		require.NotContains(t, made.text, "the-secret")
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/x").status, path)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/x").status, path)
 		a.json("POST", path, plugin).requireStatus(t, 400)
 		id := made.body["id"].(string)
 		a.send("GET", path+"/"+id, "", "").requireStatus(t, 200)
 		require.Len(t, a.send("GET", path, "", "").body["data"], 1)
 		if path != "/routes/openid-connect/plugins" {
 			a.send("DELETE", "/plugins/"+id, "", "").requireStatus(t, 204)
-			require.Equal(t, 200, ask(t, nobody, gw.url+"/x").status, path)
+			require.Equal(t, 200, ask(t, anonymous, gw.url+"/x").status, path)
 		}
 	}
 	key := dpoptest.NewKey(t)
 	token := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/x", with("Authorization", "DPoP "+token), with("Dpop", key.Proof("GET", gw.url+"/x", token))).status)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/x", with("Authorization", "DPoP "+token), with("Dpop", key.Proof("GET", gw.url+"/x", token))).status)
 
 	// What was hidden is kept, by whatever method it is sent back.
 	id := a.send("GET", "/routes/openid-connect/plugins", "", "").body["data"].([]any)[0].(map[string]any)["id"].(string)
 	a.json("PATCH", "/plugins/"+id, `{"config": {"client_secret": ["***"], "unauthorized_error_message": "patched"}}`).requireStatus(t, 200)
-	require.Contains(t, ask(t, nobody, gw.url+"/x").body, "patched")
+	require.Contains(t, ask(t, anonymous, gw.url+"/x").body, "patched")
 	shown := a.send("GET", "/plugins/"+id, "", "").requireStatus(t, 200)
 	a.json("PUT", "/plugins/"+id, shown.text).requireStatus(t, 200)
 	text, err := os.ReadFile(kept)
@@ -135,7 +135,7 @@ func TestTheAdminAPIOfThePages(t *testing.T) {
 	require.Len(t, fields, 3)
 	require.Contains(t, fields["verify_signature"], "refused on purpose")
 	require.Equal(t, before, a.send("GET", "/plugins", "", "").text)
-	require.Contains(t, ask(t, nobody, gw.url+"/x").body, "patched")
+	require.Contains(t, ask(t, anonymous, gw.url+"/x").body, "patched")
 
 	a.send("DELETE", "/services/openid-connect", "", "").requireStatus(t, 400)
 	a.form("POST", "/services", "name=openid-connect", "url=http://127.0.0.1:1").requireStatus(t, 409)
@@ -145,7 +145,7 @@ func TestTheAdminAPIOfThePages(t *testing.T) {
 	a.send("DELETE", "/routes/openid-connect", "", "").requireStatus(t, 204)
 	require.Empty(t, a.send("GET", "/plugins", "", "").body["data"], "a plugin goes with its route")
 	a.send("DELETE", "/services/openid-connect", "", "").requireStatus(t, 204)
-	require.Equal(t, 404, ask(t, nobody, gw.url+"/x").status)
+	require.Equal(t, 404, ask(t, anonymous, gw.url+"/x").status)
 }
 
 func TestTheAdminAPIKeepsWhatTheFileHasAndTheFileTakesOver(t *testing.T) {

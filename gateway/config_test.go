@@ -321,9 +321,9 @@ services:
 plugins:
   - {name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}', auth_methods: [bearer], unauthorized_error_message: everywhere}}
 `)
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	for path, want := range map[string]string{"/near": "near", "/near/x": "near", "/near/whole/x": "service", "/off": "service", "/far": "everywhere"} {
-		a := ask(t, nobody, gw.url+path)
+		a := ask(t, anonymous, gw.url+path)
 		require.Equal(t, 401, a.status)
 		require.Contains(t, a.body, `"`+want+`"`, path)
 	}
@@ -331,17 +331,17 @@ plugins:
 	for path, want := range map[string]string{
 		"/near": "/anything", "/near/": "/anything/", "/near/x//y": "/anything/x/y", "/far/x": "/anything/x", "/farther": "/anything/ther", "/verbatim/x": "/anything/verbatim/x",
 	} {
-		require.True(t, strings.HasSuffix(ask(t, nobody, gw.url+path, token).url, want), path)
+		require.True(t, strings.HasSuffix(ask(t, anonymous, gw.url+path, token).url, want), path)
 	}
 }
 
 func TestNoncesAndProbes(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, strings.Replace(good, "https://issuer.example", `${{ env "DECK_ISSUER" }}`, 1)+"      proof_of_possession_dpop: strict\n      dpop_use_nonce: true\n")
-	nobody := bed.Client(nil)
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/-/healthz").status)
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/-/readyz").status)
-	a := ask(t, nobody, gw.url+"/")
+	anonymous := bed.Client(nil)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/-/healthz").status)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/-/readyz").status)
+	a := ask(t, anonymous, gw.url+"/")
 	require.Equal(t, 401, a.status)
 	require.NotEmpty(t, a.header.Get("DPoP-Nonce"))
 	require.Equal(t, 0, gw.stop(), "SIGTERM ends it gracefully")
@@ -353,17 +353,17 @@ func TestIntrospection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			gw := start(t, bed, strings.NewReplacer("https://issuer.example", `${{ env "DECK_ISSUER" }}`, "[bearer]", "[bearer, introspection]", "audience_required: [a]", audience).Replace(good)+
 				"      client_id: [client]\n      client_secret: [secret]\n      introspect_jwt_tokens: true\n", "-drain", "1s")
-			nobody := bed.Client(nil)
+			anonymous := bed.Client(nil)
 			opaque, jwt := bed.Issuer.OpaqueToken(), bed.Issuer.Token()
 			for _, token := range []string{opaque, jwt} {
-				require.Equal(t, 502, ask(t, nobody, gw.url+"/", bearer(token)).status, "it passes; there is no service")
+				require.Equal(t, 502, ask(t, anonymous, gw.url+"/", bearer(token)).status, "it passes; there is no service")
 			}
-			require.Equal(t, 401, ask(t, nobody, gw.url+"/", bearer("nonsense")).status)
+			require.Equal(t, 401, ask(t, anonymous, gw.url+"/", bearer("nonsense")).status)
 			bound := bed.Issuer.OpaqueToken(oidctest.BoundToKey(strings.Repeat("A", 43)))
-			require.Equal(t, 401, ask(t, nobody, gw.url+"/", bearer(bound)).status, "cnf counts, whoever tells of it")
+			require.Equal(t, 401, ask(t, anonymous, gw.url+"/", bearer(bound)).status, "cnf counts, whoever tells of it")
 			revoked := bed.Issuer.Token(oidctest.Claim("jti", "revoked"))
 			bed.Issuer.Revoke(revoked)
-			require.Equal(t, 401, ask(t, nobody, gw.url+"/", bearer(revoked)).status)
+			require.Equal(t, 401, ask(t, anonymous, gw.url+"/", bearer(revoked)).status)
 			require.Equal(t, name == "without one", strings.Contains(gw.log.String(), "audience_required is missing"))
 		})
 	}
@@ -373,13 +373,13 @@ func TestTheIssuerMayBeDownAtTheStart(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	bed.Issuer.SetDown(true)
 	gw := start(t, bed, "bearer.yaml")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	token := bearer(bed.Issuer.Token(oidctest.Scope("admin"), oidctest.Claim("realm_access", map[string]any{"roles": "clerk"})))
-	require.Equal(t, 503, ask(t, nobody, gw.url+"/-/readyz").status)
-	require.Equal(t, 503, ask(t, nobody, gw.url+"/api/anything", token).status)
+	require.Equal(t, 503, ask(t, anonymous, gw.url+"/-/readyz").status)
+	require.Equal(t, 503, ask(t, anonymous, gw.url+"/api/anything", token).status)
 	bed.Issuer.SetDown(false)
-	require.Eventually(t, func() bool { return ask(t, nobody, gw.url+"/api/anything", token).status == 200 }, 15*time.Second, 200*time.Millisecond)
-	require.Eventually(t, func() bool { return ask(t, nobody, gw.url+"/-/readyz").status == 200 }, 15*time.Second, 200*time.Millisecond)
+	require.Eventually(t, func() bool { return ask(t, anonymous, gw.url+"/api/anything", token).status == 200 }, 15*time.Second, 200*time.Millisecond)
+	require.Eventually(t, func() bool { return ask(t, anonymous, gw.url+"/-/readyz").status == 200 }, 15*time.Second, 200*time.Millisecond)
 }
 
 func TestKeysAreRotatedAndMerged(t *testing.T) {

@@ -127,9 +127,9 @@ func bearer(token string) func(*http.Request) { return with("Authorization", "Be
 func TestDPoPStrict(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, "dpop-strict.yaml")
-	key, nobody := dpoptest.NewKey(t), bed.Client(nil)
+	key, anonymous := dpoptest.NewKey(t), bed.Client(nil)
 	token := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
-	client := middlewaretest.NewClient(t, nobody, key, token)
+	client := middlewaretest.NewClient(t, anonymous, key, token)
 
 	t.Run("the service behind sees a bearer token and no proof", func(t *testing.T) {
 		a := ask(t, client, gw.url+"/anything/a%2Fb?q=1", with("X-Consumer-Username", "admin"), with("X_consumer_username", "admin"))
@@ -141,7 +141,7 @@ func TestDPoPStrict(t *testing.T) {
 		}
 	})
 	t.Run("a token without its proof is refused", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/anything", with("Authorization", "DPoP "+token))
+		a := ask(t, anonymous, gw.url+"/anything", with("Authorization", "DPoP "+token))
 		require.Equal(t, 401, a.status)
 		require.JSONEq(t, `{"message":"Unauthorized"}`, a.body)
 		require.Contains(t, a.header.Get("WWW-Authenticate"), `error="invalid_dpop_proof"`)
@@ -149,35 +149,35 @@ func TestDPoPStrict(t *testing.T) {
 	t.Run("a proof passes once", func(t *testing.T) {
 		sign := with("Dpop", key.Proof("GET", gw.url+"/anything", token))
 		auth := with("Authorization", "DPoP "+token)
-		require.Equal(t, 200, ask(t, nobody, gw.url+"/anything", sign, auth).status)
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", sign, auth).status)
+		require.Equal(t, 200, ask(t, anonymous, gw.url+"/anything", sign, auth).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", sign, auth).status)
 	})
 	t.Run("an unbound token is refused", func(t *testing.T) {
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bearer(bed.Issuer.Token())).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bearer(bed.Issuer.Token())).status)
 	})
 	t.Run("the audience is not checked, and a warning says so", func(t *testing.T) {
 		for range 2 {
 			other := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()), oidctest.Claim("aud", "urn:somebody"))
-			require.Equal(t, 200, ask(t, middlewaretest.NewClient(t, nobody, key, other), gw.url+"/anything").status)
+			require.Equal(t, 200, ask(t, middlewaretest.NewClient(t, anonymous, key, other), gw.url+"/anything").status)
 		}
 		require.Contains(t, gw.log.String(), "audience_required is missing")
 		require.Contains(t, gw.log.String(), "dpop-strict.yaml:15")
 	})
 	t.Run("a token of Keycloak passes", func(t *testing.T) {
 		keycloak := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()), oidctest.Keycloak())
-		require.Equal(t, 200, ask(t, middlewaretest.NewClient(t, nobody, key, keycloak), gw.url+"/anything").status)
+		require.Equal(t, 200, ask(t, middlewaretest.NewClient(t, anonymous, key, keycloak), gw.url+"/anything").status)
 		id := bed.Issuer.Token(oidctest.IDToken("client"), oidctest.BoundToKey(key.Thumbprint()))
-		require.Equal(t, 401, ask(t, middlewaretest.NewClient(t, nobody, key, id), gw.url+"/anything").status)
+		require.Equal(t, 401, ask(t, middlewaretest.NewClient(t, anonymous, key, id), gw.url+"/anything").status)
 	})
-	t.Run("a token that nobody signed is refused whatever its audience", func(t *testing.T) {
+	t.Run("a token with another signature is refused whatever its audience", func(t *testing.T) {
 		forged := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
 		forged = forged[:len(forged)-8] + "AAAAAAAA"
-		require.Equal(t, 401, ask(t, middlewaretest.NewClient(t, nobody, key, forged), gw.url+"/anything").status)
+		require.Equal(t, 401, ask(t, middlewaretest.NewClient(t, anonymous, key, forged), gw.url+"/anything").status)
 	})
 	t.Run("the log has one line for a refusal, and neither token nor proof", func(t *testing.T) {
 		before := strings.Count(gw.log.String(), "msg=denied")
 		proof := key.Proof("GET", "https://evil.example/anything", token, dpoptest.IssuedAt(time.Now().Add(-20*time.Second)))
-		ask(t, nobody, gw.url+"/anything?secret=1", with("Authorization", "DPoP "+token), with("Dpop", proof))
+		ask(t, anonymous, gw.url+"/anything?secret=1", with("Authorization", "DPoP "+token), with("Dpop", proof))
 		log := gw.log.String()
 		require.Equal(t, before+1, strings.Count(log, "msg=denied"))
 		last := log[strings.LastIndex(log, "msg=denied"):]
@@ -193,14 +193,14 @@ func TestDPoPStrict(t *testing.T) {
 func TestBearer(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, "bearer.yaml")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	good := []oidctest.Change{oidctest.Scope("orders:read", "orders:write"), oidctest.Claim("realm_access", map[string]any{"roles": []string{"clerk", "a,b"}})}
 	token := func(changes ...oidctest.Change) func(*http.Request) {
 		return bearer(bed.Issuer.Token(append(good[:len(good):len(good)], changes...)...))
 	}
 
 	t.Run("claims become headers, and only claims do", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/api/anything", token(), with("X-User", "root"), with("x_User", "root"), with("X_roles", "root"))
+		a := ask(t, anonymous, gw.url+"/api/anything", token(), with("X-User", "root"), with("x_User", "root"), with("X_roles", "root"))
 		require.Equal(t, 200, a.status, a.body)
 		require.Equal(t, []string{"user-1"}, a.headers["X-User"])
 		require.Equal(t, []string{base64.StdEncoding.EncodeToString([]byte(`["clerk","a,b"]`))}, a.headers["X-Roles"])
@@ -216,10 +216,10 @@ func TestBearer(t *testing.T) {
 		require.Len(t, a.headers["Authorization"], 1)
 	})
 	t.Run("the client's copy is deleted when the claim is missing, and on other routes", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/api/anything", token(oidctest.Claim("realm_access", map[string]any{"roles": "clerk"})), with("X-User", "root"))
+		a := ask(t, anonymous, gw.url+"/api/anything", token(oidctest.Claim("realm_access", map[string]any{"roles": "clerk"})), with("X-User", "root"))
 		require.Equal(t, []string{"user-1"}, a.headers["X-User"])
 		require.Equal(t, []string{"clerk"}, a.headers["X-Roles"])
-		require.Equal(t, 418, ask(t, nobody, gw.url+"/status/418").status)
+		require.Equal(t, 418, ask(t, anonymous, gw.url+"/status/418").status)
 	})
 	for name, tc := range map[string]struct {
 		auth   func(*http.Request)
@@ -235,7 +235,7 @@ func TestBearer(t *testing.T) {
 		"nothing": {func(*http.Request) {}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := ask(t, nobody, gw.url+"/api/anything", tc.auth)
+			a := ask(t, anonymous, gw.url+"/api/anything", tc.auth)
 			require.Equal(t, tc.status, a.status, a.body)
 			if tc.status == 401 {
 				require.Contains(t, a.body, "Who are you?")
@@ -244,15 +244,15 @@ func TestBearer(t *testing.T) {
 	}
 	t.Run("no path leads around the guard", func(t *testing.T) {
 		for _, path := range []string{"/api", "//api/anything", "/%61pi/anything", "/api/"} {
-			require.Equal(t, 401, ask(t, nobody, gw.url+path).status, path)
+			require.Equal(t, 401, ask(t, anonymous, gw.url+path).status, path)
 		}
 		for _, path := range []string{"/status/../api", "/status/%2e%2e/headers", "/status/..%2fheaders", "/status/..;/headers", "/status/%5c..%5cheaders"} {
-			require.Equal(t, 400, ask(t, nobody, gw.url+path).status, path)
+			require.Equal(t, 400, ask(t, anonymous, gw.url+path).status, path)
 		}
-		require.Equal(t, 404, ask(t, nobody, gw.url+"/headers").status)
+		require.Equal(t, 404, ask(t, anonymous, gw.url+"/headers").status)
 	})
 	t.Run("errors are displayed if the file says so", func(t *testing.T) {
-		require.Contains(t, ask(t, nobody, gw.url+"/api/anything", bearer("x")).body, `"error":"invalid_token"`)
+		require.Contains(t, ask(t, anonymous, gw.url+"/api/anything", bearer("x")).body, `"error":"invalid_token"`)
 	})
 }
 
@@ -265,21 +265,21 @@ func TestCertificateFromHeader(t *testing.T) {
 	alice, stranger := clients.Issue("alice"), mtlspoptest.SelfSigned(t, "stranger")
 	bound := bearer(bed.Issuer.Token(oidctest.BoundToCertificate(alice.Certificate)))
 	cert := func(c *mtlspoptest.Client) func(*http.Request) { return with("X-Client-Cert", mtlspoptest.HAProxy(c)) }
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 
-	a := ask(t, nobody, gw.url+"/anything", bound, cert(alice))
+	a := ask(t, anonymous, gw.url+"/anything", bound, cert(alice))
 	require.Equal(t, 200, a.status, a.body)
 	require.NotContains(t, a.headers, "X-Client-Cert")
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bound).status, "no certificate")
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bound, cert(clients.Issue("bob"))).status, "another certificate")
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bearer(bed.Issuer.Token()), cert(alice)).status, "an unbound token")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bound).status, "no certificate")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bound, cert(clients.Issue("bob"))).status, "another certificate")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bearer(bed.Issuer.Token()), cert(alice)).status, "an unbound token")
 	untrusted := bearer(bed.Issuer.Token(oidctest.BoundToCertificate(stranger.Certificate)))
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", untrusted, cert(stranger)).status, "not of our CA")
-	require.Equal(t, 400, ask(t, nobody, gw.url+"/anything", bound, cert(alice), cert(alice)).status, "two certificates")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", untrusted, cert(stranger)).status, "not of our CA")
+	require.Equal(t, 400, ask(t, anonymous, gw.url+"/anything", bound, cert(alice), cert(alice)).status, "two certificates")
 
 	t.Run("from a peer that is not trusted the header counts for nothing", func(t *testing.T) {
 		gw := start(t, bed, "mtls-header.yaml", "-trusted-proxy", "192.0.2.1/32")
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bound, cert(alice)).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bound, cert(alice)).status)
 		require.Contains(t, gw.log.String(), "untrusted_certificate_header=true")
 	})
 }
@@ -303,21 +303,21 @@ func TestClientCredentials(t *testing.T) {
 		oidctest.WithClient(oidctest.Registration{ID: "gateway", Method: "private_key_jwt", Keys: []crypto.PublicKey{key.Public()}}))
 	setJWK(t, key)
 	gw := start(t, bed, "client-credentials.yaml")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	basic := func(id, secret string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth(id, secret) }
 	}
 
 	for range 2 {
-		a := ask(t, nobody, gw.url+"/anything", basic("caller", "the-secret"))
+		a := ask(t, anonymous, gw.url+"/anything", basic("caller", "the-secret"))
 		require.Equal(t, 200, a.status, a.body)
 		require.Len(t, a.headers["Authorization"], 1)
 		require.True(t, strings.HasPrefix(a.headers["Authorization"][0], "Bearer ey"), "the service sees a token, not the secret")
 	}
 	require.Len(t, bed.Issuer.Requests(oidctest.TokenEndpoint), 1, "the second call is served from memory")
 	require.Contains(t, bed.Issuer.Requests(oidctest.Introspection)[0].Form.Get("client_assertion_type"), "jwt-bearer")
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", basic("caller", "wrong")).status)
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bearer(bed.Issuer.Token())).status, "bearer is not among the auth_methods")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", basic("caller", "wrong")).status)
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bearer(bed.Issuer.Token())).status, "bearer is not among the auth_methods")
 	require.NotContains(t, gw.log.String(), "the-secret")
 
 	t.Run("the admin listener publishes the key and the issuer's state, the other does not", func(t *testing.T) {
@@ -325,7 +325,7 @@ func TestClientCredentials(t *testing.T) {
 		require.Contains(t, set.body, `"gateway-1"`)
 		require.NotContains(t, set.body, `"d"`)
 		require.Contains(t, ask(t, http.DefaultClient, gw.admin+"/openid-connect/issuers").body, bed.Issuer.URL)
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/openid-connect/jwks").status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/openid-connect/jwks").status)
 	})
 }
 
@@ -339,15 +339,15 @@ func TestClientCredentialsForWhichTheIssuerGivesOpaqueTokens(t *testing.T) {
 	bed.Issuer.Break(oidctest.TokenEndpoint, oidctest.Body("application/json", `{"access_token":"`+token+`","token_type":"Bearer","expires_in":300}`))
 	setJWK(t, key)
 	gw := start(t, bed, "client-credentials.yaml")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 
-	a := ask(t, nobody, gw.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") })
+	a := ask(t, anonymous, gw.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") })
 	require.Equal(t, 200, a.status, gw.log.String())
 	require.Equal(t, []string{"Bearer " + token}, a.headers["Authorization"])
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/anything", bearer(token)).status, "bearer is not among the auth_methods")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bearer(token)).status, "bearer is not among the auth_methods")
 	bed.Issuer.Revoke(token)
 	fresh := start(t, bed, "client-credentials.yaml") // It has no answer to remember.
-	require.NotEqual(t, 200, ask(t, nobody, fresh.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") }).status)
+	require.NotEqual(t, 200, ask(t, anonymous, fresh.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") }).status)
 }
 
 // newSigner is a key for the gateway itself.
@@ -396,10 +396,10 @@ services:
 func TestThePublicOriginIsWhatProofsName(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, "dpop-strict.yaml", "-public-origin", "https://api.example/v1", "-public-origin", "https://api2.example")
-	key, nobody := dpoptest.NewKey(t), bed.Client(nil)
+	key, anonymous := dpoptest.NewKey(t), bed.Client(nil)
 	token := bed.Issuer.Token(oidctest.BoundToKey(key.Thumbprint()))
 	call := func(host, htu string) int {
-		return ask(t, nobody, gw.url+"/anything", with("Authorization", "DPoP "+token), with("Dpop", key.Proof("GET", htu, token)),
+		return ask(t, anonymous, gw.url+"/anything", with("Authorization", "DPoP "+token), with("Dpop", key.Proof("GET", htu, token)),
 			func(r *http.Request) { r.Host = host }).status
 	}
 	require.Equal(t, 200, call("api.example", "https://api.example/v1/anything"))

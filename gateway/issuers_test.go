@@ -38,10 +38,10 @@ plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}', au
 	require.Len(t, before, 1)
 	require.Nil(t, before[0].Configuration, "which no request has needed yet")
 	require.Empty(t, before[0].Keys)
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	// Of the spellings that this issuer may have, the second verifies this token.
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/anything", bearer(bed.Issuer.Token(oidctest.Keycloak()))).status)
-	require.Equal(t, 200, ask(t, nobody, gw.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") }).status)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/anything", bearer(bed.Issuer.Token(oidctest.Keycloak()))).status)
+	require.Equal(t, 200, ask(t, anonymous, gw.url+"/anything", func(r *http.Request) { r.SetBasicAuth("caller", "the-secret") }).status)
 	after := get()
 	require.Len(t, after, 1)
 	require.Equal(t, bed.Issuer.URL, after[0].Issuer)
@@ -55,5 +55,5 @@ plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}', au
 	require.Equal(t, 200, one.status)
 	require.Contains(t, one.body, `"configuration":{`)
 	require.Equal(t, 404, ask(t, http.DefaultClient, gw.admin+"/openid-connect/issuers/nothing").status)
-	require.Equal(t, 401, ask(t, nobody, gw.url+"/openid-connect/issuers").status, "clients are not shown them")
+	require.Equal(t, 401, ask(t, anonymous, gw.url+"/openid-connect/issuers").status, "clients are not shown them")
 }

@@ -91,7 +91,7 @@ services:
       - {name: inner, paths: [/a/b], strip_path: false, plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}'}}]}
       - {name: admin, paths: [/admin], strip_path: false, plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}'}}]}
 `)
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	for target, want := range map[string]int{
 		"/%2Fadmin/list": 400, "/%2fadmin": 400, "/%5Cadmin": 400, `/\admin`: 400, "/a%2Fb": 400, "/a%2Fb/c": 400, "/a%252Fb": 400, "/a;x=y/b": 400, "/a%3Bx/b": 400,
 		"/a%5Cb": 400, "/a/%2Fb": 400, "/;/admin": 400, "/%252Fadmin": 400, "/x%252F..%252Fadmin": 400, "/x/%252e%252e/admin": 400,
@@ -101,7 +101,7 @@ services:
 		r, err := http.NewRequest("GET", gw.url, nil)
 		require.NoError(t, err)
 		r.URL.Opaque = "//" + r.URL.Host + target
-		resp, err := nobody.Do(r)
+		resp, err := anonymous.Do(r)
 		require.NoError(t, err, target)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, want, resp.StatusCode, target)
@@ -151,10 +151,10 @@ func TestReadTimeoutHoldsForTheBodyToo(t *testing.T) {
 	}))
 	defer service.Close()
 	gw := start(t, bed, "_format_version: \"3.0\"\nservices: [{name: s, url: '"+service.URL+"', read_timeout: 300, routes: [{name: r, paths: [/]}]}]\n")
-	nobody := bed.Client(nil)
-	require.Equal(t, "some\nsome\nsome\n", ask(t, nobody, gw.url+"/moves").body)
+	anonymous := bed.Client(nil)
+	require.Equal(t, "some\nsome\nsome\n", ask(t, anonymous, gw.url+"/moves").body)
 	began := time.Now()
-	resp, err := nobody.Get(gw.url + "/stalls")
+	resp, err := anonymous.Get(gw.url + "/stalls")
 	require.NoError(t, err)
 	_, err = io.ReadAll(resp.Body)
 	require.Error(t, err, "the response is cut off")

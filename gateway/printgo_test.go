@@ -87,7 +87,7 @@ func TestTheProgramsForThePagesConfigurationsGuard(t *testing.T) {
 	t.Setenv("DECK_CA_CERT_ID", "a1b2c3d4-0000-4000-8000-000000000001")
 	t.Setenv("DECK_CA_CERT", testbed.PEM(clients.Certificate))
 	setJWK(t, key)
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	issue := func(changes ...oidctest.Change) string {
 		return bed.Issuer.Token(append([]oidctest.Change{oidctest.Keycloak()}, changes...)...)
 	}
@@ -96,37 +96,37 @@ func TestTheProgramsForThePagesConfigurationsGuard(t *testing.T) {
 		url := runProgram(t, bed, "testdata/dpop-strict.yaml", nil)
 		key := dpoptest.NewKey(t)
 		token := issue(oidctest.BoundToKey(key.Thumbprint()))
-		a := ask(t, middlewaretest.NewClient(t, nobody, key, token), url+"/anything")
+		a := ask(t, middlewaretest.NewClient(t, anonymous, key, token), url+"/anything")
 		require.Equal(t, 200, a.status, a.body)
 		require.Equal(t, []string{"Bearer " + token}, a.headers["Authorization"])
 		require.NotContains(t, a.headers, "Dpop")
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", with("Authorization", "DPoP "+token)).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", bearer(issue())).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", with("Authorization", "DPoP "+token)).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", bearer(issue())).status)
 	})
 	t.Run("bearer", func(t *testing.T) {
 		url := runProgram(t, bed, "testdata/bearer.yaml", nil)
 		token := issue(oidctest.Scope("admin"), oidctest.Claim("realm_access", map[string]any{"roles": []string{"clerk"}}))
-		a := ask(t, nobody, url+"/api/anything", bearer(token), with("X-User", "root"))
+		a := ask(t, anonymous, url+"/api/anything", bearer(token), with("X-User", "root"))
 		require.Equal(t, 200, a.status, a.body)
 		require.Equal(t, []string{"user-1"}, a.headers["X-User"])
-		require.Equal(t, 403, ask(t, nobody, url+"/api/anything", bearer(issue())).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/api/anything").status)
-		require.Equal(t, 418, ask(t, nobody, url+"/status/418").status)
+		require.Equal(t, 403, ask(t, anonymous, url+"/api/anything", bearer(issue())).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/api/anything").status)
+		require.Equal(t, 418, ask(t, anonymous, url+"/status/418").status)
 	})
 	t.Run("a certificate in a header", func(t *testing.T) {
 		url := runProgram(t, bed, "testdata/mtls-header.yaml", map[string]string{"client-ca.pem": testbed.PEM(clients.Certificate)}, "-trusted-proxy", "127.0.0.1/32")
 		alice := clients.Issue("alice")
 		bound := bearer(issue(oidctest.BoundToCertificate(alice.Certificate)))
-		require.Equal(t, 200, ask(t, nobody, url+"/anything", bound, with("X-Client-Cert", mtlspoptest.HAProxy(alice))).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", bound).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", bound, with("X-Client-Cert", mtlspoptest.HAProxy(clients.Issue("bob")))).status)
+		require.Equal(t, 200, ask(t, anonymous, url+"/anything", bound, with("X-Client-Cert", mtlspoptest.HAProxy(alice))).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", bound).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", bound, with("X-Client-Cert", mtlspoptest.HAProxy(clients.Issue("bob")))).status)
 	})
 	t.Run("a certificate of the handshake", func(t *testing.T) {
 		url := runProgram(t, bed, "testdata/mtls-handshake.yaml", nil)
 		alice := mtlspoptest.SelfSigned(t, "alice")
 		bound := bearer(issue(oidctest.BoundToCertificate(alice.Certificate)))
 		require.Equal(t, 200, ask(t, bed.Client(alice), url+"/anything", bound).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", bound).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", bound).status)
 	})
 	t.Run("client credentials", func(t *testing.T) {
 		der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -135,8 +135,8 @@ func TestTheProgramsForThePagesConfigurationsGuard(t *testing.T) {
 		basic := func(id, secret string) func(*http.Request) {
 			return func(r *http.Request) { r.SetBasicAuth(id, secret) }
 		}
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", basic("caller", "wrong")).status)
-		require.Equal(t, 401, ask(t, nobody, url+"/anything", bearer(issue())).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", basic("caller", "wrong")).status)
+		require.Equal(t, 401, ask(t, anonymous, url+"/anything", bearer(issue())).status)
 	})
 }
 

@@ -48,10 +48,10 @@ services:
 func TestProtectedResourceMetadata(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, described, "-public-origin", "https://api.example")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	get := func(path string, edit ...func(*http.Request)) (a answer, document map[string]any) {
-		a = ask(t, nobody, gw.url+path, edit...)
+		a = ask(t, anonymous, gw.url+path, edit...)
 		_ = json.Unmarshal([]byte(a.body), &document)
 		return a, document
 	}
@@ -138,7 +138,7 @@ func TestMistakesInProtectedResourceMetadata(t *testing.T) {
 		"another thing that it knows":        {"{resource: 'https://api.example', tls_client_certificate_bound_access_tokens: true}", `tls_client_certificate_bound_access_tokens: is refused on purpose`},
 		"algorithms of proofs":               {"{resource: 'https://api.example', dpop_signing_alg_values_supported: [ES256]}", `dpop_signing_alg_values_supported: is refused on purpose`},
 		"signed metadata":                    {"{resource: 'https://api.example', signed_metadata: x}", `signed_metadata: is not supported`},
-		"a key that nobody knows":            {"{resource: 'https://api.example', enabled: true}", `enabled: is not supported`},
+		"an unknown key":                     {"{resource: 'https://api.example', enabled: true}", `enabled: is not supported`},
 		"a value that is no description":     {"true", `protected_resource_metadata: a boolean where a mapping is expected`},
 		"a list of scopes that is a boolean": {"{resource: 'https://api.example', scopes_supported: true}", `scopes_supported: a boolean where a string in the list is expected`},
 	} {

@@ -36,7 +36,7 @@ services:
           session_cookie_name: b, session_cookie_path: /bearer, session_cookie_domain: gateway.example, session_cookie_same_site: Strict, session_idling_timeout: 60, session_absolute_timeout: 600, session_storage: cookie}}]
       - {name: open, paths: [/headers], strip_path: false}
 `, "-public-origin", "https://api.example")
-	nobody := bed.Client(nil)
+	anonymous := bed.Client(nil)
 	cookieOf := func(a answer) *http.Cookie {
 		t.Helper()
 		all := (&http.Response{Header: a.header}).Cookies()
@@ -53,7 +53,7 @@ services:
 			r.Header.Set("Dpop", key.Proof(r.Method, "https://api.example"+r.URL.Path, token))
 		}
 	}
-	first := ask(t, nobody, gw.url+"/bound/headers", with("Authorization", "DPoP "+token), proof())
+	first := ask(t, anonymous, gw.url+"/bound/headers", with("Authorization", "DPoP "+token), proof())
 	require.Equal(t, 200, first.status, first.body)
 	cookie := cookieOf(first)
 	require.Equal(t, "__Host-session", cookie.Name)
@@ -61,43 +61,43 @@ services:
 	require.NotContains(t, cookie.Value, token)
 
 	t.Run("the cookie stands for the token, and the service behind sees the token alone", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/bound/headers", by(cookie), by(&http.Cookie{Name: "theirs", Value: "1"}), proof())
+		a := ask(t, anonymous, gw.url+"/bound/headers", by(cookie), by(&http.Cookie{Name: "theirs", Value: "1"}), proof())
 		require.Equal(t, 200, a.status, a.body)
 		require.Equal(t, []string{"Bearer " + token}, a.headers["Authorization"])
 		require.Equal(t, []string{"theirs=1"}, a.headers["Cookie"])
 		require.NotContains(t, a.headers, "Dpop")
 	})
 	t.Run("and needs the proof that the token needs", func(t *testing.T) {
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/bound/headers", by(cookie)).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/bound/headers", by(cookie)).status)
 		stranger := dpoptest.NewKey(t)
-		a := ask(t, nobody, gw.url+"/bound/headers", by(cookie), func(r *http.Request) {
+		a := ask(t, anonymous, gw.url+"/bound/headers", by(cookie), func(r *http.Request) {
 			r.Host = "api.example"
 			r.Header.Set("Dpop", stranger.Proof("GET", "https://api.example/bound/headers", token))
 		})
 		require.Equal(t, 401, a.status)
 	})
 	t.Run("another site cannot use it", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/bound/post", func(r *http.Request) { r.Method = "POST" }, by(cookie), proof(), with("Sec-Fetch-Site", "cross-site"))
+		a := ask(t, anonymous, gw.url+"/bound/post", func(r *http.Request) { r.Method = "POST" }, by(cookie), proof(), with("Sec-Fetch-Site", "cross-site"))
 		require.Equal(t, 403, a.status)
 	})
 	t.Run("a browser sends it to routes that are open too, and it goes no further", func(t *testing.T) {
-		a := ask(t, nobody, gw.url+"/headers", by(cookie))
+		a := ask(t, anonymous, gw.url+"/headers", by(cookie))
 		require.Equal(t, 200, a.status)
 		require.NotContains(t, a.headers, "Cookie")
 	})
 	t.Run("it is no session of another plugin", func(t *testing.T) {
 		renamed := *cookie
 		renamed.Name = "b"
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/bearer/headers", by(cookie)).status)
-		require.Equal(t, 401, ask(t, nobody, gw.url+"/bearer/headers", by(&renamed)).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/bearer/headers", by(cookie)).status)
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/bearer/headers", by(&renamed)).status)
 	})
 	t.Run("the file says what the cookie is like", func(t *testing.T) {
 		opaque := bed.Issuer.OpaqueToken()
-		a := ask(t, nobody, gw.url+"/bearer/headers", bearer(opaque))
+		a := ask(t, anonymous, gw.url+"/bearer/headers", bearer(opaque))
 		require.Equal(t, 200, a.status, a.body)
 		c := cookieOf(a)
 		require.Equal(t, []any{"b", "/bearer", "gateway.example", http.SameSiteStrictMode}, []any{c.Name, c.Path, c.Domain, c.SameSite})
-		a = ask(t, nobody, gw.url+"/bearer/headers", by(c))
+		a = ask(t, anonymous, gw.url+"/bearer/headers", by(c))
 		require.Equal(t, []string{"Bearer " + opaque}, a.headers["Authorization"])
 		bed.Issuer.Revoke(opaque)
 	})
@@ -110,24 +110,24 @@ func TestMistakesInSessions(t *testing.T) {
 		text string
 		want []string
 	}{
-		"no secret":               {strings.Replace(good, "[bearer]", "[bearer, session]", 1), []string{`:12: plugins[0].config.auth_methods: session needs a session_secret`}},
-		"a short secret":          {strings.Replace(withSession(""), secret, secret[1:], 1), []string{`:13: plugins[0].config.session_secret: has 31 bytes: 32 or more are needed`}},
-		"an empty secret":         {strings.Replace(withSession(""), secret, "''", 1), []string{`:13: plugins[0].config.session_secret: is empty`}},
-		"alone":                   {strings.Replace(withSession(""), "[bearer, session]", "[session]", 1), []string{`session needs bearer or introspection beside it`}},
-		"beside Basic":            {strings.Replace(withSession("      client_id: [c]\n"), "[bearer, session]", "[client_credentials, session]", 1), []string{`session needs bearer or introspection beside it`}},
-		"a store":                 {withSession("      session_storage: redis\n      session_redis_host: x\n"), []string{`:15: plugins[0].config.session_storage: "redis" is not supported: a session is in its cookie`, `:16: plugins[0].config.session_redis_host: is not supported: a session is its cookie alone`}},
-		"another store":           {withSession("      session_memcached_host: x\n"), []string{`session_memcached_host: is not supported: a session is its cookie alone`}},
-		"a rolling time-out":      {withSession("      session_rolling_timeout: 60\n"), []string{`session_rolling_timeout: is not supported: the cookie is written anew`}},
-		"scripts may read it":     {withSession("      session_cookie_http_only: false\n"), []string{`session_cookie_http_only: false is refused on purpose`}},
-		"plain HTTP":              {withSession("      session_cookie_secure: false\n"), []string{`session_cookie_secure: false is refused on purpose`}},
-		"for ever":                {withSession("      session_remember: true\n"), []string{`session_remember: true is refused on purpose`}},
-		"an unknown mode":         {withSession("      session_cookie_same_site: Default\n"), []string{`session_cookie_same_site: "Default" is not supported; it can be Strict, Lax, None`}},
-		"a name with a space":     {withSession("      session_cookie_name: a b\n"), []string{`session: the cookie is not valid`}},
-		"a prefix and a path":     {withSession("      session_cookie_name: __Host-x\n      session_cookie_path: /x\n"), []string{`session: __Host-x: the prefix demands Secure, the path / and no domain`}},
-		"no time at all":          {withSession("      session_idling_timeout: 0\n"), []string{`session: WithIdleTimeout: 0s is not between`}},
-		"no lifetime":             {withSession("      session_absolute_timeout: 0\n"), []string{`session: WithLifetime: 0s is not between`}},
-		"idle beyond the end":     {withSession("      session_idling_timeout: 60\n      session_absolute_timeout: 30\n"), []string{`the idle timeout, 1m0s, is longer than the lifetime, 30s`}},
-		"a key that nobody knows": {withSession("      session_audience: x\n"), []string{`session_audience: is not supported`}},
+		"no secret":           {strings.Replace(good, "[bearer]", "[bearer, session]", 1), []string{`:12: plugins[0].config.auth_methods: session needs a session_secret`}},
+		"a short secret":      {strings.Replace(withSession(""), secret, secret[1:], 1), []string{`:13: plugins[0].config.session_secret: has 31 bytes: 32 or more are needed`}},
+		"an empty secret":     {strings.Replace(withSession(""), secret, "''", 1), []string{`:13: plugins[0].config.session_secret: is empty`}},
+		"alone":               {strings.Replace(withSession(""), "[bearer, session]", "[session]", 1), []string{`session needs bearer or introspection beside it`}},
+		"beside Basic":        {strings.Replace(withSession("      client_id: [c]\n"), "[bearer, session]", "[client_credentials, session]", 1), []string{`session needs bearer or introspection beside it`}},
+		"a store":             {withSession("      session_storage: redis\n      session_redis_host: x\n"), []string{`:15: plugins[0].config.session_storage: "redis" is not supported: a session is in its cookie`, `:16: plugins[0].config.session_redis_host: is not supported: a session is its cookie alone`}},
+		"another store":       {withSession("      session_memcached_host: x\n"), []string{`session_memcached_host: is not supported: a session is its cookie alone`}},
+		"a rolling time-out":  {withSession("      session_rolling_timeout: 60\n"), []string{`session_rolling_timeout: is not supported: the cookie is written anew`}},
+		"scripts may read it": {withSession("      session_cookie_http_only: false\n"), []string{`session_cookie_http_only: false is refused on purpose`}},
+		"plain HTTP":          {withSession("      session_cookie_secure: false\n"), []string{`session_cookie_secure: false is refused on purpose`}},
+		"for ever":            {withSession("      session_remember: true\n"), []string{`session_remember: true is refused on purpose`}},
+		"an unknown mode":     {withSession("      session_cookie_same_site: Default\n"), []string{`session_cookie_same_site: "Default" is not supported; it can be Strict, Lax, None`}},
+		"a name with a space": {withSession("      session_cookie_name: a b\n"), []string{`session: the cookie is not valid`}},
+		"a prefix and a path": {withSession("      session_cookie_name: __Host-x\n      session_cookie_path: /x\n"), []string{`session: __Host-x: the prefix demands Secure, the path / and no domain`}},
+		"no time at all":      {withSession("      session_idling_timeout: 0\n"), []string{`session: WithIdleTimeout: 0s is not between`}},
+		"no lifetime":         {withSession("      session_absolute_timeout: 0\n"), []string{`session: WithLifetime: 0s is not between`}},
+		"idle beyond the end": {withSession("      session_idling_timeout: 60\n      session_absolute_timeout: 30\n"), []string{`the idle timeout, 1m0s, is longer than the lifetime, 30s`}},
+		"an unknown key":      {withSession("      session_audience: x\n"), []string{`session_audience: is not supported`}},
 		"keys without sessions": {good + "      session_secret: x\n      session_storage: redis\n", []string{
 			`:14: plugins[0].config.session_secret: needs session among the auth_methods`, `:15: plugins[0].config.session_storage: needs session among the auth_methods`}},
 	} {

@@ -38,7 +38,8 @@ type File struct {
 	Syntax *ast.File
 }
 
-// Runtime is the source of the file that goes beside the mutated ones, without its package clause.
+// Runtime is the source of the file that goes beside the mutated ones, without its
+// package clause.
 const Runtime = `
 import (
 	"os"

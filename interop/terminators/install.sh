@@ -8,6 +8,7 @@ missing=()
 [ -x "$(PATH=$PATH:/usr/sbin command -v nginx)" ] || missing+=(nginx-light)
 [ -x "$(PATH=$PATH:/usr/sbin command -v haproxy)" ] || missing+=(haproxy)
 [ -x "$(PATH=$PATH:/usr/sbin command -v apache2)" ] || missing+=(apache2-bin)
+command -v openssl >/dev/null || missing+=(openssl) # makes certificates that Go cannot
 
 if [ ${#missing[@]} -gt 0 ]; then
   export DEBIAN_FRONTEND=noninteractive
