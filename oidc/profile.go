@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 )
 
@@ -90,7 +89,7 @@ var errNoVendor = errors.New("not a profile of this package")
 
 // vendors is what each Vendor stands for. Every row but the first has the date and
 // the source of its evidence.
-var vendors = [numVendors]dialect{
+var vendors = completed([numVendors]dialect{
 	RFC9068: {name: "RFC9068"},
 
 	// 2026-11: tokens of Keycloak 26 (interop), and its JWT type constants since 20.
@@ -166,16 +165,13 @@ var vendors = [numVendors]dialect{
 		evidence:          evidence{always: true, values: []valued{{tokenUse, []string{"access"}}}},
 		idClaims:          idClaims,
 	},
-}
+})
 
-func init() {
-	for i := range vendors {
-		vendors[i].complete()
+func completed(table [numVendors]dialect) [numVendors]dialect {
+	for i := range table {
+		table[i].complete()
 	}
-	issuer.CheckProfile = func(profile any) error {
-		_, err := profile.(Profile).dialect()
-		return err
-	}
+	return table
 }
 
 // String is the name of the constant.
