@@ -95,7 +95,9 @@ func (l *line) reasons() (items []string) {
 	return items
 }
 
-func (l *line) link() string { return fmt.Sprintf("[%s](%s)", l.door.Name, path.Join("..", l.door.Folder)) }
+func (l *line) link() string {
+	return fmt.Sprintf("[%s](%s)", l.door.Name, path.Join("..", l.door.Folder))
+}
 
 // head is the head of the table.
 func (l *line) head() string {
