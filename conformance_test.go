@@ -2,7 +2,6 @@ package middleware_test
 
 import (
 	"cmp"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,9 +11,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware/internal/doors"
 )
 
-var update = flag.Bool("update", false, "write the tests column of docs/conformance.md anew")
+var update = doors.Update
 
 const conformanceDoc = "docs/conformance.md"
 
