@@ -33,6 +33,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/caller":     {},
 	"internal/calls":      {},
 	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
+	"internal/doors":      {own: []string{"", "internal/corpus", "mtlspop", "mtlspop/mtlspoptest"}},
 	"internal/peers":      {},
 	"internal/strictjson": {},
 	"internal/josesign":   {own: []string{"internal/options"}},

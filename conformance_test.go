@@ -1,7 +1,6 @@
 package middleware_test
 
 import (
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware/internal/doors"
 )
 
-var update = flag.Bool("update", false, "write the tests column of docs/conformance.md anew")
+var update = doors.Update
 
 const conformanceDoc = "docs/conformance.md"
 
