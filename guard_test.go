@@ -283,7 +283,7 @@ func TestProtectedResourceMetadata(t *testing.T) {
 		_, doc := document(g, "GET")
 		require.Equal(t, map[string]any{"resource": "https://api.example", "bearer_methods_supported": []any{"header"}}, doc)
 	})
-	t.Run("PRM-3.3-01 one document for each resource path", func(t *testing.T) {
+	t.Run("PRM-3.3-01 AMB-21 one document for each resource path", func(t *testing.T) {
 		other := g.ForResource(middleware.ProtectedResource{Identifier: "https://api.example/other"})
 		require.Equal(t, "/.well-known/oauth-protected-resource/other", metadataPath(other))
 		_, doc := document(other, "GET")

@@ -222,6 +222,7 @@ func (p *inspection) checkTime() error {
 }
 
 // Check 12, first half: ath is the token's.
+// A proof goes with one token (RFC 9449, section 7).
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
 	base64.RawURLEncoding.Encode(want[:], p.req.TokenHash[:])

@@ -401,6 +401,7 @@ func (d *dialect) checkPresent(t *Token) error {
 }
 
 // scopesOf reads the scopes of the first claim that holds any.
+// By default these are words in a string (RFC 9068, section 2.2.3).
 func (d *dialect) scopesOf(c *claims) ([]string, error) {
 	for _, s := range d.scopes {
 		raw := c.get(s.claim)

@@ -81,7 +81,7 @@ func TestType(t *testing.T) {
 		"AT-4-01 Application/AT+JWT":                        {"Application/AT+JWT", nil},
 		"AT-4-01 absent":                                    {nil, oidc.ErrTypeJWT},
 		"AT-4-01 empty":                                     {"", oidc.ErrTypeJWT},
-		"AT-4-01 JWT":                                       {"JWT", oidc.ErrTypeJWT},
+		"AT-4-01 AMB-27 JWT":                                {"JWT", oidc.ErrTypeJWT},
 		"AT-4-01 dpop+jwt":                                  {"dpop+jwt", oidc.ErrType},
 		"AT-4-01 token-introspection+jwt":                   {"token-introspection+jwt", oidc.ErrType},
 		"AT-4-01 a list":                                    {[]string{"at+jwt"}, oidc.ErrMalformed},

@@ -29,7 +29,8 @@ const (
 )
 
 // answer is what the issuer says of an active token. All but failed is immutable. One
-// that is never believed (fresh and stale are zero) says that the token is known.
+// that is never believed (fresh and stale are zero) says that the token is known. It is
+// kept under a hash of the token, never under the token (RFC 9700, section 4.9.3).
 type answer struct {
 	token oidc.Token
 	owner recall.Owner
