@@ -55,7 +55,7 @@ Generated from the code (` + "`go test -run ErrorsPage -update .`" + `). The **r
 and the fixed description. The last column is the hint of the log line; where the guard knows more of the request, the line says more
 than this page: the host that was named, the audience that came, the address that is not trusted.
 
-The column **error_code** is what `+"`middleware.WithErrorMembers(\"error_description\", \"error_code\")`"+` adds to the JSON body, for programs of
+The column **error_code** is what ` + "`middleware.WithErrorMembers(\"error_description\", \"error_code\")`" + ` adds to the JSON body, for programs of
 the client. There is one for each description, and never the reason: a client must not learn whether a token was revoked or never known.
 
 `)

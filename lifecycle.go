@@ -125,7 +125,6 @@ func (s *Status) remember(name string, size, room int) {
 	s.Memories = append(s.Memories, memory{name, size, room})
 }
 
-
 // failures counts decisions that could not be made. Its methods may be called
 // concurrently. There are as many entries as reasons.
 type failures struct {
