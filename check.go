@@ -11,6 +11,7 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/headers"
 )
 
@@ -37,6 +38,7 @@ type inspection struct {
 	wouldDeny, wouldDenyRule string
 
 	asker caller.Context // asks the issuer
+	waits calls.Context  // keeps what the request waited for, for an observer
 }
 
 // decision is what [Guard.Check] finds out, with what Wrap must know besides.
@@ -133,7 +135,11 @@ func (g *Guard) recall(ctx context.Context, q *Request, err error) (d decision) 
 func newInspection(ctx context.Context, g *Guard, q *Request, before *verified, sent credentials) *inspection {
 	i := &inspection{Guard: g, ctx: ctx, req: *q, before: before}
 	i.credentials = sent
-	i.asker = caller.Context{Context: ctx, Of: i}
+	if g.observer != nil {
+		i.waits.Context = ctx
+		i.ctx = &i.waits
+	}
+	i.asker = caller.Context{Context: i.ctx, Of: i}
 	return i
 }
 
