@@ -30,7 +30,7 @@ type Metrics struct {
 	known   map[string]bool // the client ids that have series of their own
 	reasons names
 
-	state *state
+	state   *state
 	watched atomic.Pointer[[]*middleware.Guard]
 }
 
