@@ -26,6 +26,7 @@ const (
 type mutations struct {
 	options []*corev3.HeaderValueOption
 	spare   []mutation // One allocation for many.
+	room    int        // how many are expected
 }
 
 type mutation struct {
@@ -35,7 +36,7 @@ type mutation struct {
 
 func (m *mutations) put(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) {
 	if len(m.spare) == 0 {
-		m.spare = make([]mutation, 8)
+		m.spare = make([]mutation, max(m.room, 1))
 	}
 	next := &m.spare[0]
 	m.spare = m.spare[1:]
@@ -58,7 +59,7 @@ func (m *mutations) replace(name string, values []string) {
 
 // denied is the answer to a request that may not pass.
 func denied(v middleware.Verdict) *authv3.CheckResponse {
-	var m mutations
+	m := mutations{room: len(v.Header) + 1}
 	for name, values := range v.Header {
 		m.replace(name, values)
 	}
@@ -81,11 +82,17 @@ func denied(v middleware.Verdict) *authv3.CheckResponse {
 
 // passed is the answer to a request that may pass, and that came with these fields.
 func passed(said identity.Identity, came http.Header, v middleware.Verdict) *authv3.CheckResponse {
-	var upstream, downstream mutations
+	upstream := mutations{room: 6, options: make([]*corev3.HeaderValueOption, 0, len(identityFields)+1)}
+	downstream := mutations{room: len(v.Header)}
 	for name, value := range said.Fields() {
-		upstream.put(name, value, overwrite)
+		if value == "" {
+			upstream.options = append(upstream.options, emptied[name])
+		} else {
+			upstream.put(name, value, overwrite)
+		}
 	}
-	remove := []string{CertificateField}
+	remove := make([]string, 1, 4)
+	remove[0] = CertificateField
 	for name, values := range came {
 		if ours(name) {
 			continue
@@ -113,6 +120,16 @@ func passed(said identity.Identity, came http.Header, v middleware.Verdict) *aut
 	}
 }
 
+// emptied are the mutations that leave an identity field without a value. Answers share
+// them, as nothing writes to them.
+var emptied = func() map[string]*corev3.HeaderValueOption {
+	m := make(map[string]*corev3.HeaderValueOption)
+	for _, name := range identityFields {
+		m[name] = &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name}, AppendAction: overwrite}
+	}
+	return m
+}()
+
 // ours reports whether the field of a request that passes is for this package to set or
 // to remove, whatever came. Envoy removes after it sets, so that no identity may be among
 // what is removed.
@@ -126,13 +143,20 @@ func identityField(name string) string {
 	if len(name) < len("X-Auth-") || !strings.EqualFold(name[:1], "X") {
 		return ""
 	}
-	for field := range identity.None.Fields() {
+	for _, field := range identityFields {
 		if alike(name, field) {
 			return field
 		}
 	}
 	return ""
 }
+
+var identityFields = func() (names []string) {
+	for name := range identity.None.Fields() {
+		names = append(names, name)
+	}
+	return names
+}()
 
 // alike compares names, but for the case of letters and for what stands between words.
 func alike(name, field string) bool {

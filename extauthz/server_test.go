@@ -420,6 +420,7 @@ func BenchmarkDoor(b *testing.B) {
 		}
 	})
 	b.Run("guard", func(b *testing.B) {
+		b.ReportAllocs()
 		r.Header.Set(extauthz.CertificateField, mtlspoptest.Nginx(w.cert))
 		q := middleware.RequestOf(r)
 		q.RemoteAddr = "127.0.0.1:4567"
