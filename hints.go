@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -17,7 +18,7 @@ import (
 var outages = map[string]string{
 	outage.Issuer:        "metadata or keys of the issuer cannot be fetched and none are known: is it up, is its certificate trusted (oidc.WithHTTPClient), does its metadata name the configured issuer?",
 	outage.Introspection: "the introspection endpoint gave no verdict: is it up, does it accept our client authentication?",
-	outage.TokenEndpoint: "the token endpoint gave no verdict on client credentials, or too many wrong secrets were sent lately",
+	outage.TokenEndpoint: "the token endpoint gave no verdict on client credentials, the token that it gave is refused here (see the error), or too many wrong secrets were sent lately",
 	outage.ReplayCache:   "the replay cache does not answer or is full: see the error for the address and the cause; no proof is accepted without it",
 	outage.Nonces:        "the nonce source does not answer",
 	outage.Revocation:    "no source says whether the client certificate is revoked: see the error for the URL",
@@ -47,10 +48,7 @@ func (g *Guard) hint(q *Request, o *Outcome, d decision) string {
 	if hint == "" && d.inspection != nil && d.unmet != nil {
 		return ruleHint(d.unmet)
 	}
-	if hint == "" {
-		return e.Hint()
-	}
-	return hint
+	return cmp.Or(hint, e.Hint(), outages[o.Reason])
 }
 
 // ruleHint is the hint for a rule that is not satisfied.

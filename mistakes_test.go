@@ -67,7 +67,7 @@ var mistakes = []struct {
 	// sends one proof to all of them sees that each takes it.
 	{28, "replicas without a shared replay memory", "start", "lifecycle_test.go", "TestALoggerIsToldOnceWhereProofsAreRemembered", "docs/keybound.md#keybound-doctor-url"},
 	{29, "CORS inside of the guard", "log", "operate_test.go", "TestTheLogLineOfARefusalNamesTheFix", ""},
-	{30, "StripPrefix, the prefix of a mux", "works", "http_test.go", "URI-12 behind StripPrefix", ""},
+	{30, "StripPrefix, the prefix of a mux", "works", "http_test.go", "behind StripPrefix the proof", ""},
 	{31, "HTTP/2, with and without TLS", "works", "mistakes_test.go", "TestUnencryptedHTTP2Works", ""},
 	{32, "a proxy that strips a path prefix", "log", "mistakes_test.go", "TestTheLogLineOfOtherMistakesNamesTheFix", ""},
 	{33, "a proxy that replaces Host", "log", "operate_test.go", "TestTheLogLineOfARefusalNamesTheFix", ""},
