@@ -41,16 +41,19 @@ Generated from the code (` + "`go test -run ErrorsPage -update .`" + `). The **r
 and the fixed description. The last column is the hint of the log line; where the guard knows more of the request, the line says more
 than this page: the host that was named, the audience that came, the address that is not trusted.
 
+The column **error_code** is what ` + "`middleware.WithErrorMembers(\"error_description\", \"error_code\")`" + ` adds to the JSON body, for programs of
+the client. There is one for each description, and never the reason: a client must not learn whether a token was revoked or never known.
+
 `)
 	family := func(title, about string, kind func(i int) clientError) {
-		fmt.Fprintf(&b, "## %s\n\n%s\n\n| reason | status | error code | the client reads | what to look at |\n|---|---|---|---|---|\n", title, about)
+		fmt.Fprintf(&b, "## %s\n\n%s\n\n| reason | status | error code | the client reads | `error_code` | what to look at |\n|---|---|---|---|---|---|\n", title, about)
 		for i := 1; i < 256; i++ {
 			e := kind(i)
 			r := e.(reasoned).Reason()
 			if r == "" {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s |\n", r, statusOf(e), code(e.Code()), cell(e.Description()), cell(e.Hint()))
+			fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s | %s |\n", r, statusOf(e), code(e.Code()), cell(e.Description()), code(errorCodeOf(e)), cell(e.Hint()))
 		}
 		b.WriteByte('\n')
 	}

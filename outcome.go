@@ -23,6 +23,9 @@ type Denial struct {
 	// Description is the error_description, or "". It never holds anything that
 	// came with the request.
 	Description string
+	// ErrorCode is the error_code of the body, a fixed value for each description, or
+	// "": see [WithErrorMembers].
+	ErrorCode string
 }
 
 // Outcome is what the operator is told of a decision. It never holds a token, a proof,
@@ -75,7 +78,8 @@ type Outcome struct {
 	Token *oidc.Explanation
 	// Proof is what the proof claims beside what was expected; on a refusal
 	// nothing in it is verified. Its zero value means that there was no proof to
-	// look at. Proof.Skew is the issue time of the proof less the time here.
+	// look at. Proof.Skew is the issue time of the proof less the time here. Of a proof
+	// that was accepted, HTU and ExpectedHTU are empty: they are Host and Path.
 	Proof dpop.Explanation
 	// WantedScopes and HadScopes are those that a rule demands and that the token has,
 	// if that is why the request is refused, or what WouldDeny is about.
@@ -91,6 +95,22 @@ type Outcome struct {
 	// TokenTime, BindingTime and Total are how long the token's verification,
 	// that of its binding, and the whole decision took.
 	TokenTime, BindingTime, Total time.Duration
+
+	// Calls are what the request waited for, each a question that goes over the
+	// network: nil for most requests, since most answers are known already. They are
+	// kept for an observer only.
+	Calls []struct {
+		// Part is what was asked: "metadata" or "keys" of an issuer, its
+		// "introspection" or "token_endpoint", a "replay_cache" that is not in the
+		// memory of this process, a source of "revocation".
+		Part  string
+		Begin time.Time
+		// Time is for how long this request waited, also if another one had asked
+		// the same question before.
+		Time time.Duration
+		// Failed reports that no answer was had.
+		Failed bool
+	}
 }
 
 // outcome is what the operator is told.
@@ -125,12 +145,19 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 			o.Issuer, o.Subject, o.ClientID, o.Confirmation = t.Issuer, t.Subject, t.ClientID, t.Confirmation
 		}
 		o.addToken(d)
+		for _, c := range d.waits.Log.Take() {
+			o.Calls = append(o.Calls, c)
+		}
 		if c := d.Certificate; c != nil {
 			now := time.Now()
 			o.CertificateOutOfDate = now.Before(c.NotBefore) || now.After(c.NotAfter)
 		}
 	}
-	if g.dpop != nil && len(q.Header[headers.DPoP]) > 0 {
+	switch {
+	case g.dpop == nil || len(q.Header[headers.DPoP]) == 0:
+	case d.err == nil && d.inspection != nil && d.Proof != nil: // it need not be read again
+		o.Proof = dpop.Explanation{HTM: o.Method, HasIssuedAt: true, Skew: time.Until(d.Proof.IssuedAt)}
+	default:
 		o.Proof = g.dpop.Explain(q.proof())
 	}
 	switch {

@@ -138,7 +138,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"a method of Kong's that is not here": {"[bearer]", "[bearer, password]", `auth_methods: "password" is not supported`},
 		"a header without trusted peers": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, ca_certificates: [ca]}",
 			`there is no CA with the id "ca" in ca_certificates`},
-		"anybody's header": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, secure_source: false, ca_certificates: [ca]}",
+		"a header of any peer": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, secure_source: false, ca_certificates: [ca]}",
 			`secure_source: false is refused on purpose`},
 		"no CA":                     {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, ca_certificates: []}", `needs the id of at least one CA`},
 		"a token in a client's tls": {"auth_methods: [bearer]", "auth_methods: [introspection]\n      client_id: [c]\n      client_auth: [tls_client_auth]", `tls_client_auth needs tls_client_auth_cert_id`},

@@ -9,11 +9,9 @@ package oidc
 type TokenError uint8
 
 const (
-	_ TokenError = iota
-
 	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a code:
 	// the answer is 431, not a challenge.
-	ErrTooLarge
+	ErrTooLarge TokenError = iota + 1
 	// ErrMalformed: not a compact JWS, or one whose header is not strict JSON.
 	ErrMalformed
 	// ErrEncrypted: a JWE (five parts). Nothing here decrypts.
@@ -98,7 +96,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrSignature:      {"The signature of the access token is not valid", "the token was changed on its way, or another issuer uses the same identifier and kid: see the key set of the issuer"},
 	ErrClaims:         {"A claim of the access token is malformed", ""},
 	ErrTooDeep: {"The access token is nested too deeply",
-		"objects and lists may be nested 32 deep, and there is no option for it"},
+		"objects and lists may be nested 32 deep; this limit is fixed"},
 	ErrIssuer: {"The access token is from another issuer",
 		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
 	ErrAudience: {"The access token is for another audience",

@@ -310,6 +310,15 @@ func (c *claims) token(raw []byte, d *dialect, ignored []string) (*Token, error)
 	return t, nil
 }
 
+// namesAny reports whether a token's audiences are more than nothing at all.
+func namesAny(audiences []string) bool {
+	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
+}
+
+func intersects(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
 // stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
 // Precondition, as for all of these: raw is strict JSON, or nothing.
 func stringOrList(raw []byte) ([]string, error) {

@@ -102,6 +102,33 @@ func (v *Verifier) Issuer() *Issuer {
 	return v.issuer
 }
 
+// Policy says how strict a token verifier is. The presets of package middleware ask
+// for it, and refuse a verifier that cannot answer. The zero Policy promises nothing.
+type Policy struct {
+	// Algorithms are the signatures that tokens may have. It is empty if no
+	// signature of a token is verified, because the issuer is asked instead.
+	Algorithms []string
+	// Skew is by how much the issuer's clock may differ from ours.
+	Skew time.Duration
+	// ChecksAudience says that every accepted token was made for this service.
+	ChecksAudience bool
+	// ChecksRevocation says that the issuer is asked about every accepted token.
+	ChecksRevocation bool
+}
+
+// Policy returns how strict the Verifier is: it is the zero Policy for one that was
+// not made by New. The slice is the caller's.
+func (v *Verifier) Policy() Policy {
+	if v == nil || v.keys == nil {
+		return Policy{}
+	}
+	return Policy{
+		Algorithms:     slices.Clone(v.checks.Algorithms),
+		Skew:           v.checks.Skew,
+		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
+	}
+}
+
 // VerifyToken verifies a JWT access token and returns what it says.
 //
 // If the token is at fault, the error is a [TokenError]. If the keys cannot be
@@ -244,15 +271,6 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 	return nil, ErrSignature
 }
 
-// namesAny reports whether a token's audiences are more than nothing at all.
-func namesAny(audiences []string) bool {
-	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
-}
-
-func intersects(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
-}
-
 // Prefetch fetches what the first token would need, and returns at once if it is
 // at hand: for the start of a service and for its readiness probe. An error
 // says what is missing; the Verifier works all the same as soon as the issuer
@@ -275,7 +293,8 @@ func (v *Verifier) Close() error {
 	return v.issuer.Close()
 }
 
-// parse parses a JWT whose signature is not checked yet.
+// parse parses a JWT whose signature is not checked yet. A nested or encrypted one is
+// refused, so that no inner signature goes unchecked (RFC 8725, section 3.3).
 func parse(raw string, maxSize int) (*jose.Message, error) {
 	m, err := jose.Parse(raw, maxSize)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 
 	"github.com/keybound-go/middleware/internal/strictjson"
@@ -164,6 +165,49 @@ func (s *Verifiers) each(do func(*Verifier) error) error {
 	var problems []error
 	for _, v := range s.verifiers {
 		problems = append(problems, do(v))
+	}
+	return errors.Join(problems...)
+}
+
+// Policy combines the Policies of the Verifiers, the laxest value of each: what it
+// promises holds for the tokens of every issuer.
+func (s *Verifiers) Policy() Policy {
+	if s == nil || len(s.verifiers) == 0 {
+		return Policy{}
+	}
+	p := Policy{ChecksAudience: true}
+	for _, v := range s.verifiers {
+		one := v.Policy()
+		p.Algorithms = append(p.Algorithms, one.Algorithms...)
+		p.Skew = max(p.Skew, one.Skew)
+		p.ChecksAudience = p.ChecksAudience && one.ChecksAudience
+	}
+	slices.Sort(p.Algorithms)
+	p.Algorithms = slices.Compact(p.Algorithms)
+	return p
+}
+
+// Ready reports whether tokens of any of the issuers can be verified now: it is nil as
+// soon as the keys of one are at hand. An issuer that is down is no reason to take a
+// service out of rotation while another one's tokens are good. Each issuer is asked
+// no more often than its cooldown allows.
+func (s *Verifiers) Ready(ctx context.Context) error {
+	if s == nil || len(s.verifiers) == 0 {
+		return errNoVerifier
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error, len(s.verifiers))
+	for _, v := range s.verifiers {
+		go func() { answers <- v.Prefetch(ctx) }()
+	}
+	var problems []error
+	for range s.verifiers {
+		err := <-answers
+		if err == nil {
+			return nil
+		}
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }

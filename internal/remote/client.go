@@ -41,6 +41,7 @@ type ClientConfig struct {
 // It sends http only if AllowLoopbackHTTP says so, and then to nothing but a
 // loopback address: it asks no proxy and judges the address that it dials, whatever
 // the name in the URL is.
+// It verifies the server's certificate (RFC 8414, section 6.1).
 func NewClient(c ClientConfig) *http.Client {
 	return Harden(&http.Client{Timeout: 15 * time.Second, Transport: newSchemes(c, pingAfter, pingTimeout)})
 }
