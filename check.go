@@ -32,10 +32,8 @@ type inspection struct {
 
 	verified // what this guard verified
 
-	unmet *unmet // the rule that is not satisfied, if that is why
-	// wouldDeny is the reason of a staged rule in report that is not satisfied, and
-	// the name of the rule if it is a RuleFunc.
-	wouldDeny, wouldDenyRule string
+	unmet    *unmet // the rule that is not satisfied, if that is why
+	reported *unmet // the first staged rule in report that is not satisfied; may be nil
 
 	asker caller.Context // asks the issuer
 	waits calls.Context  // keeps what the request waited for, for an observer
