@@ -22,6 +22,7 @@ const errorsDoc = "docs/errors.md"
 // outages are the reasons of 503, with what an operator looks at.
 var outages = map[string]string{
 	outage.Issuer:        "metadata or keys of the issuer cannot be fetched and none are known: is it up, is its certificate trusted (oidc.WithHTTPClient), does its metadata name the configured issuer?",
+	outage.Tenants:       "the function given to oidc.NewTenants gave no verdict on an issuer (an error, a panic, more than 10 s), or a Verifier that Tenants refuses: the error says which",
 	outage.Introspection: "the introspection endpoint gave no verdict: is it up, does it accept our client authentication?",
 	outage.TokenEndpoint: "the token endpoint gave no verdict on client credentials, or too many wrong secrets were sent lately",
 	outage.ReplayCache:   "the replay cache does not answer or is full: see the error for the address and the cause",

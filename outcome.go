@@ -129,7 +129,11 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 		}
 	}
 	if g.dpop != nil && len(q.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(q.proof())
+		p := q.proof()
+		if d.inspection != nil && d.Token != nil {
+			p.Origins = d.Token.Origins()
+		}
+		o.Proof = g.dpop.Explain(p)
 	}
 	if d.err != nil {
 		o.Hint = g.hint(q, &o)
@@ -175,6 +179,10 @@ func (g *Guard) hint(q *Request, o *Outcome) string {
 		return fmt.Sprintf("the trusted peer %s sent no %s: does the terminator ask clients for certificates, and does it write this field?", o.Peer, g.trustedFields(q)[0])
 	case err == mtlspop.ErrPeerNotTrusted:
 		return fmt.Sprintf("%s is not among the trusted peers, so its certificate field was ignored: add it to mtlspop.WithForwardedCertificate if it is your terminator", o.Peer)
+	case err == oidc.ErrOrigin:
+		return fmt.Sprintf("the request names the host %q, which is no origin of the tenant %s: the client sent the token to another tenant's host, oidc.WithOrigins of this tenant lacks the host, or a proxy in front replaces Host", o.Host, o.Issuer)
+	case err == oidc.ErrIssuer && g.hasTenants():
+		return "resolve of oidc.NewTenants says that this issuer is no tenant, or iss is not a plain https URL (lower case, no port 443, no query); after a tenant is added, Tenants.Forget ends the memory of the refusal"
 	case err == dpop.ErrMisdirected:
 		return fmt.Sprintf("the request names the host %q, which is no origin of this service: dpop.New or dpop.WithOrigins if clients use it, dpop.WithInternalHosts(%q) if a proxy in front writes it", o.Host, o.Host)
 	case err == oidc.ErrExpired && o.Token != nil && o.Token.HasExpiry:
@@ -185,6 +193,11 @@ func (g *Guard) hint(q *Request, o *Outcome) string {
 		return fmt.Sprintf("the issuer's key set has no key %q: it was rotated within the cooldown of key fetches (oidc.WithCooldown), its published key has no kid, or the token is from elsewhere", o.Token.KeyID)
 	}
 	return e.Hint()
+}
+
+func (g *Guard) hasTenants() bool {
+	_, ok := g.tokens.(*oidc.Tenants)
+	return ok
 }
 
 // LogValue is the outcome as a group with flat keys: reason, status, method, path and
