@@ -315,11 +315,14 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 		return nil, errClosed
 	}
 	defer s.live.end()
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(s.live.ctx, deadline) // without the values of a request
+	defer cancel()
 	v, err := s.ask(ctx, q.issuer)
 	if err == nil {
 		err = s.take(v, q.issuer)
 	}
-	late := ctx.Err() != nil // the callers have been told that there is no answer
+	late := ctx.Err() != nil // the callers may have been told that there is no answer
 	switch {
 	case err == nil && late:
 		_ = v.Close()
@@ -350,10 +353,7 @@ func (s *Tenants) ask(ctx context.Context, iss string) (v *Verifier, err error) 
 			v, err = nil, fmt.Errorf("resolve panicked: %s", panicText(p))
 		}
 	}()
-	deadline, _ := ctx.Deadline()
-	own, cancel := context.WithDeadline(s.live.ctx, deadline) // without the values of the request
-	defer cancel()
-	return s.resolve(own, iss)
+	return s.resolve(ctx, iss)
 }
 
 // panicText tells a programming error from a panic whose text may hold a secret.
