@@ -41,7 +41,7 @@ func TestTheIssuerIsKilledInTheMiddleOfLoad(t *testing.T) {
 				request(w.certToken(oidctest.ExpiresIn(-time.Hour))),   // over
 				request(w.dpopToken()),                                 // without its proof
 				request(known[:len(known)-4] + "AAAA"),                 // forged
-				request(w.certToken(oidctest.Claim("aud", "another"))), // for somebody else
+				request(w.certToken(oidctest.Claim("aud", "another"))), // for another service
 			}
 			stop := make(chan struct{})
 			var good, failed, let atomic.Int64

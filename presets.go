@@ -134,7 +134,9 @@ func (b *builder) checkAudience(preset string, p oidc.Policy) {
 // ends, not more than max later. Failure is 401 invalid_token. It is for services that
 // do not check tokens for revocation.
 func LimitTokenLifetime(max time.Duration) Rule {
-	return &lifetimeRule{max, unmet{err: ErrLongLived}}
+	l := &lifetimeRule{max: max, unmet: unmet{err: ErrLongLived}}
+	l.unmet.demand = describeRule(l)
+	return l
 }
 
 type lifetimeRule struct {

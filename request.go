@@ -79,6 +79,7 @@ func RequestOf(r *http.Request) Request {
 }
 
 // nativeRequest is RequestOf for the Guard itself, which can ask r for the rest.
+// Trailers are no fields of it (RFC 9110, section 6.5).
 func nativeRequest(r *http.Request) Request {
 	return Request{
 		Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/replayset"
@@ -226,6 +227,7 @@ func (p *inspection) checkTime() error {
 }
 
 // Check 12, first half: ath is the token's.
+// A proof goes with one token (RFC 9449, section 7).
 func (p *inspection) checkTokenHash() error {
 	var want [43]byte
 	base64.RawURLEncoding.Encode(want[:], p.req.TokenHash[:])
@@ -312,7 +314,12 @@ func (p *inspection) record(ctx context.Context, id [sha256.Size]byte) (fresh bo
 	if cache, ok := p.replay.(*MemoryCache); ok {
 		return cache.add(use, p.thumbprint, id)
 	}
-	return p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+	call := calls.Begin(ctx, calls.ReplayCache)
+	failed := true // stays if it panics
+	defer func() { call.End(failed) }()
+	fresh, err = p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+	failed = err != nil && !errors.Is(err, replayset.ErrTooOld) && !errors.Is(err, replayset.ErrAhead)
+	return fresh, err
 }
 
 // window is for how long any replica accepts a proof, if their clocks differ by the

@@ -121,6 +121,7 @@ func (v *Verifier) VerifyProof(ctx context.Context, req Request) (*Proof, error)
 }
 
 // checkField is check 1 of RFC 9449, section 4.3.
+// Check 1: one field (RFC 9449, section 4.1).
 func (v *Verifier) checkField(proofs []string) error {
 	switch {
 	case len(proofs) == 0:

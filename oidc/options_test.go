@@ -33,7 +33,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		"oidc: WithProfile: not a profile of this package",
 		"oidc: WithHTTPClient: nil",
 		`oidc: DangerouslyIgnoreConfirmation: "jkt" cannot be ignored`,
-		"oidc: the issuer: http://issuer.example: https is required",
+		"oidc: the issuer: http://issuer.example: https is required; for development, DangerouslyAllowLoopbackHTTP permits http to this machine",
 		"oidc: an audience is empty",
 	}, "\n"))
 }

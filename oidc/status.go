@@ -18,6 +18,9 @@ type Status struct {
 	Metadata     *MetadataStatus `json:"metadata,omitempty"` // nil if no discovery document is needed
 	Keys         *KeysStatus     `json:"keys,omitempty"`     // nil if the keys come from WithKeys and are not a jwks.Source
 	CachedTokens int             `json:"cached_tokens"`
+	// CachedAnswers are those of the CachedTokens that the introspection endpoint has
+	// answered for.
+	CachedAnswers int `json:"cached_answers,omitempty"`
 }
 
 // MetadataStatus is the state of a discovery document. A zero time is one that

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/recall"
@@ -243,7 +244,9 @@ func (s *Tenants) tenant(ctx context.Context, iss string) (*tenant, error) {
 		}
 		var by recall.Question
 		q.owner, by = s.asker(ctx, iss)
+		call := calls.Begin(ctx, calls.Resolve)
 		t, err := s.flights.Do(ctx, q.key, by, func(ctx context.Context) (*tenant, error) { return s.learn(ctx, &q) })
+		call.End(err != nil && err != ErrIssuer && err != errForgotten)
 		switch {
 		case err == nil && s.live.hold(t):
 			return t, nil

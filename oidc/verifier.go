@@ -308,7 +308,8 @@ func (v *Verifier) Close() error {
 	return v.issuer.Close()
 }
 
-// parse parses a JWT whose signature is not checked yet.
+// parse parses a JWT whose signature is not checked yet. A nested or encrypted one is
+// refused, so that no inner signature goes unchecked (RFC 8725, section 3.3).
 func parse(raw string, maxSize int) (*jose.Message, error) {
 	m, err := jose.Parse(raw, maxSize)
 	if err == nil {
