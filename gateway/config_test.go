@@ -75,6 +75,8 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 	for added, want := range map[string]string{
 		"      login_action: redirect":                              `login_action: is not supported: users do not log in here`,
 		"      no_such_key: 1":                                      `no_such_key: is not supported`,
+		"      audience_require: [a]":                               `audience_require: is not supported; did you mean audience_required?`,
+		"      proof_of_possesion_dpop: strict":                     `proof_of_possesion_dpop: is not supported; did you mean proof_of_possession_dpop?`,
 		"      session_secret: x":                                   `session_secret: needs session among the auth_methods`,
 		"      anonymous: someone":                                  `anonymous: is not supported: there are no consumers`,
 		"      verify_signature: false":                             `verify_signature: false is refused on purpose: any client could write its own tokens`,
