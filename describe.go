@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,8 +72,33 @@ func (g *Guard) Describe() (d Description) {
 	d.note(g.ignoreQueryToken, "an access token in the query is ignored")
 	d.note(g.passPreflights, "CORS preflights pass without credentials")
 	d.note(!g.requireTLS, "plain HTTP is accepted: TLS must end in front of the service")
+	g.describeResource(&d)
 	return d
 }
+
+// describeResource compares what the metadata tells clients with what the TokenVerifier
+// expects, as far as it says that. A difference is no mistake at issuers that have
+// identifiers of their own for services, or sign tokens under another name.
+func (g *Guard) describeResource(d *Description) {
+	v, ok := g.tokens.(interface {
+		Explain(raw string) oidc.Explanation
+	})
+	if g.resource == nil || !ok {
+		return
+	}
+	e := explainBy(v.Explain, "")
+	if len(e.ExpectedAudiences) > 0 && !slices.Contains(e.ExpectedAudiences, g.resource.Identifier) {
+		d.note(true, fmt.Sprintf("clients that ask the issuer for a token for %s get one that is refused: the token verifier's audience is %s",
+			g.resource.Identifier, strings.Join(e.ExpectedAudiences, " ")))
+	}
+	for _, server := range g.resource.AuthorizationServers {
+		foreign := len(e.ExpectedIssuers) > 0 && len(e.ExpectedIssuers) < mostExplained && !slices.Contains(e.ExpectedIssuers, server)
+		d.note(foreign, fmt.Sprintf("clients are sent to the authorization server %s, and the token verifier expects tokens of %s", server, strings.Join(e.ExpectedIssuers, " ")))
+	}
+}
+
+// mostExplained is how many issuers an oidc.Explanation names at most.
+const mostExplained = 8
 
 func (g *Guard) describeProofs(d *Description) {
 	if g.dpop == nil {

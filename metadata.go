@@ -54,6 +54,7 @@ func (p ProtectedResource) clone() *ProtectedResource {
 	return &p
 }
 
+// validate reports every mistake in the description at once.
 func (p ProtectedResource) validate() error {
 	var problems []error
 	id, err := url.Parse(p.Identifier)
@@ -90,6 +91,7 @@ func isIssuer(identifier string) bool {
 // identifier (RFC 9728, section 3.1).
 //
 // Precondition: the identifier is valid.
+// The challenge and the document get it from the same identifier (RFC 9728, section 3.3).
 func (p *ProtectedResource) metadataURL() *url.URL {
 	id, err := url.Parse(p.Identifier)
 	if err != nil {
@@ -156,6 +158,8 @@ func (g *Guard) Metadata() (path string, document http.Handler) {
 	return g.resource.metadataURL().EscapedPath(), g.serveMetadata()
 }
 
+// serveMetadata makes the document. Parameters without a value are left out
+// (RFC 9728, section 3.2), and so is signed_metadata (RFC 9728, section 2.2).
 func (g *Guard) serveMetadata() http.Handler {
 	offers := &g.challenges
 	document := metadata{

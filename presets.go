@@ -106,6 +106,10 @@ func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
 		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
 		return p, false
 	}
+	if t, ok := b.tokens.(*oidc.Tenants); ok && len(t.Policy().Algorithms) == 0 {
+		b.Problem("%s: the tenants have no policy in common; declare one with oidc.WithPolicy", preset)
+		return p, false
+	}
 	return policyOf(v), true
 }
 
@@ -130,7 +134,9 @@ func (b *builder) checkAudience(preset string, p oidc.Policy) {
 // ends, not more than max later. Failure is 401 invalid_token. It is for services that
 // do not check tokens for revocation.
 func LimitTokenLifetime(max time.Duration) Rule {
-	return &lifetimeRule{max, unmet{err: ErrLongLived}}
+	l := &lifetimeRule{max: max, unmet: unmet{err: ErrLongLived}}
+	l.unmet.demand = describeRule(l)
+	return l
 }
 
 type lifetimeRule struct {
