@@ -106,6 +106,10 @@ func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
 		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
 		return p, false
 	}
+	if t, ok := b.tokens.(*oidc.Tenants); ok && len(t.Policy().Algorithms) == 0 {
+		b.Problem("%s: the tenants have no policy in common; declare one with oidc.WithPolicy", preset)
+		return p, false
+	}
 	return policyOf(v), true
 }
 
