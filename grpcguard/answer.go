@@ -96,8 +96,8 @@ func repeated(ctx context.Context, answer metadata.MD) metadata.MD {
 	if nonce := answer["dpop-nonce"]; len(nonce) > 0 {
 		md["dpop-nonce"] = nonce
 	}
-	// A net/http server (grpc.Server.ServeHTTP) sends no such trailer, as RFC 9110,
-	// section 6.5.1, demands, and logs a line for each.
+	// A net/http server (grpc.Server.ServeHTTP) sends no such trailer and logs a line
+	// for each (RFC 9110, section 6.5.1).
 	if challenges := answer["www-authenticate"]; len(challenges) > 0 && ctx.Value(http.ServerContextKey) == nil {
 		md["www-authenticate"] = challenges
 	}
