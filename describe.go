@@ -27,6 +27,10 @@ type Description struct {
 	// Certificates says where client certificates come from: "tls", or the fields of
 	// trusted peers; nil if the guard takes none.
 	Certificates []string `json:"certificates,omitempty"`
+	// Resource is the identifier of the protected resource, and Preset "FAPI2" or "MCP",
+	// if the guard has one.
+	Resource string `json:"resource,omitempty"`
+	Preset   string `json:"preset,omitempty"`
 	// Rules are what every request must satisfy, in order.
 	Rules []string `json:"rules,omitempty"`
 	// Notes are what an operator should know, weakenings above all: bearer tokens
@@ -46,6 +50,10 @@ func (g *Guard) Describe() (d Description) {
 	if g.config == nil {
 		d.Notes = []string{"the zero Guard: every request is refused"}
 		return d
+	}
+	d.Preset = g.mustIdentify
+	if g.resource != nil {
+		d.Resource = g.resource.Identifier
 	}
 	if v, ok := g.tokens.(interface{ Policy() oidc.Policy }); ok {
 		p := v.Policy()

@@ -174,14 +174,17 @@ func limitsLifetime(rules []Rule) bool {
 //	WithProtectedResource(resource)   the metadata that clients start from; it must name authorization servers
 //	AllowUnbound()                    bearer tokens pass; bound ones must still prove their binding
 //	ExposeHeaders()                   clients in browsers read the challenges
+//	EndResponsesWithToken()           streams end with the token, and are resumed with the next one
 //
 // and has the challenges of a 401 name the scopes to ask the issuer for
 // (RFC 6750, section 3): those that rules demand by [Scopes], or else the resource's
 // Scopes.
 //
-// Give the TokenVerifier resource.Identifier as its audience: a server must not
-// accept tokens that were made for another, and New refuses a TokenVerifier that does,
-// or that cannot say. Clients that use DPoP expect [dpop.MCP].
+// Give the TokenVerifier resource.Identifier as its audience: clients ask for tokens for
+// it, and a server must not accept tokens that were made for another. New refuses a
+// TokenVerifier that accepts those, or that cannot say; a resource whose Identifier is
+// none of the audiences; and authorization servers that are none of the issuers, whose
+// tokens would be refused. Clients that use DPoP expect [dpop.MCP].
 //
 // [dpop.MCP]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#MCP
 func MCP(resource ProtectedResource) Option {
@@ -192,7 +195,7 @@ func MCP(resource ProtectedResource) Option {
 		WithProtectedResource(resource).apply(b)
 		AllowUnbound().apply(b)
 		ExposeHeaders().apply(b)
-		b.nameScopes, b.mustIdentify = b.resource != nil, "MCP"
+		b.nameScopes, b.mustIdentify, b.endWithToken = b.resource != nil, "MCP", true
 		b.checks = append(b.checks, (*builder).checkMCP)
 	})
 }
@@ -203,5 +206,27 @@ func (b *builder) checkMCP() {
 	}
 	if policy, ok := b.policy("MCP"); ok {
 		b.checkAudience("MCP", policy)
+		if b.resource != nil && policy.ChecksAudience {
+			for _, problem := range b.resource.strangers(policy) {
+				b.Problem("MCP: %s", problem)
+			}
+		}
 	}
+}
+
+// strangers says which names of the resource mean nothing to a TokenVerifier of that
+// Policy: clients that believe them get tokens that are then refused.
+func (p *ProtectedResource) strangers(policy oidc.Policy) (problems []string) {
+	if len(policy.Issuers) == 0 || len(policy.Audiences) == 0 {
+		return []string{"the Policy of the TokenVerifier lists no Issuers and Audiences: tokens for the resource may be refused"}
+	}
+	if !slices.Contains(policy.Audiences, p.Identifier) {
+		problems = append(problems, fmt.Sprintf("the resource is %q, and the TokenVerifier accepts tokens for %q: clients ask for tokens for the resource", p.Identifier, policy.Audiences))
+	}
+	for _, server := range p.AuthorizationServers {
+		if !slices.Contains(policy.Issuers, server) {
+			problems = append(problems, fmt.Sprintf("the resource names the authorization server %q, and the TokenVerifier accepts tokens of %q", server, policy.Issuers))
+		}
+	}
+	return problems
 }

@@ -91,7 +91,7 @@ func TestPresetsRefuseAVerifierThatCannotSayHowStrictItIs(t *testing.T) {
 		},
 		"MCP": func(v middleware.TokenVerifier) error {
 			_, err := middleware.New(middleware.WithTokens(v, nil),
-				middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}))
+				middleware.MCP(middleware.ProtectedResource{Identifier: oidctest.Audience, AuthorizationServers: []string{issuerURL}}))
 			return err
 		},
 	}
@@ -388,10 +388,51 @@ func TestRequireTLSJudgesAUnixSocketByTheListener(t *testing.T) {
 	}
 }
 
+// mcpTokens are those of the tests' MCP server, which is a resource of its own.
+func (w *world) mcpTokens() middleware.Option {
+	return middleware.WithTokens(w.verifier(oidc.WithAudiences("https://api.example/mcp")), nil)
+}
+
+func (w *world) mcpGuard(resource middleware.ProtectedResource, opts ...middleware.Option) *middleware.Guard {
+	g, err := middleware.New(append(opts, w.mcpTokens(), middleware.MCP(resource))...)
+	require.NoError(w.t, err)
+	return g
+}
+
+// OPERATING 39: what the resource says of itself must be what its verifier accepts.
+func TestMCPRefusesAResourceThatItsVerifierDoesNotKnow(t *testing.T) {
+	w := newWorld(t)
+	good := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}
+	const foreign = "https://evil.example"
+	for name, row := range map[string]struct {
+		change func(*middleware.ProtectedResource)
+		want   string
+	}{
+		"another path":          {func(r *middleware.ProtectedResource) { r.Identifier = "https://api.example/mcp2" }, `MCP: the resource is "https://api.example/mcp2", and the TokenVerifier accepts tokens for`},
+		"a slash at the end":    {func(r *middleware.ProtectedResource) { r.Identifier += "/" }, "clients ask for tokens for the resource"},
+		"a foreign server":      {func(r *middleware.ProtectedResource) { r.AuthorizationServers = []string{foreign} }, `the authorization server "https://evil.example"`},
+		"a foreign server too":  {func(r *middleware.ProtectedResource) { r.AuthorizationServers = []string{issuerURL, foreign} }, foreign},
+		"the issuer and a path": {func(r *middleware.ProtectedResource) { r.AuthorizationServers = []string{issuerURL + "/"} }, issuerURL + "/"},
+	} {
+		resource := good
+		row.change(&resource)
+		_, err := middleware.New(w.mcpTokens(), middleware.MCP(resource))
+		require.ErrorContains(t, err, row.want, name)
+		g := w.mcpGuard(good)
+		require.Panics(t, func() { g.ForResource(resource) }, name)
+	}
+	require.NotPanics(t, func() { w.mcpGuard(good).ForResource(good) })
+	lists := func() oidc.Policy { return oidc.Policy{ChecksAudience: true} }
+	_, err := middleware.New(middleware.WithTokens(&strictVerifier{w.verifier(), lists}, nil), middleware.MCP(good))
+	require.ErrorContains(t, err, "lists no Issuers and Audiences")
+	d := w.mcpGuard(good).Describe()
+	require.Equal(t, []string{"MCP", good.Identifier}, []string{d.Preset, d.Resource})
+}
+
 func TestMCP(t *testing.T) {
 	w := newWorld(t)
 	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}
-	g := w.guard(middleware.MCP(resource))
+	g := w.mcpGuard(resource)
 	a := serve(g, get("/mcp")).refused(t, 401).challenged(t, "Bearer")
 	require.Equal(t, "https://api.example/.well-known/oauth-protected-resource/mcp", a.challenges(t)[0].params["resource_metadata"])
 	serve(g, w.bearerRequest("/mcp")).accepted(t)
@@ -399,7 +440,7 @@ func TestMCP(t *testing.T) {
 	serve(g, r).refused(t, 401)
 	_, err := middleware.New(w.tokens(), middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp"}))
 	require.ErrorContains(t, err, "names no authorization servers")
-	_, err = middleware.New(w.tokens(), middleware.MCP(resource), middleware.AllowUnbound())
+	_, err = middleware.New(w.mcpTokens(), middleware.MCP(resource), middleware.AllowUnbound())
 	require.ErrorContains(t, err, "AllowUnbound is given twice")
 	for name, tokens := range w.forAnybody(t) {
 		_, err = middleware.New(tokens, middleware.MCP(resource))
@@ -413,7 +454,7 @@ func TestMCP(t *testing.T) {
 func TestMCPNamesScopesInChallenges(t *testing.T) {
 	w := newWorld(t)
 	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}, Scopes: []string{"tools:read", "tools:write"}}
-	g := w.guard(middleware.MCP(resource), withDPoP())
+	g := w.mcpGuard(resource, withDPoP())
 	for name, row := range map[string]struct {
 		guard *middleware.Guard
 		r     *http.Request
