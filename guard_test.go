@@ -298,7 +298,7 @@ func TestProtectedResourceMetadata(t *testing.T) {
 			require.ErrorContains(t, err, "ProtectedResource", bad)
 		}
 		for id, path := range map[string]string{ // vectors rfc9728-3.1-* and derived-9728-*
-			"http://localhost:8080/mcp": "/.well-known/oauth-protected-resource/mcp", // in development
+			"http://localhost:8080/mcp":              "/.well-known/oauth-protected-resource/mcp", // in development
 			"https://resource.example.com":           "/.well-known/oauth-protected-resource",
 			"https://resource.example.com/":          "/.well-known/oauth-protected-resource",
 			"https://resource.example.com/resource1": "/.well-known/oauth-protected-resource/resource1",
