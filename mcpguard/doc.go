@@ -16,7 +16,8 @@
 //	}
 //	http.ListenAndServe(":8080", handler)
 //
-// Every decision about tokens, proofs and certificates is the Guard's. This package adds
+// Add receiving middleware of your own before New: what is added later runs outside of
+// ours, without a credential. Every decision about tokens, proofs and certificates is the Guard's. This package adds
 // what the two sides need to know of each other:
 //
 //   - The SDK gets an auth.TokenInfo with every message, whatever the scheme was. Its

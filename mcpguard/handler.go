@@ -114,8 +114,12 @@ func (h *Handler) build() {
 	// makes browsers ask first.
 	h.metadata = h.crossOrigin(cors.Config{Origins: []string{"*"}, RequestHeaders: []string{"*"}, MaxAgeInSeconds: preflightAge}, document)
 
-	sdk := mcp.NewStreamableHTTPHandler(h.server, &h.transport)
-	var guarded http.Handler = h.guard.Wrap(h.stepUp(h.identify(sdk)))
+	h.endpoint = h.guarded(mcp.NewStreamableHTTPHandler(h.server, &h.transport))
+}
+
+// guarded is the endpoint of the SDK's handler.
+func (h *Handler) guarded(sdk http.Handler) http.Handler {
+	guarded := h.guard.Wrap(h.stepUp(h.identify(sdk)))
 	if len(h.origins) > 0 {
 		guarded = h.crossOrigin(cors.Config{
 			Origins:         h.origins,
@@ -125,7 +129,7 @@ func (h *Handler) build() {
 			MaxAgeInSeconds: preflightAge,
 		}, guarded)
 	}
-	h.endpoint = h.checkOrigin(guarded)
+	return h.checkOrigin(guarded)
 }
 
 func (h *Handler) crossOrigin(c cors.Config, next http.Handler) http.Handler {

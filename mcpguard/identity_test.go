@@ -79,6 +79,25 @@ func TestTheContextOfAHandlerHasTheTokenInfoOfItsMessage(t *testing.T) {
 	require.Equal(t, []string{"tools:call"}, (<-got).Scopes)
 }
 
+// Middleware that stands outside of ours finds no credential, rather than a stale one.
+func TestMiddlewareOutsideOfOursFindsNoStaleCredential(t *testing.T) {
+	w := newWorld(t)
+	w.serve()
+	found := make(chan bool, 10)
+	w.server.AddReceivingMiddleware(func(next mcp.MethodHandler) mcp.MethodHandler {
+		return func(ctx ctx, method string, req mcp.Request) (mcp.Result, error) {
+			if method == "tools/call" {
+				_, ok := middleware.FromContext(ctx)
+				found <- ok
+			}
+			return next(ctx, method, req)
+		}
+	})
+	require.NoError(t, call(w, w.connect(w.client("alice", "app")), "look"))
+	require.False(t, <-found)
+	require.NotNil(t, (<-w.seen).credential)
+}
+
 func TestServersByUser(t *testing.T) {
 	w := newWorld(t)
 	admin := mcp.NewServer(&mcp.Implementation{Name: "admin", Version: "1"}, nil)

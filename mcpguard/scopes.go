@@ -232,34 +232,25 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 }
 
 // messages are the requests in the body, as far as it can be read.
-func messages(body []byte) (all []message) {
-	raw := []json.RawMessage{body}
+func messages(body []byte) []message {
+	type request struct {
+		Method string
+		Params struct{ Name, URI string }
+	}
+	var all []request
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
-		raw = nil
-		if json.Unmarshal(b, &raw) != nil {
-			return nil
+		_ = json.Unmarshal(b, &all) // What is not read here is left to receive.
+	} else {
+		all = make([]request, 1)
+		_ = json.Unmarshal(b, &all[0])
+	}
+	found := make([]message, 0, len(all))
+	for _, r := range all {
+		m := message{r.Method, r.Params.Name}
+		if m.name == "" {
+			m.name = r.Params.URI
 		}
+		found = append(found, m)
 	}
-	for _, one := range raw {
-		m, err := jsonrpc.DecodeMessage(one)
-		if err != nil {
-			continue
-		}
-		if req, ok := m.(*jsonrpc.Request); ok {
-			all = append(all, message{req.Method, nameIn(req.Params)})
-		}
-	}
-	return all
-}
-
-// nameIn is nameOf for params that are not read yet.
-func nameIn(params json.RawMessage) string {
-	var p struct{ Name, URI string }
-	if json.Unmarshal(params, &p) != nil {
-		return ""
-	}
-	if p.Name != "" {
-		return p.Name
-	}
-	return p.URI
+	return found
 }

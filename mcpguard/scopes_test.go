@@ -85,6 +85,19 @@ func TestNoSpellingOfAMessageReachesAToolWithoutItsScopes(t *testing.T) {
 	require.EqualValues(t, 1, w.refunds.Load())
 }
 
+// A batch, which old protocol versions have, is refused for any of its messages.
+func TestABatchIs403(t *testing.T) {
+	w := newWorld(t)
+	w.serve(mcpguard.WithToolScopes(toolScopes))
+	c := w.client("alice", "app")
+	r := w.request("POST", w.connect(c).ID(), "\n["+rpc(1, "look")+","+rpc(2, "refund")+"]")
+	r.Header.Set("Mcp-Protocol-Version", "2025-03-26")
+	a := w.do(c, r)
+	require.Equal(t, 403, a.StatusCode)
+	require.Contains(t, a.Header.Get("WWW-Authenticate"), "payments:write")
+	require.Empty(t, w.seen)
+}
+
 // A tool without an entry is closed: a misspelt name must not open it.
 func TestAToolThatTheTableDoesNotName(t *testing.T) {
 	w := newWorld(t)

@@ -23,7 +23,7 @@ import (
 // world is an MCP server behind its guard, with an issuer and honest clients.
 type world struct {
 	*middlewaretest.World
-	t        *testing.T
+	t        testing.TB
 	resource string
 	server   *mcp.Server
 	seen     chan seen    // what the tools saw
@@ -41,7 +41,7 @@ type (
 	ctx     = context.Context
 )
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	w := &world{World: middlewaretest.NewWorld(t), t: t, seen: make(chan seen, 100)}
 	w.resource = w.URL + "/mcp"
 	w.server = mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
