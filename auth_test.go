@@ -55,7 +55,7 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer a b")
 		serve(g, r).refused(t, 400).challenged(t, "DPoP", "Bearer:invalid_request")
 	})
-	t.Run("AUTH-04 AUTH-19 without credentials: every scheme challenged on a line of its own, DPoP first, no error", func(t *testing.T) {
+	t.Run("AUTH-04 AUTH-19 AMB-09 without credentials: every scheme challenged on a line of its own, DPoP first, no error", func(t *testing.T) {
 		a := serve(g, get("/r")).refused(t, 401).challenged(t, "DPoP", "Bearer")
 		require.Empty(t, a.Body.String())
 	})
@@ -89,7 +89,7 @@ func TestCredentialsAreTakenFromTheAuthorizationFieldOnly(t *testing.T) {
 		}
 	})
 	for _, query := range []string{"access_token=t", "a=b&access_token=t", "access%5Ftoken=t", "access_token", "access_token&a=1", "a=1;access_token=t", "access_token=t;a=1", "a;%61ccess%5ftoken;b"} {
-		t.Run("AUTH-08 a token in the field and in the query: "+query, func(t *testing.T) {
+		t.Run("AUTH-08 AMB-07 a token in the field and in the query: "+query, func(t *testing.T) {
 			serve(g, w.dpopRequest("/r?"+query)).refused(t, 400).challenged(t, "DPoP:invalid_request", "Bearer:invalid_request")
 			serve(w.guard(both(middleware.IgnoreQueryToken())...), w.dpopRequest("/r?"+query)).accepted(t)
 		})
@@ -160,7 +160,7 @@ func TestChallenges(t *testing.T) {
 	t.Run("AUTH-13 where the scheme used is not offered, the error stands in the one that is", func(t *testing.T) {
 		serve(w.guard(withDPoP()), w.bearerRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_token")
 	})
-	t.Run("AUTH-16 AUTH-17 the realm is that of the origin, or the configured one, escaped", func(t *testing.T) {
+	t.Run("AUTH-16 AUTH-17 AMB-10 the realm is that of the origin, or the configured one, escaped", func(t *testing.T) {
 		for _, c := range serve(w.guard(), get("/r")).challenges(t) {
 			require.Equal(t, "api.example", c.params["realm"])
 		}
@@ -209,8 +209,8 @@ func TestChallenges(t *testing.T) {
 		r.Method = "HEAD"
 		require.Empty(t, serve(w.guard(), r).refused(t, 401).Body.String())
 	})
-	t.Run("OmitDescriptions says the code only", func(t *testing.T) {
-		a := serve(w.guard(both(middleware.OmitDescriptions())...), w.bearerRequest("/r")).refused(t, 401)
+	t.Run("WithErrorMembers without names says the code only", func(t *testing.T) {
+		a := serve(w.guard(both(middleware.WithErrorMembers())...), w.bearerRequest("/r")).refused(t, 401)
 		require.JSONEq(t, `{"error":"invalid_token"}`, a.Body.String())
 		require.NotContains(t, a.challenges(t)[1].params, "error_description")
 	})

@@ -35,7 +35,7 @@ func TestBindingPolicy(t *testing.T) {
 	g := w.guard()
 	lax := w.guard(both(middleware.AllowUnbound())...)
 
-	t.Run("DPOP-7.1-02 an unbound token under the DPoP scheme", func(t *testing.T) {
+	t.Run("DPOP-7.1-02 AMB-06 an unbound token under the DPoP scheme", func(t *testing.T) {
 		for _, g := range []*middleware.Guard{g, lax} {
 			r := get("/r")
 			token := w.issuer.Token()
@@ -58,7 +58,7 @@ func TestBindingPolicy(t *testing.T) {
 		r.Header.Add("DPoP", r.Header.Get("DPoP"))
 		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
 	})
-	t.Run("the shape of the proof is judged before anybody looks at the token", func(t *testing.T) {
+	t.Run("the shape of the proof is judged before the token is looked at", func(t *testing.T) {
 		w := newWorld(t)
 		g := w.guard()
 		r := w.dpopRequest("/r")
@@ -86,7 +86,7 @@ func TestBindingPolicy(t *testing.T) {
 	t.Run("DPOP-7.2-02 an unbound Bearer token where DPoP is required", func(t *testing.T) {
 		serve(w.guard(withDPoP()), w.bearerRequest("/r")).refused(t, 401).challenged(t, "DPoP:invalid_token")
 	})
-	t.Run("DPOP-7.2-03 a stray proof beside an unbound token is ignored, or refused where the operator says so", func(t *testing.T) {
+	t.Run("DPOP-7.2-03 AMB-08 a stray proof beside an unbound token is ignored, or refused where the operator says so", func(t *testing.T) {
 		stray := func() *http.Request {
 			r := w.bearerRequest("/r")
 			r.Header.Set("DPoP", "not a proof")
@@ -116,7 +116,7 @@ func TestBindingPolicy(t *testing.T) {
 		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
 		serve(lax, r).accepted(t)
 	})
-	t.Run("MTLS-X-01 a token that is bound both ways must prove both, under DPoP", func(t *testing.T) {
+	t.Run("MTLS-X-01 AMB-14 a token that is bound both ways must prove both, under DPoP", func(t *testing.T) {
 		request := func() *http.Request {
 			r := w.dpopRequest("/r", oidctest.Claim("cnf", map[string]any{"jkt": w.key.Thumbprint(), "x5t#S256": w.cert.Thumbprint()}))
 			r.TLS.PeerCertificates = append(r.TLS.PeerCertificates, w.cert.Certificate)
@@ -218,7 +218,7 @@ func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 }
 
 func TestAProofIsForTheTokenThatWasSent(t *testing.T) {
-	// A verifier of somebody else's stands between the opaque tokens that clients
+	// A verifier of another author stands between the opaque tokens that clients
 	// have and the JWTs behind them.
 	w := newWorld(t)
 	inner, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
@@ -352,7 +352,7 @@ func TestNonces(t *testing.T) {
 			require.NotEqual(t, nonce, a.Header().Get("DPoP-Nonce"), "AMB-36")
 		}
 	})
-	t.Run("DPOP-11.3-01 no proof passes without a nonce", func(t *testing.T) {
+	t.Run("DPOP-11.3-01 AMB-11 no proof passes without a nonce", func(t *testing.T) {
 		serve(g, w.dpopRequest("/r")).refused(t, 401)
 		serve(g, w.dpopRequest("/r")).refused(t, 401)
 	})
@@ -367,7 +367,7 @@ func TestNonces(t *testing.T) {
 		require.Len(t, rec.Header()["Dpop-Nonce"], 1)
 		require.NotEqual(t, "outer", rec.Header().Get("DPoP-Nonce"))
 	})
-	t.Run("DPOP-8.2-01 DPOP-8.2-02 near the end of its life a nonce is renewed on a success that must not be stored", func(t *testing.T) {
+	t.Run("DPOP-8.2-01 DPOP-8.2-02 AMB-13 near the end of its life a nonce is renewed on a success that must not be stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			g := w.guard(middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(key)))))
@@ -440,7 +440,7 @@ func TestForwardedCertificates(t *testing.T) {
 	t.Run("CC-4-01 without the setting the field means nothing", func(t *testing.T) {
 		serve(w.guard(), forwarded("10.0.0.7:1234")).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
 	})
-	t.Run("CC-4-02 CC-4-03 from anybody else: ignored, removed, reported", func(t *testing.T) {
+	t.Run("CC-4-02 CC-4-03 AMB-18 from any other peer: ignored, removed, reported", func(t *testing.T) {
 		r := forwarded("10.0.1.7:1234")
 		r.Header.Set("X-Forwarded-For", "10.0.0.7")
 		serve(g, r).refused(t, 401).challenged(t, "DPoP", "Bearer:invalid_token")
@@ -560,7 +560,7 @@ func TestForwardedCertificates(t *testing.T) {
 			require.NotContains(t, serve(g, r).accepted(t).seen.Header, "Client-Cert")
 		}
 	})
-	t.Run("MTLS-6.2-02 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {
+	t.Run("MTLS-6.2-02 AMB-16 the observer is told of a certificate that is out of date, and accepted", func(t *testing.T) {
 		var o middleware.Outcome
 		g := w.guard(withMTLS(), middleware.WithObserver(func(_ context.Context, told middleware.Outcome) { o = told }))
 		ca := mtlspoptest.NewCA(t, "ca")

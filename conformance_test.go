@@ -1,7 +1,7 @@
 package middleware_test
 
 import (
-	"flag"
+	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,15 +11,17 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keybound-go/middleware/internal/doors"
 )
 
-var update = flag.Bool("update", false, "write the tests column of docs/conformance.md anew")
+var update = doors.Update
 
 const conformanceDoc = "docs/conformance.md"
 
-// rowPattern matches a row of a requirements table: its ID, three columns, and
-// the tests.
-var rowPattern = regexp.MustCompile(`(?m)^(\| ([A-Z0-9][A-Za-z0-9]*-[A-Za-z0-9.-]+) \|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|)(.*)\|$`)
+// rowPattern matches a row of a requirements table: its ID, the requirement and its
+// level, the section, the code that cites the section, and the tests.
+var rowPattern = regexp.MustCompile(`(?m)^(\| ([A-Z0-9][A-Za-z0-9]*-[A-Za-z0-9.-]+) \|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|((?:[^|]|\\\|)*)\|)((?:[^|]|\\\|)*)\|(.*)\|$`)
 
 // TestConformanceRowsHaveTests holds docs/conformance.md against the tree: a row
 // is named by a test, or its last column says where the documentation explains
@@ -28,11 +30,16 @@ func TestConformanceRowsHaveTests(t *testing.T) {
 	doc, err := os.ReadFile(conformanceDoc)
 	require.NoError(t, err)
 	sources := testSources(t)
+	cited := citations(t)
 	rows := 0
 	written := rowPattern.ReplaceAllFunc(doc, func(line []byte) []byte {
 		rows++
 		m := rowPattern.FindSubmatch(line)
-		id, tests := string(m[2]), strings.TrimSpace(string(m[3]))
+		id, code, tests := string(m[2]), strings.TrimSpace(string(m[4])), strings.TrimSpace(string(m[5]))
+		citing := cited.of(id, string(m[3]))
+		if !*update && code != citing {
+			t.Errorf("%s: the section is cited by %s, the page says %s (go test -run Conformance -update .)", id, citing, code)
+		}
 		var files []string
 		for name, text := range sources {
 			if namesRow(text, id) {
@@ -44,15 +51,66 @@ func TestConformanceRowsHaveTests(t *testing.T) {
 			if !strings.HasPrefix(tests, "see ") {
 				t.Errorf("%s: no test names this row, and nothing says why", id)
 			}
-			return line
+			return []byte(string(m[1]) + " " + citing + " | " + tests + " |")
 		}
 		found := strings.Join(files, ", ")
 		if !*update && tests != found {
 			t.Errorf("%s: tests are %s, the page says %s (go test -run Conformance -update .)", id, found, tests)
 		}
-		return []byte(string(m[1]) + " " + found + " |")
+		return []byte(string(m[1]) + " " + citing + " | " + found + " |")
 	})
 	require.Greater(t, rows, 250, "rows recognised in %s", conformanceDoc)
+	if *update {
+		require.NoError(t, os.WriteFile(conformanceDoc, written, 0o644))
+	}
+}
+
+var (
+	decisionPattern = regexp.MustCompile(`(?m)^(\| (\d\d) \|(?:[^|]|\\\|)*\|(?:[^|]|\\\|)*\|((?:[^|]|\\\|)*)\|)(.*)\|$`)
+	settingName     = regexp.MustCompile("`(?:([a-z]+)\\.)?([A-Z][A-Za-z0-9]*[a-z])`")
+)
+
+// TestConformanceDecisionsAreHeld: each decision is named by a test, and each setting that
+// it names is one of the package that it says.
+func TestConformanceDecisionsAreHeld(t *testing.T) {
+	doc, err := os.ReadFile(conformanceDoc)
+	require.NoError(t, err)
+	sources := testSources(t)
+	decisions := 0
+	written := decisionPattern.ReplaceAllFunc(doc, func(line []byte) []byte {
+		decisions++
+		m := decisionPattern.FindSubmatch(line)
+		id := "AMB-" + string(m[2])
+		for _, name := range settingName.FindAllStringSubmatch(string(m[3]), -1) {
+			if name[2] == "Bearer" {
+				continue
+			}
+			declared := "func " + name[2] + "("
+			found := false
+			for file, text := range files(t, ".go") {
+				found = found || filepath.ToSlash(filepath.Dir(file)) == cmp.Or(name[1], ".") && strings.Contains(text, declared)
+			}
+			if !found {
+				t.Errorf("%s: no function %s", id, name[0])
+			}
+		}
+		var named []string
+		for name, text := range sources {
+			if namesRow(text, id) {
+				named = append(named, "`"+name+"`")
+			}
+		}
+		slices.Sort(named)
+		if len(named) == 0 {
+			t.Errorf("%s: no test names this decision", id)
+		}
+		found := strings.Join(named, ", ")
+		if tests := strings.TrimSpace(string(m[4])); !*update && tests != found {
+			t.Errorf("%s: tests are %s, the page says %s (go test -run Conformance -update .)", id, found, tests)
+		}
+		return []byte(string(m[1]) + " " + found + " |")
+	})
+	require.Equal(t, 36, decisions, "decisions recognised in %s", conformanceDoc)
 	if *update {
 		require.NoError(t, os.WriteFile(conformanceDoc, written, 0o644))
 	}

@@ -12,31 +12,8 @@ import (
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/internal/corpus"
+	"github.com/keybound-go/middleware/internal/doors"
 )
-
-// requireVerdict compares an answer with what the corpus says.
-func requireVerdict(t *testing.T, want corpus.Verdict, status int, h http.Header, o middleware.Outcome) {
-	t.Helper()
-	if want.Status == 0 {
-		require.NoError(t, o.Err)
-		require.Zero(t, o.Status)
-		return
-	}
-	require.Equal(t, want.Status, status, "%v", o.Err)
-	require.Equal(t, want.Reason, o.Reason)
-	var got []string
-	for _, line := range h["Www-Authenticate"] {
-		c := parseChallenge(t, line)
-		text := c.scheme
-		if code := c.params["error"]; code != "" {
-			text += " " + code
-		}
-		got = append(got, text)
-	}
-	require.Equal(t, want.Challenges, got)
-	require.Equal(t, want.Nonce, h.Get("DPoP-Nonce") != "")
-	require.Equal(t, "no-store", h.Get("Cache-Control"))
-}
 
 // The rows that the corpus names are rows of the table.
 func TestCorpusNamesRowsOfTheTable(t *testing.T) {
@@ -49,46 +26,46 @@ func TestCorpusNamesRowsOfTheTable(t *testing.T) {
 	}
 }
 
-// The corpus, through each way into a guard.
-func TestCorpus(t *testing.T) {
-	w := corpus.NewWorld(t, corpus.Place{})
-	var o middleware.Outcome
-	observer := middleware.WithObserver(func(_ context.Context, told middleware.Outcome) { o = told })
+// Two cases of the corpus have different names.
+func TestCorpusNamesEachCaseOnce(t *testing.T) {
 	names := make(map[string]bool)
 	for _, c := range corpus.Cases(t) {
+		require.NotEmpty(t, c.Group)
 		require.False(t, names[c.Name], "two cases are called %q", c.Name)
 		names[c.Name] = true
-		prepared := func() (*middleware.Guard, *http.Request) {
-			g, r := w.Guard(c, observer), w.Request(c)
-			if c.Request.SentBefore {
-				_, err := g.Check(r)
-				require.NoError(t, err)
-			}
-			return g, r
-		}
-		t.Run(c.Name+", by Wrap", func(t *testing.T) {
-			g, r := prepared()
-			a := serve(g, r)
-			require.Equal(t, c.Verdict.Status == 0, a.called)
-			requireVerdict(t, c.Verdict, a.Code, a.Header(), o)
-		})
-		t.Run(c.Name+", by Judge", func(t *testing.T) {
-			g, r := prepared()
-			v := g.Judge(r.Context(), middleware.RequestOf(r))
-			require.Equal(t, c.Verdict.Status == 0, v.Pass)
-			requireVerdict(t, c.Verdict, v.Denial.Status, v.Header, o)
-		})
-		t.Run(c.Name+", by Check and Refuse", func(t *testing.T) {
-			g, r := prepared()
-			_, err := g.Check(r)
-			require.Equal(t, c.Verdict.Status == 0, err == nil)
-			rec := httptest.NewRecorder()
-			if err != nil {
-				g.Refuse(rec, r, err)
-			}
-			requireVerdict(t, c.Verdict, rec.Code, rec.Header(), o)
-		})
 	}
+}
+
+// The corpus, through each way into a guard.
+func TestDoors(t *testing.T) {
+	t.Run("Wrap", func(t *testing.T) {
+		doors.Run(t, doors.Door{Name: "net/http, Wrap", Folder: ".", Open: func(t *testing.T, g *middleware.Guard) func(doors.Question) doors.Answer {
+			return func(q doors.Question) doors.Answer {
+				a := serve(g, q.Request)
+				return doors.Answer{Passed: a.called, Status: a.Code, Header: a.Header()}
+			}
+		}})
+	})
+	t.Run("Judge", func(t *testing.T) {
+		doors.Run(t, doors.Door{Name: "net/http, Judge", Folder: ".", Open: func(t *testing.T, g *middleware.Guard) func(doors.Question) doors.Answer {
+			return func(q doors.Question) doors.Answer {
+				v := g.Judge(q.Request.Context(), middleware.RequestOf(q.Request))
+				return doors.Answer{Passed: v.Pass, Status: v.Denial.Status, Header: v.Header}
+			}
+		}})
+	})
+	t.Run("Check and Refuse", func(t *testing.T) {
+		doors.Run(t, doors.Door{Name: "net/http, Check and Refuse", Folder: ".", Open: func(t *testing.T, g *middleware.Guard) func(doors.Question) doors.Answer {
+			return func(q doors.Question) doors.Answer {
+				rec := httptest.NewRecorder()
+				_, err := g.Check(q.Request)
+				if err != nil {
+					g.Refuse(rec, q.Request, err)
+				}
+				return doors.Answer{Passed: err == nil, Status: rec.Code, Header: rec.Header()}
+			}
+		}})
+	})
 }
 
 // What a rule in report says it would answer is what it answers once it is enforced:

@@ -283,7 +283,7 @@ func TestProtectedResourceMetadata(t *testing.T) {
 		_, doc := document(g, "GET")
 		require.Equal(t, map[string]any{"resource": "https://api.example", "bearer_methods_supported": []any{"header"}}, doc)
 	})
-	t.Run("PRM-3.3-01 one document for each resource path", func(t *testing.T) {
+	t.Run("PRM-3.3-01 AMB-21 one document for each resource path", func(t *testing.T) {
 		other := g.ForResource(middleware.ProtectedResource{Identifier: "https://api.example/other"})
 		require.Equal(t, "/.well-known/oauth-protected-resource/other", metadataPath(other))
 		_, doc := document(other, "GET")
@@ -364,8 +364,9 @@ func TestObserverIsToldOfEveryDecisionOnce(t *testing.T) {
 		require.Equal(t, "client", o.ClientID)
 		require.Equal(t, "user-1", o.Subject)
 		require.Equal(t, w.key.Thumbprint(), o.Confirmation.JKT)
-		require.Equal(t, origin+"/r", o.Proof.HTU)
-		require.Equal(t, origin+"/r", o.Proof.ExpectedHTU)
+		require.Equal(t, "GET", o.Proof.HTM)
+		require.True(t, o.Proof.HasIssuedAt)
+		require.Less(t, o.Proof.Skew.Abs(), 10*time.Second)
 		require.Positive(t, o.TokenTime)
 		require.Positive(t, o.BindingTime)
 		require.GreaterOrEqual(t, o.Total, o.TokenTime+o.BindingTime)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/keybound-go/middleware/internal/headers"
 	"github.com/keybound-go/middleware/internal/origins"
-	"github.com/keybound-go/middleware/oidc"
 )
 
 // metadataMaxAge is for how long a client may keep a metadata document
@@ -56,6 +55,7 @@ func (p ProtectedResource) clone() *ProtectedResource {
 	return &p
 }
 
+// validate reports every mistake in the description at once.
 func (p ProtectedResource) validate() error {
 	var problems []error
 	id, err := url.Parse(p.Identifier)
@@ -96,6 +96,7 @@ func isSecure(u *url.URL) bool {
 // identifier (RFC 9728, section 3.1).
 //
 // Precondition: the identifier is valid.
+// The challenge and the document get it from the same identifier (RFC 9728, section 3.3).
 func (p *ProtectedResource) metadataURL() *url.URL {
 	id, err := url.Parse(p.Identifier)
 	if err != nil {
@@ -115,19 +116,13 @@ func (p *ProtectedResource) metadataURL() *url.URL {
 
 // ForResource returns a Guard for another resource behind the same parts and
 // rules: its challenges point to that resource's metadata. It panics if the
-// description is malformed, or not as [MCP] demands of a guard that was made with it,
-// as routes are made at start-up.
+// description is malformed, as routes are made at start-up.
 func (g *Guard) ForResource(resource ProtectedResource) *Guard {
 	if g.config == nil {
 		return &Guard{}
 	}
 	if err := resource.validate(); err != nil {
 		panic(err.Error())
-	}
-	if v, ok := g.tokens.(interface{ Policy() oidc.Policy }); ok && g.mustIdentify == "MCP" {
-		if problems := resource.strangers(policyOf(v)); len(problems) > 0 {
-			panic("middleware: ForResource: MCP: " + strings.Join(problems, "; "))
-		}
 	}
 	c := *g.config
 	c.resource = resource.clone()
@@ -168,6 +163,8 @@ func (g *Guard) Metadata() (path string, document http.Handler) {
 	return g.resource.metadataURL().EscapedPath(), g.serveMetadata()
 }
 
+// serveMetadata makes the document. Parameters without a value are left out
+// (RFC 9728, section 3.2), and so is signed_metadata (RFC 9728, section 2.2).
 func (g *Guard) serveMetadata() http.Handler {
 	offers := &g.challenges
 	document := metadata{

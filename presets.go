@@ -106,6 +106,10 @@ func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
 		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
 		return p, false
 	}
+	if t, ok := b.tokens.(*oidc.Tenants); ok && len(t.Policy().Algorithms) == 0 {
+		b.Problem("%s: the tenants have no policy in common; declare one with oidc.WithPolicy", preset)
+		return p, false
+	}
 	return policyOf(v), true
 }
 
@@ -130,7 +134,9 @@ func (b *builder) checkAudience(preset string, p oidc.Policy) {
 // ends, not more than max later. Failure is 401 invalid_token. It is for services that
 // do not check tokens for revocation.
 func LimitTokenLifetime(max time.Duration) Rule {
-	return &lifetimeRule{max, unmet{err: ErrLongLived}}
+	l := &lifetimeRule{max: max, unmet: unmet{err: ErrLongLived}}
+	l.unmet.demand = describeRule(l)
+	return l
 }
 
 type lifetimeRule struct {
@@ -182,9 +188,8 @@ func limitsLifetime(rules []Rule) bool {
 //
 // Give the TokenVerifier resource.Identifier as its audience: clients ask for tokens for
 // it, and a server must not accept tokens that were made for another. New refuses a
-// TokenVerifier that accepts those, or that cannot say; a resource whose Identifier is
-// none of the audiences; and authorization servers that are none of the issuers, whose
-// tokens would be refused. Clients that use DPoP expect [dpop.MCP].
+// TokenVerifier that accepts those, or that cannot say. Clients that use DPoP expect
+// [dpop.MCP]. For servers of the official Go SDK there is the module mcpguard.
 //
 // [dpop.MCP]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#MCP
 func MCP(resource ProtectedResource) Option {
@@ -206,27 +211,5 @@ func (b *builder) checkMCP() {
 	}
 	if policy, ok := b.policy("MCP"); ok {
 		b.checkAudience("MCP", policy)
-		if b.resource != nil && policy.ChecksAudience {
-			for _, problem := range b.resource.strangers(policy) {
-				b.Problem("MCP: %s", problem)
-			}
-		}
 	}
-}
-
-// strangers says which names of the resource mean nothing to a TokenVerifier of that
-// Policy: clients that believe them get tokens that are then refused.
-func (p *ProtectedResource) strangers(policy oidc.Policy) (problems []string) {
-	if len(policy.Issuers) == 0 || len(policy.Audiences) == 0 {
-		return []string{"the Policy of the TokenVerifier lists no Issuers and Audiences: tokens for the resource may be refused"}
-	}
-	if !slices.Contains(policy.Audiences, p.Identifier) {
-		problems = append(problems, fmt.Sprintf("the resource is %q, and the TokenVerifier accepts tokens for %q: clients ask for tokens for the resource", p.Identifier, policy.Audiences))
-	}
-	for _, server := range p.AuthorizationServers {
-		if !slices.Contains(policy.Issuers, server) {
-			problems = append(problems, fmt.Sprintf("the resource names the authorization server %q, and the TokenVerifier accepts tokens of %q", server, policy.Issuers))
-		}
-	}
-	return problems
 }

@@ -33,6 +33,7 @@ type unmet struct {
 	err    error
 	params string // further challenge parameters, each with a leading ", "
 	rule   string // the name of a RuleFunc
+	demand string // what the rule demands, for the operator; "" if err says it all
 }
 
 // shape is how a token can be bound.
@@ -161,7 +162,9 @@ type claimRule struct {
 // "roles"}, "admin"). A string or another scalar is one value, a list is its
 // elements. Failure is 403.
 func Claim(path []string, anyOf ...string) Rule {
-	return &claimRule{slices.Clone(path), slices.Clone(anyOf), unmet{err: ErrClaim}}
+	c := &claimRule{path: slices.Clone(path), anyOf: slices.Clone(anyOf), unmet: unmet{err: ErrClaim}}
+	c.unmet.demand = describeRule(c)
+	return c
 }
 
 func (c *claimRule) validate() error {
@@ -197,7 +200,9 @@ type detailsRule struct {
 // several elements do not add up: each may be for other locations. Failure is 403
 // insufficient_scope.
 func AuthorizationDetails(typ string, actions ...string) Rule {
-	return &detailsRule{typ, slices.Clone(actions), unmet{err: ErrAuthorizationDetails}}
+	d := &detailsRule{typ: typ, actions: slices.Clone(actions), unmet: unmet{err: ErrAuthorizationDetails}}
+	d.unmet.demand = describeRule(d)
+	return d
 }
 
 func (d *detailsRule) validate() error {
@@ -287,6 +292,8 @@ type stepUpRule struct {
 // sets no limit. A token that does not say is not enough. Failure is 401
 // insufficient_user_authentication, which tells the client what to ask the
 // issuer for (RFC 9470, section 3).
+// acr and auth_time come from the JWT or the introspection answer (RFC 9470, sections 6.1 and 6.2).
+// The rule is checked after the token and its binding (RFC 9470, section 9).
 func StepUp(maxAge time.Duration, acr ...string) Rule {
 	s := &stepUpRule{maxAge: maxAge, acr: slices.Clone(acr), unmet: unmet{err: ErrInsufficientAuthentication}}
 	if len(acr) > 0 {
@@ -295,6 +302,7 @@ func StepUp(maxAge time.Duration, acr ...string) Rule {
 	if maxAge > 0 {
 		s.unmet.params += `, max_age="` + strconv.FormatInt(int64(maxAge/time.Second), 10) + `"`
 	}
+	s.unmet.demand = describeRule(s)
 	return s
 }
 

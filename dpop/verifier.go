@@ -23,6 +23,7 @@ type Verifier struct {
 	skew          time.Duration
 	maxSize       int
 	exactHTU      bool
+	plainHTTP     bool
 	checkIssuedAt bool        // iat too where nonces decide
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
@@ -55,6 +56,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		skew:          c.skew,
 		maxSize:       c.maxSize,
 		exactHTU:      c.exactHTU,
+		plainHTTP:     c.plainHTTP,
 		checkIssuedAt: c.Given("CheckIssuedAt"),
 		replay:        c.replay,
 		nonces:        c.nonces,
@@ -119,6 +121,7 @@ func (v *Verifier) VerifyProof(ctx context.Context, req Request) (*Proof, error)
 }
 
 // checkField is check 1 of RFC 9449, section 4.3.
+// Check 1: one field (RFC 9449, section 4.1).
 func (v *Verifier) checkField(proofs []string) error {
 	switch {
 	case len(proofs) == 0:

@@ -43,6 +43,7 @@ type deployment struct {
 	memory    *sharedMemory  // replay, unless a test says otherwise
 	admin     netip.AddrPort // of the admin listener; not valid: none
 	generated clientKeyStore
+	issuers   issuerPool
 
 	once  sync.Once
 	peers *peers.Set // of trusted
@@ -74,8 +75,7 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 		}
 		g.keys = cmp.Or(keys, more)
 	}
-	client, published := d.issuerClient(p)
-	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers, audienceless: d.audienceless}
+	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient, pool: &d.issuers, auth: auth, asking: asking, log: d.log, store: d.answers, audienceless: d.audienceless}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.ForwardBearer(),

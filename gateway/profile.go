@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/keybound-go/middleware/oidc"
@@ -23,9 +24,9 @@ func profilesOf(issuer string) []oidc.Profile {
 		vendor = oidc.Keycloak
 	case strings.HasSuffix(host, ".auth0.com"):
 		vendor = oidc.Auth0
-	case strings.HasSuffix(host, ".okta.com"), strings.HasSuffix(host, ".oktapreview.com"):
+	case slices.ContainsFunc(oktaDomains, func(d string) bool { return strings.HasSuffix(host, d) }):
 		vendor = oidc.Okta
-	case host == "login.microsoftonline.com", host == "sts.windows.net":
+	case slices.Contains(entraHosts, host), strings.HasSuffix(host, ".ciamlogin.com"):
 		vendor = oidc.EntraID
 	case strings.HasPrefix(host, "cognito-idp."):
 		vendor = oidc.Cognito
@@ -35,14 +36,26 @@ func profilesOf(issuer string) []oidc.Profile {
 	return []oidc.Profile{oidc.RFC9068, vendor}
 }
 
+// The domains of Okta's cells, and the hosts of Entra ID's clouds (the global one, US
+// Government, 21Vianet in China).
+var (
+	oktaDomains = []string{".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com", ".okta.mil"}
+	entraHosts  = []string{
+		"login.microsoftonline.com", "sts.windows.net",
+		"login.microsoftonline.us",
+		"login.partner.microsoftonline.cn", "login.chinacloudapi.cn", "sts.chinacloudapi.cn",
+	}
+)
+
 // profileNamed returns the profile with a name.
 func profileNamed(name string) (*oidc.Profile, error) {
 	var names []string
-	for _, p := range []oidc.Profile{oidc.RFC9068, oidc.Keycloak, oidc.Auth0, oidc.Okta, oidc.EntraID, oidc.Cognito} {
-		if p.String() == name {
+	for v := oidc.RFC9068; v.String() != "unknown"; v++ {
+		if v.String() == name {
+			p := oidc.Profile(v)
 			return &p, nil
 		}
-		names = append(names, p.String())
+		names = append(names, v.String())
 	}
 	return nil, fmt.Errorf("it can be %s", strings.Join(names, ", "))
 }

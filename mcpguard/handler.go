@@ -52,7 +52,13 @@ type Handler struct {
 // The Extra of the TokenInfo has "iss", "sub" and "client_id". For the whole credential
 // ask [middleware.FromContext] in the SDK's handlers.
 //
+// New refuses a guard whose resource is none of the audiences of its TokenVerifier, or
+// names an authorization server that is none of its issuers, and a TokenVerifier whose
+// [oidc.Policy] does not list them.
+//
 // The error joins every problem, one per line. New touches no network.
+//
+// [oidc.Policy]: https://pkg.go.dev/github.com/keybound-go/middleware/oidc#Policy
 func New(server *mcp.Server, opts ...Option) (*Handler, error) {
 	c := &config{Set: options.For("mcpguard")}
 	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
@@ -93,6 +99,7 @@ func (h *Handler) build() {
 		h.Problem("WithGuard: the resource identifier %q is not a URL", d.Resource)
 		return
 	}
+	h.checkResource(d)
 	h.path = resource.EscapedPath()
 	if h.path == "" {
 		h.path = "/"
@@ -115,6 +122,24 @@ func (h *Handler) build() {
 	h.metadata = h.crossOrigin(cors.Config{Origins: []string{"*"}, RequestHeaders: []string{"*"}, MaxAgeInSeconds: preflightAge}, document)
 
 	h.endpoint = h.guarded(mcp.NewStreamableHTTPHandler(h.server, &h.transport))
+}
+
+// checkResource reports what the metadata tells clients and the TokenVerifier does not
+// know: clients that believe it get tokens that are then refused.
+func (h *Handler) checkResource(d middleware.Description) {
+	p := d.Tokens // which the preset has asked for
+	if len(p.Issuers) == 0 || len(p.Audiences) == 0 {
+		h.Problem("WithGuard: the Policy of the TokenVerifier lists no Issuers or no Audiences that all of them share: nothing says whether tokens for the resource are accepted")
+		return
+	}
+	if !slices.Contains(p.Audiences, d.Resource) {
+		h.Problem("WithGuard: the resource is %q, and the TokenVerifier accepts tokens for %q: clients ask for tokens for the resource", d.Resource, p.Audiences)
+	}
+	for _, server := range d.AuthorizationServers {
+		if !slices.Contains(p.Issuers, server) {
+			h.Problem("WithGuard: the resource names the authorization server %q, and the TokenVerifier accepts tokens of %q", server, p.Issuers)
+		}
+	}
 }
 
 // guarded is the endpoint of the SDK's handler.

@@ -170,36 +170,48 @@ func TestNewReportsEveryMistake(t *testing.T) {
 	of := func(resource middleware.ProtectedResource) mcpguard.Option {
 		return mcpguard.WithGuard(middleware.New(tokens, middleware.MCP(resource)))
 	}
+	mixed := func(vs ...*oidc.Verifier) mcpguard.Option {
+		return mcpguard.WithGuard(middleware.New(middleware.WithTokens(oidc.AnyOf(vs...)),
+			middleware.MCP(middleware.ProtectedResource{Identifier: w.resource, AuthorizationServers: []string{w.Issuer.URL}})))
+	}
+	verifier := func(issuer, audience string) *oidc.Verifier {
+		v, err := oidc.New(issuer, audience)
+		require.NoError(t, err)
+		return v
+	}
 	for want, opts := range map[string][]mcpguard.Option{
-		"no guard; add WithGuard":                          {},
-		"WithGuard is given twice":                         {good, good},
-		"WithGuard: nil":                                   {mcpguard.WithGuard(nil, nil)},
-		"the guard is without the preset middleware.MCP":   {plain},
-		"option 2 is nil":                                  {good, nil},
-		"a server and WithServers exclude each other":      {good, mcpguard.WithServers(func(*http.Request) *mcp.Server { return nil })},
-		"WithServers: nil":                                 {good, mcpguard.WithServers(nil)},
-		"WithTransport: nil":                               {good, mcpguard.WithTransport(nil)},
-		"WithOrigins: no origin":                           {good, mcpguard.WithOrigins()},
-		`WithOrigins: "*" is not an origin`:                {good, mcpguard.WithOrigins("*")},
-		`"null" is not an origin`:                          {good, mcpguard.WithOrigins("null")},
-		`"https://*.app.example" is not an origin`:         {good, mcpguard.WithOrigins("https://*.app.example")},
-		`"https://app.example/" is not an origin`:          {good, mcpguard.WithOrigins("https://app.example/")},
-		`"https://app.example:443" is not an origin`:       {good, mcpguard.WithOrigins("https://app.example:443")},
-		`"https://App.example" is not an origin`:           {good, mcpguard.WithOrigins("https://App.example")},
-		"WithHosts: no host":                               {good, mcpguard.WithHosts()},
-		`WithHosts: "a/b" is not a host`:                   {good, mcpguard.WithHosts("a/b")},
-		`WithHosts: "*" is not a host`:                     {good, mcpguard.WithHosts("*")},
-		"WithToolScopes: nil":                              {good, mcpguard.WithToolScopes(nil)},
-		`WithToolScopes: "x":`:                             {good, mcpguard.WithToolScopes(map[string][]string{"x": {"a b"}})},
-		"WithScopes: nil":                                  {good, mcpguard.WithScopes(nil)},
-		"MCP: the resource is":                             {of(middleware.ProtectedResource{Identifier: w.URL + "/other", AuthorizationServers: []string{w.Issuer.URL}})},
-		"MCP: the resource names the authorization server": {of(middleware.ProtectedResource{Identifier: w.resource, AuthorizationServers: []string{"https://evil.example"}})},
+		"lists no Issuers or no Audiences":               {mixed(verifier(w.Issuer.URL, w.resource), verifier("https://other.example", "https://other.example/mcp"))},
+		"no guard; add WithGuard":                        {},
+		"WithGuard is given twice":                       {good, good},
+		"WithGuard: nil":                                 {mcpguard.WithGuard(nil, nil)},
+		"the guard is without the preset middleware.MCP": {plain},
+		"option 2 is nil":                                {good, nil},
+		"a server and WithServers exclude each other":    {good, mcpguard.WithServers(func(*http.Request) *mcp.Server { return nil })},
+		"WithServers: nil":                               {good, mcpguard.WithServers(nil)},
+		"WithTransport: nil":                             {good, mcpguard.WithTransport(nil)},
+		"WithOrigins: no origin":                         {good, mcpguard.WithOrigins()},
+		`WithOrigins: "*" is not an origin`:              {good, mcpguard.WithOrigins("*")},
+		`"null" is not an origin`:                        {good, mcpguard.WithOrigins("null")},
+		`"https://*.app.example" is not an origin`:       {good, mcpguard.WithOrigins("https://*.app.example")},
+		`"https://app.example/" is not an origin`:        {good, mcpguard.WithOrigins("https://app.example/")},
+		`"https://app.example:443" is not an origin`:     {good, mcpguard.WithOrigins("https://app.example:443")},
+		`"https://App.example" is not an origin`:         {good, mcpguard.WithOrigins("https://App.example")},
+		"WithHosts: no host":                             {good, mcpguard.WithHosts()},
+		`WithHosts: "a/b" is not a host`:                 {good, mcpguard.WithHosts("a/b")},
+		`WithHosts: "*" is not a host`:                   {good, mcpguard.WithHosts("*")},
+		"WithToolScopes: nil":                            {good, mcpguard.WithToolScopes(nil)},
+		`WithToolScopes: "x":`:                           {good, mcpguard.WithToolScopes(map[string][]string{"x": {"a b"}})},
+		"WithScopes: nil":                                {good, mcpguard.WithScopes(nil)},
+		"the resource is":                                {of(middleware.ProtectedResource{Identifier: w.URL + "/other", AuthorizationServers: []string{w.Issuer.URL}})},
+		"the resource names the authorization server":    {of(middleware.ProtectedResource{Identifier: w.resource, AuthorizationServers: []string{"https://evil.example"}})},
 	} {
 		h, err := mcpguard.New(w.server, opts...)
 		require.ErrorContains(t, err, want)
 		require.Nil(t, h)
 	}
-	_, err := mcpguard.New(nil, good)
+	_, err := mcpguard.New(w.server, mixed(verifier(w.Issuer.URL, w.resource), verifier("https://other.example", w.resource)))
+	require.NoError(t, err)
+	_, err = mcpguard.New(nil, good)
 	require.ErrorContains(t, err, "no server")
 	_, err = mcpguard.New(nil, mcpguard.WithOrigins("*"))
 	require.ErrorContains(t, err, "no server")

@@ -79,6 +79,7 @@ func (f *forwarding) none(h http.Header) error {
 //
 // Precondition: p has been matched against the thumbprint in a verified token,
 // so that only such certificates are remembered.
+// crypto/x509 does the parsing (RFC 8705, section 7.5).
 func (f *forwarding) certificate(p presented) *x509.Certificate {
 	if cert, ok := f.parsed.get(p.sum); ok {
 		return cert

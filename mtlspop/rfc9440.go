@@ -8,8 +8,9 @@ import (
 // parseByteSequence reads a Byte Sequence (RFC 9651, section 4.2.7) that is a
 // whole field.
 //
-// Padding may be missing, and the bits that it covers may be set, as that
-// section asks of parsers; the alphabet and the colons are strict.
+// Padding may be missing, and the bits that it covers may be set, as that section asks
+// of parsers; the alphabet and the colons are strict. A field that cannot be parsed is
+// ignored as a whole (RFC 9651, section 4.2), and here the request is malformed.
 func parseByteSequence(value string) ([]byte, bool) {
 	inner, ok := strings.CutPrefix(value, ":")
 	if !ok {

@@ -181,7 +181,7 @@ func TestTrustIsAnOption(t *testing.T) {
 			require.Contains(t, []error{mtlspop.ErrUntrusted, mtlspop.ErrExpired}, err)
 		})
 	}
-	t.Run("MTLS-6.2-02 RequireValidity refuses what is out of date, and only that", func(t *testing.T) {
+	t.Run("MTLS-6.2-02 AMB-16 RequireValidity refuses what is out of date, and only that", func(t *testing.T) {
 		v := newVerifier(t, mtlspop.RequireValidity())
 		for _, c := range []*mtlspoptest.Client{ca.Expired("alice"), ca.NotYetValid("alice")} {
 			cert, err := v.Verify(requestOver(c), c.Thumbprint())

@@ -22,7 +22,7 @@ func newAnyAudienceVerifier(t *testing.T, issuer *oidctest.Issuer, p oidc.Profil
 // anyAudience are the profiles that can do without an audience, each with its
 // issuer's usual token.
 func anyAudience() (all []vendor) {
-	all = append(all, vendor{oidc.RFC9068, oidctest.Audience, nil})
+	all = append(all, vendor{profile: oidc.RFC9068, audience: oidctest.Audience})
 	for _, v := range vendors {
 		if v.profile != oidc.Auth0 {
 			all = append(all, v)

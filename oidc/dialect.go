@@ -117,6 +117,8 @@ var otherTypes = []string{
 	"oauth-authz-req+jwt", "client-authentication+jwt", "openid4vci-proof+jwt", "kb+jwt", "passport", "jwk-set+jwt",
 	"jose", "jose+json", "jws", "jwe", "json", // of any JWT (RFC 7515, section 4.1.9)
 	"trust-mark+jwt", "resolve-response+jwt", "oauth-client-attestation+jwt", "oauth-client-attestation-pop+jwt",
+	"rt+jwt", "refresh+jwt", // refresh tokens of WSO2, of AT Protocol servers
+	"statuslist+jwt", "vc+jwt", "vp+jwt", "dc+sd-jwt", "vc+sd-jwt",
 }
 
 func (p *describing) types(d Dialect) {

@@ -163,7 +163,16 @@ func TestSubjectIsClientByEachProfile(t *testing.T) {
 		"R15 Keycloak, service account without client_id": {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("preferred_username", "service-account-"+clientID)}, true},
 		"Keycloak, a user of that name":                   {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("preferred_username", "service-account-"+clientID), oidctest.Claim("sid", "1")}, false},
 		"Keycloak, client_id in the token of a user":      {oidc.Keycloak, []oidctest.Change{oidctest.Keycloak(), oidctest.Claim("client_id", clientID), oidctest.Claim("preferred_username", "alice")}, false},
-		"Cognito, client":                                 {oidc.Cognito, []oidctest.Change{oidctest.Cognito(), oidctest.Claim("aud", oidctest.Audience), oidctest.Claim("sub", clientID)}, true},
+		"Duende, client":            {oidc.Duende, []oidctest.Change{oidctest.Duende("a"), oidctest.Without("sub")}, true},
+		"Duende, user":              {oidc.Duende, []oidctest.Change{oidctest.Duende("a")}, false},
+		"WSO2, client":              {oidc.WSO2, []oidctest.Change{oidctest.WSO2(), oidctest.Claim("aut", "APPLICATION")}, true},
+		"WSO2, user":                {oidc.WSO2, []oidctest.Change{oidctest.WSO2()}, false},
+		"WSO2, aut of another form": {oidc.WSO2, []oidctest.Change{oidctest.WSO2(), oidctest.Claim("aut", []string{"APPLICATION"})}, false},
+		"PingOne, client":           {oidc.PingOne, []oidctest.Change{oidctest.PingOne(), oidctest.Without("sub")}, true},
+		"PingOne, user":             {oidc.PingOne, []oidctest.Change{oidctest.PingOne()}, false},
+		"Spring, client":            {oidc.SpringAuthorizationServer, []oidctest.Change{oidctest.SpringAuthorizationServer("a"), oidctest.Claim("sub", clientID)}, true},
+		"Spring, user":              {oidc.SpringAuthorizationServer, []oidctest.Change{oidctest.SpringAuthorizationServer("a")}, false},
+		"Cognito, client":           {oidc.Cognito, []oidctest.Change{oidctest.Cognito(), oidctest.Claim("aud", oidctest.Audience), oidctest.Claim("sub", clientID)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := newIssuer(t)

@@ -9,11 +9,9 @@ package oidc
 type TokenError uint8
 
 const (
-	_ TokenError = iota
-
 	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a code:
 	// the answer is 431, not a challenge.
-	ErrTooLarge
+	ErrTooLarge TokenError = iota + 1
 	// ErrMalformed: not a compact JWS, or one whose header is not strict JSON.
 	ErrMalformed
 	// ErrEncrypted: a JWE (five parts). Nothing here decrypts.
@@ -74,6 +72,9 @@ const (
 	ErrUnknown
 	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
 	ErrTokenType
+	// ErrOrigin: the request was sent to a host at which the tokens of this issuer are
+	// not good (see [WithOrigins]).
+	ErrOrigin
 
 	tokenErrors // the number of kinds
 )
@@ -98,9 +99,9 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrSignature:      {"The signature of the access token is not valid", "the token was changed on its way, or another issuer uses the same identifier and kid: see the key set of the issuer"},
 	ErrClaims:         {"A claim of the access token is malformed", ""},
 	ErrTooDeep: {"The access token is nested too deeply",
-		"objects and lists may be nested 32 deep, and there is no option for it"},
+		"objects and lists may be nested 32 deep; this limit is fixed"},
 	ErrIssuer: {"The access token is from another issuer",
-		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
+		"iss must equal the issuer given to oidc.New character for character, the last slash included; with oidc.NewTenants, resolve must know it"},
 	ErrAudience: {"The access token is for another audience",
 		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
 	ErrExpired:        {"The access token expired", "the client must get another one; if it has just got it, the clocks differ (oidc.WithSkew)"},
@@ -116,6 +117,8 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 		"oidc.DangerouslyIgnoreConfirmation can name cnf members to overlook"},
 	ErrInactive:  {"The access token is not active", "the issuer says so: it is revoked or expired, or, at Keycloak, the introspecting client is not in its aud"},
 	ErrTokenType: {"The access token is a DPoP token that names no key", ""},
+	ErrOrigin: {"The access token is not for this host",
+		"the client sent it to the host of another tenant; if the host is the tenant's, oidc.WithOrigins must list it, and a proxy must pass on Host"},
 	// The client is told the same as of one that is not active (RFC 7662, section 2.2).
 	ErrUnknown: {"The access token is not active",
 		"the introspection endpoint answered 400, 401 or 404 for this token, which it does not know"},
@@ -178,6 +181,7 @@ var tokenReasons = [tokenErrors]string{
 	ErrInactive:       "token_inactive",
 	ErrUnknown:        "token_unknown_to_issuer",
 	ErrTokenType:      "token_dpop_without_key",
+	ErrOrigin:         "token_origin",
 }
 
 // Reason is the stable name of the refusal, for logs and metrics: "token_audience".

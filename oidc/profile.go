@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 )
 
@@ -83,6 +82,33 @@ const (
 	//     those of further clients to WithAudiences.
 	Cognito
 
+	// Duende accepts the access tokens of Duende IdentityServer 6 and later:
+	//   - the header's typ is at+jwt, which they have unless AccessTokenJwtType is changed;
+	//   - scope is a list, or a string with EmitScopesAsSpaceDelimitedStringInJwt;
+	//   - sub may be missing, as it is in tokens of the client credentials grant, which speak for
+	//     the client.
+	Duende
+
+	// WSO2 accepts the access tokens of WSO2 Identity Server, API Manager and Asgardeo:
+	//   - the header's typ is at+jwt. It is rt+jwt in refresh tokens, and JWT or missing in ID tokens
+	//     and in the subject tokens of impersonation;
+	//   - scope is a string, or a list by an option of the application;
+	//   - the claim aut is "APPLICATION" in tokens that speak for the client.
+	WSO2
+
+	// PingOne accepts the access tokens of PingOne for custom resources:
+	//   - the header's typ is at+jwt: always from 2027-03-02 on, and before that by an option;
+	//   - sub may be missing, in which case the token speaks for the client; so may jti.
+	PingOne
+
+	// SpringAuthorizationServer accepts the access tokens of Spring Authorization Server,
+	// if its operator has them typed:
+	//   - the header's typ is at+jwt. As it comes, the server gives access tokens and ID tokens the
+	//     same header, the same aud and almost the same claims: an OAuth2TokenCustomizer must set
+	//     the type and client_id, and the service's own audience;
+	//   - scope is a list.
+	SpringAuthorizationServer
+
 	numVendors // the number of vendors
 )
 
@@ -90,7 +116,7 @@ var errNoVendor = errors.New("not a profile of this package")
 
 // vendors is what each Vendor stands for. Every row but the first has the date and
 // the source of its evidence.
-var vendors = [numVendors]dialect{
+var vendors = completed([numVendors]dialect{
 	RFC9068: {name: "RFC9068"},
 
 	// 2026-11: tokens of Keycloak 26 (interop), and its JWT type constants since 20.
@@ -166,16 +192,46 @@ var vendors = [numVendors]dialect{
 		evidence:          evidence{always: true, values: []valued{{tokenUse, []string{"access"}}}},
 		idClaims:          idClaims,
 	},
-}
+	// The access tokens of the rest are explicitly typed: at+jwt is their evidence.
 
-func init() {
-	for i := range vendors {
-		vendors[i].complete()
+	// 2026-11: source of Duende IdentityServer of 2026-07 (DefaultTokenCreationService,
+	// TokenExtensions, IdentityServerOptions). Logout tokens are logout+jwt there.
+	Duende: {
+		name:     "Duende",
+		scopes:   []scoped{{scope, either}},
+		mayLack:  []string{"sub"},
+		idClaims: idClaims,
+	},
+
+	// 2026-11: source of WSO2's identity-inbound-auth-oauth of 2026-08 (JWTTokenIssuer).
+	WSO2: {
+		name:     "WSO2",
+		scopes:   []scoped{{scope, either}},
+		idClaims: idClaims,
+		isClient: func(t *Token, c *claims) bool { return t.ClientID != "" && c.text(aut) == "APPLICATION" },
+	},
+
+	// 2026-11: PingOne's reference of token claims.
+	PingOne: {
+		name:     "PingOne",
+		mayLack:  []string{"sub", "jti"},
+		idClaims: idClaims,
+	},
+
+	// 2026-11: source of Spring Security 7.1 (JwtGenerator, DefaultOAuth2TokenCustomizers),
+	// and its tokens (interop).
+	SpringAuthorizationServer: {
+		name:     "SpringAuthorizationServer",
+		scopes:   []scoped{{scope, either}},
+		idClaims: idClaims,
+	},
+})
+
+func completed(table [numVendors]dialect) [numVendors]dialect {
+	for i := range table {
+		table[i].complete()
 	}
-	issuer.CheckProfile = func(profile any) error {
-		_, err := profile.(Profile).dialect()
-		return err
-	}
+	return table
 }
 
 // String is the name of the constant.
@@ -345,6 +401,7 @@ func (d *dialect) checkPresent(t *Token) error {
 }
 
 // scopesOf reads the scopes of the first claim that holds any.
+// By default these are words in a string (RFC 9068, section 2.2.3).
 func (d *dialect) scopesOf(c *claims) ([]string, error) {
 	for _, s := range d.scopes {
 		raw := c.get(s.claim)
@@ -415,6 +472,7 @@ const (
 	purpose
 	tokenType // of an introspection answer
 	idtyp
+	aut
 	oid
 	username
 	sid
@@ -428,7 +486,7 @@ const (
 
 var refNames = [numRefs]string{
 	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "purpose", "token_type",
-	"idtyp", "oid", "preferred_username", "sid", "nonce", "at_hash", "c_hash", "s_hash", "events",
+	"idtyp", "aut", "oid", "preferred_username", "sid", "nonce", "at_hash", "c_hash", "s_hash", "events",
 }
 
 var refs = func() map[string]ref {

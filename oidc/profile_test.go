@@ -1,7 +1,9 @@
 package oidc_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
@@ -14,17 +16,36 @@ const clientID = "client"
 type vendor struct {
 	profile  oidc.Profile
 	audience string
+	refusal  oidc.TokenError // of the token under RFC 9068; 0: none
 	token    []oidctest.Change
 }
 
-// vendors are the profiles that accept typ JWT.
+// vendors are the profiles of the package, but for the default.
 var vendors = []vendor{
-	{oidc.Keycloak, oidctest.Audience, []oidctest.Change{oidctest.Keycloak()}},
-	{oidc.Auth0, oidctest.Audience, []oidctest.Change{oidctest.Auth0()}},
-	{oidc.Okta, oidctest.Audience, []oidctest.Change{oidctest.Okta("a")}},
-	{oidc.EntraID, oidctest.Audience, []oidctest.Change{oidctest.EntraID("2.0", "a")}},
-	{oidc.EntraID, oidctest.Audience, []oidctest.Change{oidctest.EntraID("1.0", "a")}},
-	{oidc.Cognito, clientID, []oidctest.Change{oidctest.Cognito()}},
+	{oidc.Keycloak, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Keycloak()}},
+	{oidc.Auth0, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Auth0()}},
+	{oidc.Okta, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Okta("a")}},
+	{oidc.EntraID, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.EntraID("2.0", "a")}},
+	{oidc.EntraID, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.EntraID("1.0", "a")}},
+	{oidc.EntraIDAnyApplication, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.EntraID("2.0", ""), oidctest.Without("scp"), oidctest.Claim("idtyp", "app")}},
+	{oidc.Cognito, clientID, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Cognito()}},
+	{oidc.Duende, oidctest.Audience, oidc.ErrScope, []oidctest.Change{oidctest.Duende("a")}},
+	{oidc.WSO2, oidctest.Audience, 0, []oidctest.Change{oidctest.WSO2()}},
+	{oidc.PingOne, oidctest.Audience, 0, []oidctest.Change{oidctest.PingOne()}},
+	{oidc.SpringAuthorizationServer, oidctest.Audience, oidc.ErrScope, []oidctest.Change{oidctest.SpringAuthorizationServer("a")}},
+}
+
+// mayLackSub are the profiles by which a token without sub speaks for its client.
+var mayLackSub = []oidc.Profile{oidc.Duende, oidc.PingOne}
+
+func TestEveryVendorIsInTheTablesOfTheTests(t *testing.T) {
+	tested := map[string]bool{oidc.RFC9068.String(): true}
+	for _, v := range vendors {
+		tested[v.profile.String()] = true
+	}
+	for v := oidc.RFC9068; v.String() != "unknown"; v++ {
+		require.True(t, tested[v.String()], "%v", v)
+	}
 }
 
 func newVendorVerifier(t *testing.T, issuer *oidctest.Issuer, p oidc.Profile, audience string) *oidc.Verifier {
@@ -45,7 +66,11 @@ func TestEachProfileAcceptsItsIssuersTokens(t *testing.T) {
 			require.Equal(t, clientID, token.ClientID)
 
 			_, err = verifyToken(t, newVerifier(t, issuer), issuer.Token(vendor.token...))
-			requireKind(t, oidc.ErrTypeJWT, err)
+			if vendor.refusal == 0 {
+				require.NoError(t, err)
+				return
+			}
+			requireKind(t, vendor.refusal, err)
 			require.Contains(t, oidc.ErrTypeJWT.Hint(), "oidc.WithProfile(oidc.Keycloak)")
 		})
 	}
@@ -64,12 +89,65 @@ func TestNoProfileAcceptsOtherTokens(t *testing.T) {
 	}
 }
 
+// AT-X-01: what issuers and clients sign besides access tokens, each as it is and with
+// what an attacker could have put into it: this service's audience, jti, scope, a client.
+func TestNoProfileAcceptsTokensOfOtherKinds(t *testing.T) {
+	issuer := newIssuer(t)
+	blank := func(d *oidctest.Draft) { clear(d.Claims); d.Header["typ"] = "JWT" }
+	now := time.Now().Unix()
+	base := []oidctest.Change{blank, oidctest.Claim("iss", identifier), oidctest.Claim("iat", now), oidctest.Claim("exp", now+300), oidctest.Claim("sub", "user-1")}
+	kinds := map[string][]oidctest.Change{
+		"a refresh token of WSO2":             {oidctest.Header("typ", "rt+jwt")},
+		"a refresh token of AT Protocol":      {oidctest.Header("typ", "refresh+jwt")},
+		"a refresh token of Keycloak":         {oidctest.Claim("typ", "Refresh")},
+		"an offline token of Keycloak":        {oidctest.Claim("typ", "Offline")},
+		"a refresh token of Cognito":          {oidctest.Claim("token_use", "refresh")},
+		"a logout token":                      {oidctest.Header("typ", "logout+jwt"), oidctest.Claim("events", logout)},
+		"a logout token of typ JWT":           {oidctest.Claim("events", logout), oidctest.Claim("sid", "s")},
+		"a logout token of Keycloak":          {oidctest.Claim("events", logout), oidctest.Claim("typ", "Logout")},
+		"what userinfo signs":                 {oidctest.Claim("email", "a@b.example"), oidctest.Claim("name", "A")},
+		"what userinfo signs, with roles":     {oidctest.Claim("email", "a@b.example"), oidctest.Claim("roles", []string{"r"})},
+		"a proof":                             {oidctest.Header("typ", "dpop+jwt"), oidctest.Claim("htm", "GET"), oidctest.Claim("htu", "https://api.example/")},
+		"a client assertion":                  {oidctest.Claim("iss", clientID), oidctest.Claim("sub", clientID)},
+		"a client assertion of explicit type": {oidctest.Header("typ", "client-authentication+jwt"), oidctest.Claim("iss", clientID), oidctest.Claim("sub", clientID)},
+		"a client assertion without iss":      {oidctest.Without("iss"), oidctest.Claim("sub", clientID)},
+		"an authorization response (JARM)":    {oidctest.Claim("code", "c"), oidctest.Claim("state", "s")},
+		"an introspection answer":             {oidctest.Header("typ", "token-introspection+jwt"), oidctest.Claim("token_introspection", map[string]any{"active": true})},
+		"an ID token":                         {oidctest.Claim("azp", clientID), oidctest.Claim("nonce", "n")},
+		"an ID token that says so":            {oidctest.Claim("azp", clientID), oidctest.Header("typ", "id_token+jwt")},
+	}
+	for _, vendor := range append(vendors[:len(vendors):len(vendors)], vendor{profile: oidc.RFC9068, audience: oidctest.Audience}) {
+		v := newVendorVerifier(t, issuer, vendor.profile, vendor.audience)
+		for name, kind := range kinds {
+			for how, more := range map[string][]oidctest.Change{
+				"for its client":                   {oidctest.Claim("aud", clientID)},
+				"for this service":                 {oidctest.Claim("aud", vendor.audience)},
+				"for both":                         {oidctest.Claim("aud", []string{clientID, vendor.audience})},
+				"with jti, scope and client_id":    {oidctest.Claim("aud", vendor.audience), oidctest.Claim("jti", "1"), oidctest.Claim("scope", "a"), oidctest.Claim("client_id", clientID)},
+				"with jti, scp, roles and a list":  {oidctest.Claim("aud", []string{vendor.audience}), oidctest.Claim("jti", "1"), oidctest.Claim("scope", []string{"a"})},
+				"without aud, with a client's id":  {oidctest.Claim("client_id", vendor.audience), oidctest.Claim("jti", "1")},
+				"with the evidence of others null": {oidctest.Claim("aud", vendor.audience), oidctest.Claim("jti", "1"), oidctest.Claim("idtyp", nil), oidctest.Claim("cid", nil), oidctest.Claim("scp", nil)},
+			} {
+				_, err := verifyToken(t, v, issuer.Token(slices.Concat(base, kind, more)...))
+				require.Equal(t, "invalid_token", code(err), "%v: %s, %s: %v", vendor.profile, name, how, err)
+			}
+		}
+	}
+}
+
+var logout = map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
+
 // otherTokens are what must not pass by the vendor's profile.
 func otherTokens(issuer *oidctest.Issuer, vendor vendor) map[string]string {
 	with := func(more ...oidctest.Change) string {
 		return issuer.Token(append(append([]oidctest.Change{}, vendor.token...), more...)...)
 	}
+	without := []string{"sub"}
+	if slices.Contains(mayLackSub, vendor.profile) {
+		without = append(without, "client_id")
+	}
 	return map[string]string{
+		"AT-2.2-01 no sub":                                  with(oidctest.Without(without...)),
 		"AT-5-01 an ID token for this service":              issuer.Token(oidctest.IDToken(vendor.audience)),
 		"AT-5-01 an ID token without nonce and at_hash":     issuer.Token(oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash")),
 		"AT-5-01 an ID token with jti and scope":            issuer.Token(oidctest.Scope("a"), oidctest.IDToken(vendor.audience), oidctest.Without("nonce", "at_hash"), oidctest.Claim("jti", "1"), oidctest.Claim("scope", "a")),
@@ -90,7 +168,6 @@ func otherTokens(issuer *oidctest.Issuer, vendor vendor) map[string]string {
 		"AT-4-04 another audience":                          with(oidctest.Claim("aud", "https://other.example")),
 		"AT-4-06 expired":                                   with(oidctest.Claim("exp", 1)),
 		"AT-2.2-01 no exp":                                  with(oidctest.Without("exp")),
-		"AT-2.2-01 no sub":                                  with(oidctest.Without("sub")),
 		"AT-2.2-01 no iat":                                  with(oidctest.Without("iat")),
 		"AT-2.2-01 no client":                               with(oidctest.Without("azp", "cid", "appid", "client_id")),
 		"MTLS-X-02 an empty cnf":                            with(oidctest.Claim("cnf", map[string]any{})),
@@ -242,6 +319,56 @@ func TestCognito(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, v.Close())
 	})
+}
+
+func TestDuende(t *testing.T) {
+	issuer := newIssuer(t)
+	v := newVendorVerifier(t, issuer, oidc.Duende, oidctest.Audience)
+	token, err := verifyToken(t, v, issuer.Token(oidctest.Duende("orders:read", "orders:write")))
+	require.NoError(t, err)
+	require.Equal(t, []string{"orders:read", "orders:write"}, token.Scopes)
+	for name, tc := range map[string]struct {
+		changes []oidctest.Change
+		want    error
+	}{
+		"scope in a string":                   {[]oidctest.Change{oidctest.Duende(), oidctest.Claim("scope", "a b")}, nil},
+		"AT-4-01 AccessTokenJwtType JWT":      {[]oidctest.Change{oidctest.Duende("a"), oidctest.Header("typ", "JWT")}, oidc.ErrTypeJWT},
+		"AT-4-01 no AccessTokenJwtType":       {[]oidctest.Change{oidctest.Duende("a"), oidctest.Header("typ", nil)}, oidc.ErrTypeJWT},
+		"AT-5-01 at+jwt with nonce":           {[]oidctest.Change{oidctest.Duende("a"), oidctest.Claim("nonce", "n")}, oidc.ErrNotAccessToken},
+		"AT-2.2-01 no jti":                    {[]oidctest.Change{oidctest.Duende("a"), oidctest.Without("jti")}, oidc.ErrNoID},
+		"AT-2.2-01 neither sub nor client_id": {[]oidctest.Change{oidctest.Duende("a"), oidctest.Without("sub", "client_id")}, oidc.ErrNoSubject},
+		"AT-2.2-02 scope a number":            {[]oidctest.Change{oidctest.Duende("a"), oidctest.Claim("scope", 1)}, oidc.ErrScope},
+		"AT-4-04 its static audience":         {[]oidctest.Change{oidctest.Duende("a"), oidctest.Claim("aud", identifier+"/resources")}, oidc.ErrAudience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := verifyToken(t, v, issuer.Token(tc.changes...))
+			requireKind(t, tc.want, err)
+		})
+	}
+}
+
+func TestWSO2AndPingOneAndSpring(t *testing.T) {
+	issuer := newIssuer(t)
+	for name, tc := range map[string]struct {
+		profile oidc.Profile
+		changes []oidctest.Change
+		want    error
+	}{
+		"WSO2, a list of scopes":                             {oidc.WSO2, []oidctest.Change{oidctest.WSO2(), oidctest.Claim("scope", []string{"a"})}, nil},
+		"AT-4-01 WSO2, a subject token of impersonation":     {oidc.WSO2, []oidctest.Change{oidctest.WSO2(), oidctest.Header("typ", "jwt")}, oidc.ErrTypeJWT},
+		"AT-X-01 WSO2, a refresh token":                      {oidc.WSO2, []oidctest.Change{oidctest.WSO2(), oidctest.Header("typ", "rt+jwt")}, oidc.ErrType},
+		"PingOne, of an application":                         {oidc.PingOne, []oidctest.Change{oidctest.PingOne(), oidctest.Without("sub")}, nil},
+		"AT-4-01 PingOne, without typ as before 2027":        {oidc.PingOne, []oidctest.Change{oidctest.PingOne(), oidctest.Header("typ", nil)}, oidc.ErrTypeJWT},
+		"AT-2.2-02 PingOne, a list of scopes":                {oidc.PingOne, []oidctest.Change{oidctest.PingOne(), oidctest.Claim("scope", []string{"a"})}, oidc.ErrScope},
+		"AT-4-01 Spring as it comes":                         {oidc.SpringAuthorizationServer, []oidctest.Change{oidctest.SpringAuthorizationServer("a"), oidctest.Header("typ", nil)}, oidc.ErrTypeJWT},
+		"AT-2.2-01 Spring, typed but without the client":     {oidc.SpringAuthorizationServer, []oidctest.Change{oidctest.SpringAuthorizationServer("a"), oidctest.Without("client_id")}, oidc.ErrNoClientID},
+		"AT-4-04 Spring, typed but for the client's own aud": {oidc.SpringAuthorizationServer, []oidctest.Change{oidctest.SpringAuthorizationServer("a"), oidctest.Claim("aud", clientID)}, oidc.ErrAudience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := verifyToken(t, newVendorVerifier(t, issuer, tc.profile, oidctest.Audience), issuer.Token(tc.changes...))
+			requireKind(t, tc.want, err)
+		})
+	}
 }
 
 func TestProfilesHaveNames(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
@@ -28,6 +29,10 @@ type Verifier struct {
 	cache   *cache // nil if switched off
 
 	withoutAudience []string // clients whose tokens may be without aud
+	origins         []string // where the tokens are good; empty: everywhere
+
+	closed atomic.Bool // by Close, if the Issuer is its own
+	owned  atomic.Bool // a Tenants has it, or had it
 }
 
 var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
@@ -77,7 +82,7 @@ func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
 	d, _ := c.profile.dialect() // WithProfile reports the error
-	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience}
+	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience, origins: c.origins}
 	if len(c.withoutAudience) > 0 && d != nil && d.needsAudience {
 		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.profile)
 	}
@@ -100,6 +105,65 @@ func (v *Verifier) Issuer() *Issuer {
 		return nil
 	}
 	return v.issuer
+}
+
+// Policy says how strict a token verifier is. The presets of package middleware ask
+// for it, and refuse a verifier that cannot answer. The zero Policy promises nothing.
+type Policy struct {
+	// Algorithms are the signatures that tokens may have. It is empty if no
+	// signature of a token is verified, because the issuer is asked instead.
+	Algorithms []string
+	// Skew is by how much the issuer's clock may differ from ours.
+	Skew time.Duration
+	// ChecksAudience says that every accepted token was made for this service.
+	ChecksAudience bool
+	// ChecksRevocation says that the issuer is asked about every accepted token.
+	ChecksRevocation bool
+	// Issuers are those whose tokens can be accepted. It is empty if the verifier cannot
+	// list them.
+	Issuers []string
+	// Audiences are those that a token of any of the Issuers may name: each is accepted,
+	// whichever issuer the token is of. It is empty if the verifier cannot list them.
+	Audiences []string
+}
+
+// With returns the Policy of a verifier that passes some tokens to one of the Policy p
+// and the others to one of the Policy q: the laxest value of each, so that what it
+// promises holds for every token.
+func (p Policy) With(q Policy) Policy {
+	union := func(a, b []string) []string {
+		return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+	}
+	both := Policy{
+		Algorithms:       union(p.Algorithms, q.Algorithms),
+		Skew:             max(p.Skew, q.Skew),
+		ChecksAudience:   p.ChecksAudience && q.ChecksAudience,
+		ChecksRevocation: p.ChecksRevocation && q.ChecksRevocation,
+	}
+	if len(p.Issuers) > 0 && len(q.Issuers) > 0 {
+		both.Issuers = union(p.Issuers, q.Issuers)
+	}
+	for _, a := range p.Audiences {
+		if slices.Contains(q.Audiences, a) {
+			both.Audiences = append(both.Audiences, a)
+		}
+	}
+	return both
+}
+
+// Policy returns how strict the Verifier is: it is the zero Policy for one that was
+// not made by New. The slice is the caller's.
+func (v *Verifier) Policy() Policy {
+	if v == nil || v.keys == nil {
+		return Policy{}
+	}
+	return Policy{
+		Algorithms:     slices.Clone(v.checks.Algorithms),
+		Skew:           v.checks.Skew,
+		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
+		Issuers:        []string{v.issuer.URL()},
+		Audiences:      slices.Clone(v.checks.Audiences),
+	}
 }
 
 // VerifyToken verifies a JWT access token and returns what it says.
@@ -153,21 +217,30 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 
 // verify is VerifyToken after the parsing.
 func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
+	// The generation is from before the keys are read: a key that is withdrawn in
+	// between makes the entry's first hit look again.
+	e := &entry{}
+	e.generation.Store(v.cache.generation())
+	t, err := v.fill(ctx, e, id, m)
+	if err != nil {
+		return nil, err
+	}
+	v.cache.add(id, e)
+	return t, nil
+}
+
+// fill verifies a parsed token, and puts into e what is to be remembered of it.
+func (v *Verifier) fill(ctx context.Context, e *entry, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
 	t, err := v.checkClaims(m, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	// Before the keys are read: a key that is withdrawn in between makes the entry's
-	// first hit look again.
-	generation := v.cache.generation()
 	key, err := v.checkSignature(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	t.hash = id
-	e := &entry{token: *t, key: key}
-	e.generation.Store(generation)
-	v.cache.add(id, e)
+	t.hash, t.origins = id, v.origins
+	e.token, e.key = *t, key
 	return t, nil
 }
 
@@ -244,15 +317,6 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 	return nil, ErrSignature
 }
 
-// namesAny reports whether a token's audiences are more than nothing at all.
-func namesAny(audiences []string) bool {
-	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
-}
-
-func intersects(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
-}
-
 // Prefetch fetches what the first token would need, and returns at once if it is
 // at hand: for the start of a service and for its readiness probe. An error
 // says what is missing; the Verifier works all the same as soon as the issuer
@@ -272,10 +336,12 @@ func (v *Verifier) Close() error {
 	if v == nil || !v.own {
 		return nil
 	}
+	v.closed.Store(true)
 	return v.issuer.Close()
 }
 
-// parse parses a JWT whose signature is not checked yet.
+// parse parses a JWT whose signature is not checked yet. A nested or encrypted one is
+// refused, so that no inner signature goes unchecked (RFC 8725, section 3.3).
 func parse(raw string, maxSize int) (*jose.Message, error) {
 	m, err := jose.Parse(raw, maxSize)
 	if err == nil {

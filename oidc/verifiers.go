@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 
 	"github.com/keybound-go/middleware/internal/strictjson"
@@ -128,7 +129,20 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 
 // verifierOf returns the Verifier of the issuer that a claim set names.
 func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
-	var iss []byte
+	iss, err := issuerOf(payload)
+	if err != nil {
+		return nil, err
+	}
+	v := s.byIssuer[string(iss)]
+	if v == nil {
+		return nil, ErrIssuer
+	}
+	return v, nil
+}
+
+// issuerOf returns the iss of a claim set, which lies within the payload, or nothing if
+// there is none.
+func issuerOf(payload []byte) (iss []byte, err error) {
 	var o strictjson.Object
 	for o.StartDocument(payload, maxTokenDepth); o.Next(); {
 		if string(o.Name()) == "iss" {
@@ -142,11 +156,7 @@ func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
 	default:
 		return nil, ErrClaims
 	}
-	v := s.byIssuer[string(iss)]
-	if v == nil {
-		return nil, ErrIssuer
-	}
-	return v, nil
+	return iss, nil
 }
 
 // Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.
@@ -164,6 +174,45 @@ func (s *Verifiers) each(do func(*Verifier) error) error {
 	var problems []error
 	for _, v := range s.verifiers {
 		problems = append(problems, do(v))
+	}
+	return errors.Join(problems...)
+}
+
+// Policy combines the Policies of the Verifiers, the laxest value of each: what it
+// promises holds for the tokens of every issuer.
+func (s *Verifiers) Policy() Policy {
+	if s == nil || len(s.verifiers) == 0 {
+		return Policy{}
+	}
+	p := s.verifiers[0].Policy()
+	slices.Sort(p.Algorithms)
+	for _, v := range s.verifiers[1:] {
+		p = p.With(v.Policy())
+	}
+	return p
+}
+
+// Ready reports whether tokens of any of the issuers can be verified now: it is nil as
+// soon as the keys of one are at hand. An issuer that is down is no reason to take a
+// service out of rotation while another one's tokens are good. Each issuer is asked
+// no more often than its cooldown allows.
+func (s *Verifiers) Ready(ctx context.Context) error {
+	if s == nil || len(s.verifiers) == 0 {
+		return errNoVerifier
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error, len(s.verifiers))
+	for _, v := range s.verifiers {
+		go func() { answers <- v.Prefetch(ctx) }()
+	}
+	var problems []error
+	for range s.verifiers {
+		err := <-answers
+		if err == nil {
+			return nil
+		}
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,7 +36,8 @@ var data []byte
 
 // Case is one request to one guard, and what must come of it.
 type Case struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Group string `json:"group"` // an entry with a group alone begins one
 	// HTTPOnly cases have a target or a host of their own: a door whose targets are
 	// fixed cannot be sent them.
 	HTTPOnly bool    `json:"http_only"`
@@ -103,12 +105,20 @@ func Cases(tb testing.TB) (all []Case) {
 	if err := dec.Decode(&all); err != nil {
 		tb.Fatalf("corpus: %v", err)
 	}
-	return all
+	group := ""
+	for i, c := range all {
+		if c.Name == "" {
+			group = c.Group
+		}
+		all[i].Group = group
+	}
+	return slices.DeleteFunc(all, func(c Case) bool { return c.Name == "" })
 }
 
 const issuerURL = "https://issuer.example"
 
-// Place is where requests arrive. The zero Place is GET https://api.example/r.
+// Place is where requests arrive. The zero Place is GET https://api.example/r. A case
+// with a target of its own has it in place of "/r", and a query stays behind it.
 type Place struct{ Origin, Method, Target string }
 
 func (p Place) orDefault() Place {
@@ -120,6 +130,9 @@ func (p Place) orDefault() Place {
 
 // World has what is on both sides of a guard.
 type World struct {
+	// Certificates are how guards get certificates, beside the connection.
+	Certificates []mtlspop.Option
+
 	tb           testing.TB
 	place        Place
 	issuer       *oidctest.Issuer
@@ -144,6 +157,17 @@ func NewWorld(tb testing.TB, place Place) *World {
 	return w
 }
 
+// Client is the client with the certificate of the case, or nil.
+func (w *World) Client(c Case) *mtlspoptest.Client {
+	switch c.Request.Certificate {
+	case "right":
+		return w.right
+	case "wrong":
+		return w.wrong
+	}
+	return nil
+}
+
 // Options are the settings of a guard, but for its rules.
 func (w *World) Options(g Guard) []middleware.Option {
 	opts := []middleware.Option{middleware.WithTokens(w.tokens, nil)}
@@ -155,7 +179,7 @@ func (w *World) Options(g Guard) []middleware.Option {
 		opts = append(opts, middleware.WithDPoP(dpop.New(w.place.Origin, proofs...)))
 	}
 	if g.MTLS {
-		opts = append(opts, middleware.WithMTLS(mtlspop.New()))
+		opts = append(opts, middleware.WithMTLS(mtlspop.New(w.Certificates...)))
 	}
 	if g.AllowUnbound {
 		opts = append(opts, middleware.AllowUnbound())
@@ -235,9 +259,11 @@ func (w *World) Rule(text string) middleware.Rule {
 // Request makes the request of a case: a new one each time, with a proof of its own.
 func (w *World) Request(c Case) *http.Request {
 	w.tb.Helper()
-	target := c.Request.Target
-	if target == "" {
-		target = w.place.Target
+	target := w.place.Target
+	if query, ok := strings.CutPrefix(c.Request.Target, "/r?"); ok {
+		target += "?" + query
+	} else if c.Request.Target != "" {
+		target = c.Request.Target
 	}
 	r := httptest.NewRequest(w.place.Method, target, nil)
 	_, r.Host, _ = strings.Cut(w.place.Origin, "://")
@@ -257,11 +283,8 @@ func (w *World) Request(c Case) *http.Request {
 	}
 	if !c.Request.Plain {
 		r.TLS = &tls.ConnectionState{HandshakeComplete: !c.Request.Early}
-		switch c.Request.Certificate {
-		case "right":
-			r.TLS.PeerCertificates = []*x509.Certificate{w.right.Certificate}
-		case "wrong":
-			r.TLS.PeerCertificates = []*x509.Certificate{w.wrong.Certificate}
+		if client := w.Client(c); client != nil {
+			r.TLS.PeerCertificates = []*x509.Certificate{client.Certificate}
 		}
 	}
 	return r

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/internal/strictjson"
@@ -92,6 +93,7 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 		Decode:            i.decode,
 		Client:            c.Client,
 		AllowLoopbackHTTP: c.LoopbackHTTP,
+		Part:              calls.Metadata,
 	})
 	return err
 }
@@ -155,6 +157,7 @@ func (i *Issuer) located(ctx context.Context, name string, pick func(*Metadata) 
 
 // decode accepts a document of the configured issuer only, or of the other name that
 // the operator has for it. RFC 8414, section 3.3: otherwise the data MUST NOT be used.
+// The reply is RFC 8414, section 3.2.
 func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 	if mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type")); err != nil || mediaType != "application/json" {
 		return nil, errors.New("oidc: the discovery document is not application/json")
@@ -173,6 +176,7 @@ func (i *Issuer) decode(body []byte, h http.Header) (*Metadata, error) {
 // in which they are tried: the next one only if the one before is not there.
 // Should both exist, they must be consistent (RFC 9068, section 4), so that the
 // first one will do. OpenID Connect's is first since most issuers have only that.
+// They are those of RFC 8414, section 3.1, and of OpenID Connect Discovery, section 4.1.
 func metadataURLs(issuer string) []string {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -199,6 +203,7 @@ func (c *Config) Check(issuer string) error {
 }
 
 // checkURL is remote.CheckURL with an error that names no room.
+// jwks_uri is an https URL (OpenID Connect Discovery, section 3).
 func checkURL(raw string, plain remote.Plain) error {
 	if _, err := remote.CheckURL(raw, plain); err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "remote: "))

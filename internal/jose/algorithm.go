@@ -29,6 +29,7 @@ type algorithm struct {
 
 // lookup is the table (RFC 7518, section 3.1; RFC 8037, section 3.1;
 // RFC 9864, section 2.2). The zero algorithm stands for an unknown name.
+// There is no entry for none, and no way to add one (RFC 8725, section 3.2).
 func lookup(name string) algorithm {
 	switch name {
 	case "ES256":

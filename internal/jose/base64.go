@@ -16,6 +16,7 @@ var base64url = base64.RawURLEncoding.Strict()
 // It takes eight characters at a time, and leaves the last ones, where trailing
 // bits may be, to encoding/base64. That would take twice as long for all of them,
 // since it skips line breaks, even when strict, and they have to be looked for.
+// The form is RFC 7515, section 2, and unused bits are zero (RFC 4648, section 3.5).
 func appendDecoded(dst, src []byte) ([]byte, bool) {
 	n := base64url.DecodedLen(len(src))
 	dst = slices.Grow(dst, n)

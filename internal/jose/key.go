@@ -77,6 +77,7 @@ type jwk struct {
 	kid, use, ops             []byte // raw JSON values
 }
 
+// member takes one member. Those without a case here are ignored (RFC 7517, section 4).
 func (j *jwk) member(name, value []byte) Error {
 	switch string(name) {
 	case "kty":

@@ -41,6 +41,7 @@ type ClientConfig struct {
 // It sends http only if AllowLoopbackHTTP says so, and then to nothing but a
 // loopback address: it asks no proxy and judges the address that it dials, whatever
 // the name in the URL is.
+// It verifies the server's certificate (RFC 8414, section 6.1).
 func NewClient(c ClientConfig) *http.Client {
 	return Harden(&http.Client{Timeout: 15 * time.Second, Transport: newSchemes(c, pingAfter, pingTimeout)})
 }
@@ -176,6 +177,14 @@ func PlainFor(allowed bool, client *http.Client) Plain {
 	return PlainByAddress
 }
 
+// exception says, for an operator, to which hosts http is good.
+func (p Plain) exception() string {
+	if p == NoPlain {
+		return "; for development, DangerouslyAllowLoopbackHTTP permits http to this machine"
+	}
+	return ", but for this machine"
+}
+
 // admits reports whether host, without a port, may be called by http.
 func (p Plain) admits(host string) bool {
 	if p == NoPlain {
@@ -204,7 +213,7 @@ func CheckURL(raw string, plain Plain) (*url.URL, error) {
 	case u.Scheme == "https", u.Scheme == "http" && plain.admits(u.Hostname()):
 		return u, nil
 	}
-	return nil, fmt.Errorf("remote: %s: https is required", printable(u))
+	return nil, fmt.Errorf("remote: %s: https is required%s", printable(u), plain.exception())
 }
 
 // printable is u without what may hold a secret.

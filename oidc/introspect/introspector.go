@@ -261,6 +261,7 @@ func (i *Introspector) Status() oidc.Status {
 	}
 	st := i.issuer.Status()
 	st.CachedTokens = i.active.Len()
+	st.CachedAnswers = st.CachedTokens
 	return st
 }
 

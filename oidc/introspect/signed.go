@@ -40,6 +40,7 @@ func newSignedAnswers(i *issuer.Issuer, c *config, clientID string) *signedAnswe
 // open returns the token_introspection member of a signed answer. Whatever is
 // wrong with the answer says nothing about the token, so no error here is an
 // oidc.TokenError.
+// The header's typ keeps answers and access tokens apart (RFC 9701, section 8.1).
 func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Time) ([]byte, error) {
 	if r.MediaType != "application/"+introspectionJWT {
 		return nil, fmt.Errorf("the answer is %q, not the signed one that was asked for (RFC 9701)", r.MediaType)
@@ -65,6 +66,7 @@ func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Ti
 }
 
 // checkClaims is RFC 9701, section 5.
+// An answer that a proxy kept from an earlier question is refused by iat (RFC 9700, section 4.13).
 func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, error) {
 	var c struct {
 		Issuer   string                 // iss

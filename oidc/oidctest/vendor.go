@@ -68,6 +68,52 @@ func Cognito() Change {
 	}
 }
 
+// Duende makes the token look like those of Duende IdentityServer, with the given
+// scopes as a list.
+func Duende(scopes ...string) Change {
+	return func(d *Draft) {
+		d.Header["typ"] = "at+jwt"
+		d.Claims["scope"] = scopes
+		d.Claims["nbf"] = d.Claims["iat"]
+		d.Claims["idp"] = "local"
+		d.Claims["amr"] = []string{"pwd"}
+	}
+}
+
+// WSO2 makes the token look like those of WSO2 Identity Server for a user. [ForClient],
+// which comes after it, makes it one of the client credentials grant.
+func WSO2() Change {
+	return func(d *Draft) {
+		d.Header["typ"] = "at+jwt"
+		d.Claims["azp"] = d.Claims["client_id"]
+		d.Claims["nbf"] = d.Claims["iat"]
+		d.Claims["aut"] = "APPLICATION_USER"
+		d.Claims["binding_type"] = "sso-session"
+	}
+}
+
+// PingOne makes the token look like those of PingOne for custom resources.
+func PingOne() Change {
+	return func(d *Draft) {
+		d.Header["typ"] = "at+jwt"
+		d.Claims["aud"] = []any{d.Claims["aud"]}
+		d.Claims["env"] = "1b0b4f1c"
+		d.Claims["org"] = "a4f0d5c3"
+		d.Claims["sid"] = "c2b1"
+	}
+}
+
+// SpringAuthorizationServer makes the token look like those of Spring Authorization
+// Server whose customizer sets typ, client_id and the audience, with the given scopes as
+// a list.
+func SpringAuthorizationServer(scopes ...string) Change {
+	return func(d *Draft) {
+		d.Header["typ"] = "at+jwt"
+		d.Claims["scope"] = scopes
+		d.Claims["nbf"] = d.Claims["iat"]
+	}
+}
+
 // IDToken makes it an ID token for the given client, as OpenID Connect Core,
 // section 2 has it: what must never pass for an access token.
 func IDToken(client string) Change {
