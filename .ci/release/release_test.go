@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,6 +72,46 @@ func TestAConsumerBuildsAgainstTheRelease(t *testing.T) {
 	}
 	if err := r.goCommand(consumer, "build", "./..."); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestBillsOfMaterials: the file of a module lists what its packages link, with versions.
+func TestBillsOfMaterials(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the tool that makes them")
+	}
+	r := release{tree: "../..", proxy: t.TempDir(), version: "v0.1.0"}
+	modules, err := r.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked, err := dependencies(r.tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.billsOfMaterials(modules[:2], dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range modules[:2] {
+		text, err := os.ReadFile(filepath.Join(dir, path.Base(m.path)+"-v0.1.0.cdx.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bill struct {
+			BOMFormat  string `json:"bomFormat"`
+			Components []struct{ Name, Version string }
+		}
+		if err := json.Unmarshal(text, &bill); err != nil || bill.BOMFormat != "CycloneDX" {
+			t.Fatalf("%s: %v, %q", m.path, err, bill.BOMFormat)
+		}
+		for _, d := range linked {
+			if slices.Contains(d.by, m.path) && !slices.ContainsFunc(bill.Components, func(c struct{ Name, Version string }) bool {
+				return c.Name == d.path && c.Version == d.version
+			}) {
+				t.Errorf("%s: the bill of materials lacks %s %s", m.path, d.path, d.version)
+			}
+		}
 	}
 }
 
