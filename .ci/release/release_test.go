@@ -21,6 +21,7 @@ var consumed = map[string]struct {
 	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth"}},
 	"redisstore":   {packages: []string{""}},
 	"extauthz":     {packages: []string{""}},
+	"mcpguard":     {packages: []string{""}},
 	"gateway":      {command: true},
 	"cmd/keybound": {command: true},
 }
