@@ -46,7 +46,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/issuer":     {own: []string{"internal/calls", "internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
 	"internal/recall":     {},
 	"internal/issuertest": {own: []string{"internal/josetest", "oidc", "oidc/clientauth", "oidc/introspect"}, others: []string{"github.com/stretchr/testify"}},
-	"oidc":                {own: []string{"internal/outage", "jwks", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/remote", "internal/strictjson"}},
+	"oidc":                {own: []string{"internal/calls", "internal/outage", "jwks", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall", "internal/remote", "internal/strictjson"}},
 	"oidc/introspect":     {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/caller", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"oidc/clientauth":     {own: []string{"internal/headers", "internal/josesign", "internal/options"}},
 	"oidc/exchange":       {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},

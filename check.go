@@ -13,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware/internal/caller"
 	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 var (
@@ -83,6 +84,7 @@ func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
 	d.inspection = i
 	for _, step := range [...]func(*inspection) error{
 		(*inspection).checkToken,
+		(*inspection).checkOrigin,
 		(*inspection).checkPolicy,
 		(*inspection).checkCertificate,
 		(*inspection).checkProof,
@@ -241,6 +243,15 @@ func (i *inspection) checkToken() (err error) {
 	return nil
 }
 
+// checkOrigin is the end of step 2: the tokens of a tenant are good at the tenant's own
+// origins only, whether they are bound or not.
+func (i *inspection) checkOrigin() error {
+	if own := i.Token.Origins(); len(own) > 0 && !i.req.wasSentTo(own) {
+		return oidc.ErrOrigin
+	}
+	return nil
+}
+
 // CallerAddress is what the context of a question to an issuer knows of the client.
 func (i *inspection) CallerAddress() (addr netip.Addr) {
 	defer func() {
@@ -325,7 +336,7 @@ func (i *inspection) checkProof() (err error) {
 	}
 	defer i.clock(&i.bindingTime)()
 	req := i.req.proof()
-	req.Thumbprint = jkt
+	req.Thumbprint, req.Origins = jkt, i.Token.Origins()
 	// The hash that the verifier computed counts if it is of the token as the client
 	// sent it. A TokenVerifier of a user's own may have given another token to package
 	// oidc, such as the one that an opaque one stands for.

@@ -48,6 +48,7 @@ var errorCodes = map[string]string{
 	"The confirmation of the access token is malformed or not supported":      "token.confirmation",
 	"The access token is not active":                                          "token.inactive",
 	"The access token is a DPoP token that names no key":                      "token.dpop_without_key",
+	"The access token is not for this host":                                   "token.origin",
 
 	"DPoP proof required":                                       "proof.missing",
 	"more than one DPoP proof":                                  "proof.multiple",

@@ -174,7 +174,7 @@ func WithTokens(v TokenVerifier, err error) Option {
 			b.skew = policyOf(p).Skew
 		}
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Verifiers:
+		case *oidc.Verifier, *oidc.Verifiers, *oidc.Tenants:
 			b.hashesWhatWasSent = true
 		}
 	})

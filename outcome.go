@@ -158,7 +158,11 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 	case d.err == nil && d.inspection != nil && d.Proof != nil: // it need not be read again
 		o.Proof = dpop.Explanation{HTM: o.Method, HasIssuedAt: true, Skew: time.Until(d.Proof.IssuedAt)}
 	default:
-		o.Proof = g.dpop.Explain(q.proof())
+		p := q.proof()
+		if d.inspection != nil && d.Token != nil {
+			p.Origins = d.Token.Origins()
+		}
+		o.Proof = g.dpop.Explain(p)
 	}
 	switch {
 	case d.err != nil:

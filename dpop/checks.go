@@ -30,9 +30,10 @@ const (
 // proof is checked against; each check leaves what it has found.
 type inspection struct {
 	*Verifier
-	now    time.Time
-	req    Request
-	target target
+	now     time.Time
+	req     Request
+	target  target
+	origins []origin // that the proof may name
 
 	message    *jose.Message
 	key        jose.Key
@@ -89,7 +90,11 @@ func (c *claims) read(payload []byte) error {
 //
 // Precondition: req has one proof, and the hash of the token.
 func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
-	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
+	of, err := v.originsOf(&req)
+	if err != nil {
+		return nil, err
+	}
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t, origins: of}
 	for _, check := range [...]func(*inspection) error{
 		(*inspection).checkForm,
 		(*inspection).checkType,
@@ -195,7 +200,7 @@ func (p *inspection) checkMethod() error {
 
 // Check 9.
 func (p *inspection) checkURI() error {
-	return p.checkTarget(&p.target, withoutQuery(p.claims.URI))
+	return p.checkTarget(&p.target, withoutQuery(p.claims.URI), p.origins)
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of the

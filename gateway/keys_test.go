@@ -46,7 +46,7 @@ var keyCases = []keyCase{
 	{"auth_methods", "[client_credentials]", "", ""},
 	{"auth_methods", "[bearer, session]", "", "      session_secret: " + secret + "\n"},
 	{"auth_methods", "[bearer, session]", "session needs a session_secret", ""},
-	{"auth_methods", "[authorization_code]", `"authorization_code" is not supported; it can be bearer, introspection, client_credentials, session`, ""},
+	{"auth_methods", "[authorization_code]", `"authorization_code" is not supported: users do not log in here; put an application`, ""},
 	{"auth_methods", "[password]", `"password" is not supported`, ""},
 	{"auth_methods", "[]", "is empty: no request could pass", ""},
 	{"proof_of_possession_dpop", "off", "", ""},

@@ -1,6 +1,7 @@
 package kongfile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -177,12 +178,22 @@ func (p *OpenIDConnect) readMethods() {
 		case "session":
 			p.Sessions = true
 		default:
-			p.Wrong("auth_methods", "%q is not supported; it can be bearer, introspection, client_credentials, session", method)
+			instead := cmp.Or(insteadOf[method], "it can be bearer, introspection, client_credentials, session")
+			p.Wrong("auth_methods", "%q is not supported: %s", method, instead)
 		}
 	}
 	if p.Given("auth_methods") && len(methods) == 0 {
 		p.Wrong("auth_methods", "is empty: no request could pass")
 	}
+}
+
+// insteadOf says what to do in the place of Kong's other auth_methods.
+var insteadOf = map[string]string{
+	"authorization_code": "users do not log in here; put an application or a proxy that signs users in before this service, and let it send their tokens",
+	"password":           "a client sends no passwords of users (RFC 9700, section 2.4); it gets a token from the issuer, and sends that as bearer",
+	"refresh_token":      "a client refreshes its own tokens, and sends access tokens as bearer",
+	"userinfo":           "user info says nothing of who a token is for; set introspection, and the issuer is asked about each token",
+	"kong_oauth2":        "tokens of Kong's own OAuth plugin have no issuer to ask; let an issuer make them, and set bearer",
 }
 
 func (p *OpenIDConnect) readProof() {
