@@ -147,6 +147,7 @@ func TestKeycloak(t *testing.T) {
 	w.meet(t, newKeycloak(t, w))
 	t.Run("profile", w.keycloakProfile)
 	t.Run("rollout", w.rollout)
+	t.Run("the pages of Kong", w.pages)
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "Keycloak", &w.results)
