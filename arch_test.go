@@ -31,6 +31,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/replayset":  {},
 	"internal/seal":       {},
 	"internal/caller":     {},
+	"internal/rpcstatus":  {own: []string{""}},
 	"internal/calls":      {},
 	"internal/corpus":     {own: []string{"", "dpop", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/oidctest", "internal/josetest"}},
 	"internal/identity":   {own: []string{"", "internal/josesign"}},
