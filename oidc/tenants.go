@@ -180,12 +180,13 @@ func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 	if !ok {
 		return nil, nil, false
 	}
-	if !e.of.serves() || !e.of.signers.include(&e.entry) {
+	by := e.of.serving()
+	if by == nil || !by.signers.include(&e.entry) {
 		s.tokens.Delete(id)
 		return nil, nil, false
 	}
 	now := time.Now()
-	if err := e.token.CheckTimes(now, e.of.verifier.checks.Skew); err != nil {
+	if err := e.token.CheckTimes(now, by.checks.Skew); err != nil {
 		s.tokens.Delete(id)
 		return nil, err, true
 	}
@@ -216,12 +217,16 @@ func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, 
 // Precondition: the caller has acquired t, which verifyBy releases.
 func (s *Tenants) verifyBy(ctx context.Context, t *tenant, id [sha256.Size]byte, raw string, m *jose.Message) (token *Token, err error, counts bool) {
 	defer func() { counts = s.live.release(t) }()
-	if len(raw) > t.verifier.checks.MaxSize {
+	by := t.by.Load()
+	switch {
+	case by == nil: // forgotten since it was acquired
+		return nil, errForgotten, false
+	case len(raw) > by.checks.MaxSize:
 		return nil, ErrTooLarge, true
 	}
 	e := &tenantEntry{of: t}
-	e.generation.Store(t.signers.generation()) // from before the keys are read
-	if token, err = t.verifier.fill(ctx, &e.entry, id, m); err != nil {
+	e.generation.Store(by.signers.generation()) // from before the keys are read
+	if token, err = by.fill(ctx, &e.entry, id, m); err != nil {
 		return nil, err, true
 	}
 	s.live.prove(t)

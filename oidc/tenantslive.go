@@ -11,17 +11,23 @@ import (
 
 // tenant is an issuer that resolve has approved, with its Verifier.
 type tenant struct {
-	issuer   string
-	verifier *Verifier
-	signers  signers
-	used     atomic.Int64 // last time, in Unix nanoseconds
-	state    atomic.Uint32
+	issuer string
+	// by is what verifies its tokens. It is nil once the Verifier is closed because the
+	// tenant is not live any more: remembered tokens must not keep it in memory.
+	by    atomic.Pointer[verifying]
+	used  atomic.Int64 // last time, in Unix nanoseconds
+	state atomic.Uint32
 
 	// Of the liveTenants, under its lock.
 	users  int // verifications under way
 	proven bool
 
 	ended atomic.Bool // the Verifier is closed, or is being closed, by us
+}
+
+type verifying struct {
+	*Verifier
+	signers signers
 }
 
 // The states of a tenant.
@@ -32,17 +38,24 @@ const (
 )
 
 func newTenant(iss string, v *Verifier) *tenant {
-	t := &tenant{issuer: iss, verifier: v, signers: signersOf(v.keys)}
+	t := &tenant{issuer: iss}
+	t.by.Store(&verifying{v, signersOf(v.keys)})
 	t.touch(time.Now())
 	return t
 }
 
-// serves reports whether tokens that t has verified are good without another look.
-func (t *tenant) serves() bool { return t.state.Load() == tenantLive && !t.isAbandoned() }
+// serving returns what verifies the tokens of t, or nil if t is not live.
+func (t *tenant) serving() *verifying {
+	by := t.by.Load()
+	if by == nil || t.state.Load() != tenantLive || t.isAbandoned(by) {
+		return nil
+	}
+	return by
+}
 
 // isAbandoned reports whether the Verifier was closed by another than its Tenants: its
 // keys would grow old.
-func (t *tenant) isAbandoned() bool { return t.verifier.closed.Load() && !t.ended.Load() }
+func (t *tenant) isAbandoned(by *verifying) bool { return by.closed.Load() && !t.ended.Load() }
 
 // touch remembers that t was used. A millisecond is exact enough, and spares the other
 // processors most of the writes.
@@ -94,7 +107,7 @@ func (l *liveTenants) at(iss string) *tenant {
 	if t == nil {
 		t = l.new[iss]
 	}
-	if t != nil && t.isAbandoned() {
+	if t != nil && t.serving() == nil {
 		l.drop(t)
 		return nil
 	}
@@ -207,7 +220,8 @@ func (l *liveTenants) shut(t *tenant) {
 	if t.ended.Swap(true) {
 		return
 	}
-	l.work.Go(func() { _ = t.verifier.Close() })
+	v := t.by.Swap(nil)
+	l.work.Go(func() { _ = v.Close() })
 }
 
 // forget ends what is known of an issuer, and what is being found out.
@@ -267,7 +281,7 @@ func (l *liveTenants) close() error {
 	l.mu.Unlock()
 	var problems []error
 	for _, t := range open {
-		problems = append(problems, t.verifier.Close())
+		problems = append(problems, t.by.Load().Close())
 	}
 	done := make(chan struct{})
 	go func() { l.work.Wait(); close(done) }()
