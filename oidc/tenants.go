@@ -110,8 +110,8 @@ var (
 //   - any other error if it does not know: 503, and the token may be good.
 //
 // Every other result is an error of ours as well: a nil Verifier, one that it returned
-// before, that is closed, or that borrows its [Issuer]; a panic; no result within 10
-// seconds.
+// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of another
+// tenant; a panic; no result within 10 seconds.
 //
 // Any client can have resolve called with an issuer of its own invention. So resolve
 // looks the issuer up, in a table or by a pattern that has a fixed host, and fetches
@@ -298,6 +298,12 @@ func (s *Tenants) remember(q *question, err error, lifetime time.Duration) {
 	s.verdicts.Set(q.key, q.owner, until, verdict{err, until})
 }
 
+// rememberFailure remembers an error of ours, for so short a time that a tenant loses
+// nothing by it.
+func (s *Tenants) rememberFailure(q *question, err error) {
+	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+}
+
 var generationSeed = maphash.MakeSeed()
 
 func (s *Tenants) generationOf(iss string) *atomic.Uint64 {
@@ -342,12 +348,15 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 		return nil, ErrIssuer
 	case err != nil:
 		err = ours(err)
-		s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+		s.rememberFailure(q, err)
 		return nil, err
 	}
 	t := newTenant(q.issuer, v)
 	if err := s.live.add(t, func() bool { return s.generationOf(q.issuer).Load() == q.generation }); err != nil {
 		_ = v.Close()
+		if err != errForgotten && err != errClosed {
+			s.rememberFailure(q, err)
+		}
 		return nil, err
 	}
 	s.approved.Set(sha256.Sum256([]byte(q.issuer)), recall.OwnerOf(q.issuer, ""), time.Now().Add(24*time.Hour), struct{}{})

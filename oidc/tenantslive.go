@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -158,12 +159,30 @@ func (l *liveTenants) add(t *tenant, still func() bool) error {
 	case !still():
 		return errForgotten
 	}
+	if other := l.withKeysOf(t); other != nil {
+		return fmt.Errorf("resolve returned a Verifier with the key source of %s: either issuer could make tokens that pass for the other's", other.issuer)
+	}
 	if old := l.at(t.issuer); old != nil {
 		l.drop(old)
 	}
 	l.new[t.issuer] = t
 	if len(l.new) > l.mostNew {
 		l.drop(leastRecent(l.new, t))
+	}
+	return nil
+}
+
+// withKeysOf returns another tenant with the key source of t, if that is one of
+// [WithKeys], or nil. l.mu is held.
+func (l *liveTenants) withKeysOf(t *tenant) *tenant {
+	by := t.by.Load()
+	if by.issuer.inside.Source != nil { // it fetches its own
+		return nil
+	}
+	for other := range l.all() {
+		if o := other.serving(); o != nil && other.issuer != t.issuer && sameSource(o.keys, by.keys) {
+			return other
+		}
 	}
 	return nil
 }
