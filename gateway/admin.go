@@ -64,6 +64,7 @@ func (s *settings) adminHandler() http.Handler {
 	own.HandleFunc("DELETE /openid-connect/issuers/{id...}", s.forgetIssuers)
 	own.HandleFunc("DELETE /openid-connect/jwks", s.withGateway((*gateway).rotateKeys))
 	mux.Handle("/openid-connect/", s.onlyWithToken(own))
+	shown := s.onlyWithToken(s.deployment.metrics.handler())
 	rest := s.onlyWithToken(http.NotFoundHandler())
 	if s.server.api != nil {
 		rest = s.onlyWithToken(s.server.api)
@@ -72,6 +73,10 @@ func (s *settings) adminHandler() http.Handler {
 	return s.onlyByName(http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/openid-connect/") {
 			mux.ServeHTTP(w, r)
+			return
+		}
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			shown.ServeHTTP(w, r)
 			return
 		}
 		rest.ServeHTTP(w, r)

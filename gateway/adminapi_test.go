@@ -185,6 +185,7 @@ func TestWhoMayUseTheAdminListener(t *testing.T) {
 	a.send("GET", "/services", "", "", token, host("[::1]:8001")).requireStatus(t, 200)
 	a.send("GET", "/services", "", "", token, host("KONG.internal")).requireStatus(t, 200)
 	a.send("GET", "/openid-connect/issuers", "", "").requireStatus(t, 401)
+	a.send("GET", "/metrics", "", "").requireStatus(t, 401)
 	a.send("GET", "/openid-connect/jwks", "", "").requireStatus(t, 200)
 	a.send("GET", "/openid-connect/jwks", "", "", host("rebound.example")).requireStatus(t, 421)
 	a.send("POST", "/services", "application/json", "{}", token, with("Origin", "https://evil.example")).requireStatus(t, 403)

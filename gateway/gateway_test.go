@@ -68,7 +68,7 @@ func start(t *testing.T, bed *testbed.Bed, config string, args ...string) *runni
 		config = filepath.Join("testdata", config)
 	}
 	args = append([]string{"-config", config, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-issuer-ca", bed.CAFile,
-		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile}, args...)
+		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile, "-drain", "20ms"}, args...) // idle connections of HTTP/2 take a second
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stderr, done := &buffer{}, &buffer{}, make(chan int, 1)
 	hangups := make(chan os.Signal)
@@ -326,6 +326,13 @@ func TestClientCredentials(t *testing.T) {
 		require.NotContains(t, set.body, `"d"`)
 		require.Contains(t, ask(t, http.DefaultClient, gw.admin+"/openid-connect/issuers").body, bed.Issuer.URL)
 		require.Equal(t, 401, ask(t, anonymous, gw.url+"/openid-connect/jwks").status)
+		text := ask(t, http.DefaultClient, gw.admin+"/metrics").body
+		require.Contains(t, text, `keybound_decisions_total{binding="none",guard="gateway",scheme="Basic",verdict="passed"} 2`)
+		require.Contains(t, text, `keybound_refusals_total{guard="gateway",reason="credentials_refused"} 1`)
+		require.Contains(t, text, `keybound_issuer_keys{guard="gateway",issuer="`+bed.Issuer.URL+`"}`)
+		require.Contains(t, text, "process_resident_memory_bytes")
+		require.NotContains(t, text, "caller", "no client is named")
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/metrics").status)
 	})
 }
 

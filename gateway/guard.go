@@ -43,6 +43,7 @@ type deployment struct {
 	memory    *sharedMemory  // replay, unless a test says otherwise
 	admin     netip.AddrPort // of the admin listener; not valid: none
 	generated clientKeyStore
+	metrics   *metrics // nil without an admin listener
 	issuers   issuerPool
 
 	once  sync.Once
@@ -81,6 +82,9 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 		middleware.ForwardBearer(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(denial(p)),
+	}
+	if d.metrics != nil {
+		opts = append(opts, middleware.WithObserver(d.metrics.guards.Observe))
 	}
 	if p.Proof.Mode != "off" {
 		opts = append(opts, middleware.WithDPoP(d.newDPoP(p)))

@@ -85,6 +85,7 @@ func (l *live) replace(ctx context.Context, next *generation) {
 	l.mu.Lock()
 	l.now = next
 	l.mu.Unlock()
+	l.deployment.metrics.watch(next.gateway)
 	if before != nil {
 		go func() {
 			before.users.Wait()

@@ -274,3 +274,11 @@ func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Tok
 	}
 	return nil, told
 }
+
+// Statuses are those of all of them.
+func (vs *firstOf) Statuses() (all []oidc.Status) {
+	for _, v := range *vs {
+		all = append(all, statusesOf(v)...)
+	}
+	return all
+}
