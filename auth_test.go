@@ -209,8 +209,8 @@ func TestChallenges(t *testing.T) {
 		r.Method = "HEAD"
 		require.Empty(t, serve(w.guard(), r).refused(t, 401).Body.String())
 	})
-	t.Run("OmitDescriptions says the code only", func(t *testing.T) {
-		a := serve(w.guard(both(middleware.OmitDescriptions())...), w.bearerRequest("/r")).refused(t, 401)
+	t.Run("WithErrorMembers without names says the code only", func(t *testing.T) {
+		a := serve(w.guard(both(middleware.WithErrorMembers())...), w.bearerRequest("/r")).refused(t, 401)
 		require.JSONEq(t, `{"error":"invalid_token"}`, a.Body.String())
 		require.NotContains(t, a.challenges(t)[1].params, "error_description")
 	})

@@ -205,7 +205,7 @@ func withQuery(r *http.Request, query string) *http.Request {
 	return r
 }
 
-// BenchmarkAdversary is what somebody can send who has no token, or one and not
+// BenchmarkAdversary is what a client can send that has no token, or one and not
 // its key. The goal is less than a tenth of a good request, x-good. What is close
 // to a limit of size or members misses it: to hash a token of 15 KiB takes that
 // much already, and to refuse it unread would need a lower limit.
@@ -309,9 +309,9 @@ func members(n int) []byte {
 }
 
 func random(n int) []byte {
-	octets := make([]byte, n)
-	rand.Read(octets)
-	return octets
+	random := make([]byte, n)
+	rand.Read(random)
+	return random
 }
 
 func withoutCertificate(r *http.Request) *http.Request {

@@ -58,7 +58,7 @@ func TestBindingPolicy(t *testing.T) {
 		r.Header.Add("DPoP", r.Header.Get("DPoP"))
 		serve(g, r).refused(t, 401).challenged(t, "DPoP:invalid_dpop_proof", "Bearer")
 	})
-	t.Run("the shape of the proof is judged before anybody looks at the token", func(t *testing.T) {
+	t.Run("the shape of the proof is judged before the token is looked at", func(t *testing.T) {
 		w := newWorld(t)
 		g := w.guard()
 		r := w.dpopRequest("/r")
@@ -218,7 +218,7 @@ func TestIntrospectedTokensAreBoundToo(t *testing.T) {
 }
 
 func TestAProofIsForTheTokenThatWasSent(t *testing.T) {
-	// A verifier of somebody else's stands between the opaque tokens that clients
+	// A verifier of another author stands between the opaque tokens that clients
 	// have and the JWTs behind them.
 	w := newWorld(t)
 	inner, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))

@@ -11,7 +11,9 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 var (
@@ -31,12 +33,11 @@ type inspection struct {
 
 	verified // what this guard verified
 
-	unmet *unmet // the rule that is not satisfied, if that is why
-	// wouldDeny is the reason of a staged rule in report that is not satisfied, and
-	// the name of the rule if it is a RuleFunc.
-	wouldDeny, wouldDenyRule string
+	unmet    *unmet // the rule that is not satisfied, if that is why
+	reported *unmet // the first staged rule in report that is not satisfied; may be nil
 
 	asker caller.Context // asks the issuer
+	waits calls.Context  // keeps what the request waited for, for an observer
 }
 
 // decision is what [Guard.Check] finds out, with what Wrap must know besides.
@@ -83,6 +84,7 @@ func (g *Guard) inspect(ctx context.Context, q *Request) (d decision) {
 	d.inspection = i
 	for _, step := range [...]func(*inspection) error{
 		(*inspection).checkToken,
+		(*inspection).checkOrigin,
 		(*inspection).checkPolicy,
 		(*inspection).checkCertificate,
 		(*inspection).checkProof,
@@ -133,7 +135,11 @@ func (g *Guard) recall(ctx context.Context, q *Request, err error) (d decision) 
 func newInspection(ctx context.Context, g *Guard, q *Request, before *verified, sent credentials) *inspection {
 	i := &inspection{Guard: g, ctx: ctx, req: *q, before: before}
 	i.credentials = sent
-	i.asker = caller.Context{Context: ctx, Of: i}
+	if g.observer != nil {
+		i.waits.Context = ctx
+		i.ctx = &i.waits
+	}
+	i.asker = caller.Context{Context: i.ctx, Of: i}
 	return i
 }
 
@@ -237,6 +243,15 @@ func (i *inspection) checkToken() (err error) {
 	return nil
 }
 
+// checkOrigin is the end of step 2: the tokens of a tenant are good at the tenant's own
+// origins only, whether they are bound or not.
+func (i *inspection) checkOrigin() error {
+	if own := i.Token.Origins(); len(own) > 0 && !i.req.wasSentTo(own) {
+		return oidc.ErrOrigin
+	}
+	return nil
+}
+
 // CallerAddress is what the context of a question to an issuer knows of the client.
 func (i *inspection) CallerAddress() (addr netip.Addr) {
 	defer func() {
@@ -321,7 +336,7 @@ func (i *inspection) checkProof() (err error) {
 	}
 	defer i.clock(&i.bindingTime)()
 	req := i.req.proof()
-	req.Thumbprint = jkt
+	req.Thumbprint, req.Origins = jkt, i.Token.Origins()
 	// The hash that the verifier computed counts if it is of the token as the client
 	// sent it. A TokenVerifier of a user's own may have given another token to package
 	// oidc, such as the one that an opaque one stands for.

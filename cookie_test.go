@@ -17,7 +17,7 @@ import (
 	"github.com/keybound-go/middleware/session"
 )
 
-var sessionKey = []byte("a key of thirty-two octets or mo")
+var sessionKey = []byte("a key of thirty-two bytes or mor")
 
 func withSession(opts ...session.Option) middleware.Option {
 	return middleware.WithSession(session.New(sessionKey, opts...))

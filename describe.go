@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,12 @@ type Description struct {
 	// Certificates says where client certificates come from: "tls", or the fields of
 	// trusted peers; nil if the guard takes none.
 	Certificates []string `json:"certificates,omitempty"`
+	// Preset is "FAPI2" or "MCP", if the guard was made with one of them.
+	Preset string `json:"preset,omitempty"`
+	// Resource is the identifier of the protected resource, and AuthorizationServers are
+	// what its metadata names, if the guard has one.
+	Resource             string   `json:"resource,omitempty"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	// Rules are what every request must satisfy, in order.
 	Rules []string `json:"rules,omitempty"`
 	// Notes are what an operator should know, weakenings above all: bearer tokens
@@ -46,6 +53,10 @@ func (g *Guard) Describe() (d Description) {
 	if g.config == nil {
 		d.Notes = []string{"the zero Guard: every request is refused"}
 		return d
+	}
+	d.Preset = g.mustIdentify
+	if g.resource != nil {
+		d.Resource, d.AuthorizationServers = g.resource.Identifier, slices.Clone(g.resource.AuthorizationServers)
 	}
 	if v, ok := g.tokens.(interface{ Policy() oidc.Policy }); ok {
 		p := v.Policy()
@@ -71,8 +82,33 @@ func (g *Guard) Describe() (d Description) {
 	d.note(g.ignoreQueryToken, "an access token in the query is ignored")
 	d.note(g.passPreflights, "CORS preflights pass without credentials")
 	d.note(!g.requireTLS, "plain HTTP is accepted: TLS must end in front of the service")
+	g.describeResource(&d)
 	return d
 }
+
+// describeResource compares what the metadata tells clients with what the TokenVerifier
+// expects, as far as it says that. A difference is no mistake at issuers that have
+// identifiers of their own for services, or sign tokens under another name.
+func (g *Guard) describeResource(d *Description) {
+	v, ok := g.tokens.(interface {
+		Explain(raw string) oidc.Explanation
+	})
+	if g.resource == nil || !ok {
+		return
+	}
+	e := explainBy(v.Explain, "")
+	if len(e.ExpectedAudiences) > 0 && !slices.Contains(e.ExpectedAudiences, g.resource.Identifier) {
+		d.note(true, fmt.Sprintf("clients that ask the issuer for a token for %s get one that is refused: the token verifier's audience is %s",
+			g.resource.Identifier, strings.Join(e.ExpectedAudiences, " ")))
+	}
+	for _, server := range g.resource.AuthorizationServers {
+		foreign := len(e.ExpectedIssuers) > 0 && len(e.ExpectedIssuers) < mostExplained && !slices.Contains(e.ExpectedIssuers, server)
+		d.note(foreign, fmt.Sprintf("clients are sent to the authorization server %s, and the token verifier expects tokens of %s", server, strings.Join(e.ExpectedIssuers, " ")))
+	}
+}
+
+// mostExplained is how many issuers an oidc.Explanation names at most.
+const mostExplained = 8
 
 func (g *Guard) describeProofs(d *Description) {
 	if g.dpop == nil {

@@ -19,20 +19,6 @@ import (
 
 const errorsDoc = "docs/errors.md"
 
-// outages are the reasons of 503, with what an operator looks at.
-var outages = map[string]string{
-	outage.Issuer:        "metadata or keys of the issuer cannot be fetched and none are known: is it up, is its certificate trusted (oidc.WithHTTPClient), does its metadata name the configured issuer?",
-	outage.Introspection: "the introspection endpoint gave no verdict: is it up, does it accept our client authentication?",
-	outage.TokenEndpoint: "the token endpoint gave no verdict on client credentials, or too many wrong secrets were sent lately",
-	outage.ReplayCache:   "the replay cache does not answer or is full: see the error for the address and the cause",
-	outage.Nonces:        "the nonce source does not answer",
-	outage.Revocation:    "no source says whether the client certificate is revoked: see the error for the URL",
-	outage.Roots:         "the function of mtlspop.WithRootsFunc returned no roots",
-	reasonUnavailable:    "a TokenVerifier or another part of your own returned an error",
-	reasonPanic:          "a part of your own, or a rule, panicked: a bug; the stack is not logged, since it may hold secrets",
-	reasonMisconfigured:  "the zero Guard, or a part that returned neither a result nor an error",
-}
-
 // TestTheErrorsPageIsWhatTheCodeSays generates docs/errors.md
 // (go test -run ErrorsPage -update .).
 func TestTheErrorsPageIsWhatTheCodeSays(t *testing.T) {
@@ -55,16 +41,19 @@ Generated from the code (` + "`go test -run ErrorsPage -update .`" + `). The **r
 and the fixed description. The last column is the hint of the log line; where the guard knows more of the request, the line says more
 than this page: the host that was named, the audience that came, the address that is not trusted.
 
+The column **error_code** is what ` + "`middleware.WithErrorMembers(\"error_description\", \"error_code\")`" + ` adds to the JSON body, for programs of
+the client. There is one for each description, and never the reason: a client must not learn whether a token was revoked or never known.
+
 `)
 	family := func(title, about string, kind func(i int) clientError) {
-		fmt.Fprintf(&b, "## %s\n\n%s\n\n| reason | status | error code | the client reads | what to look at |\n|---|---|---|---|---|\n", title, about)
+		fmt.Fprintf(&b, "## %s\n\n%s\n\n| reason | status | error code | the client reads | `error_code` | what to look at |\n|---|---|---|---|---|---|\n", title, about)
 		for i := 1; i < 256; i++ {
 			e := kind(i)
 			r := e.(reasoned).Reason()
 			if r == "" {
 				continue
 			}
-			fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s |\n", r, statusOf(e), code(e.Code()), cell(e.Description()), cell(e.Hint()))
+			fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s | %s |\n", r, statusOf(e), code(e.Code()), cell(e.Description()), code(errorCodeOf(e)), cell(e.Hint()))
 		}
 		b.WriteByte('\n')
 	}
@@ -96,15 +85,14 @@ func cell(text string) string { return strings.ReplaceAll(text, "|", "\\|") }
 func TestAnOperatorIsHelpedWithEveryKind(t *testing.T) {
 	nothingToDo := []string{
 		// The client's mistake, which the description names.
-		"no_credentials", "malformed_authorization", "several_tokens", "early_data", "bad_target",
+		"malformed_authorization", "bad_target",
 		"dpop_malformed", "dpop_claims", "dpop_type", "dpop_signature", "dpop_private_key", "credentials_malformed",
-		// What the operator's own rule demands, which the line names.
-		"rule_bound", "rule_dpop_bound", "rule_certificate_bound", "rule_scope", "rule_claim", "rule_authentication",
-		"rule_authorization_details", "rule_func",
+		// What the operator's own rule demands: the hint of the line, which is not fixed.
+		"rule_claim", "rule_authentication", "rule_authorization_details", "rule_func",
 		// The issuer's mistake, which the description names.
 		"token_critical_header", "token_claims", "token_no_expiry", "token_no_issue_time", "token_dpop_without_key",
 		// Attacks, or the client's own doing.
-		"certificate_mismatch", "certificate_revoked",
+		"certificate_revoked",
 	}
 	for i := 1; i < 256; i++ {
 		for _, e := range []clientError{RequestError(i), oidc.TokenError(i), dpop.ProofError(i), mtlspop.BindingError(i), exchange.Error(i)} {

@@ -76,15 +76,17 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 	cookies := serve(w.guard(both(middleware.AllowUnbound(), sessions)...), w.bearerRequest("/r")).cookies(t)
 	leaky := &leakyPart{func() string { return "a token, a proof and " + nonce + query + clientSecret }}
 	for name, opts := range map[string][]middleware.Option{
-		"all is well":           both(w.tokens()),
-		"sessions":              both(w.tokens(), sessions, middleware.AllowUnbound()),
-		"exchange":              both(w.tokens(), w.credentials(), middleware.AllowUnbound()),
-		"a missing scope":       both(w.tokens(), middleware.WithRules(middleware.Scopes("never"))),
-		"plain HTTP":            both(w.tokens(), middleware.RequireTLS()),
-		"a verifier panics":     both(middleware.WithTokens(leaky, nil)),
-		"a replay cache panics": {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(leaky, nil)))},
-		"nonces panic":          {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(leaky, nil)))},
-		"nonces":                {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(sessionKey))))},
+		"all is well":            both(w.tokens()),
+		"sessions":               both(w.tokens(), sessions, middleware.AllowUnbound()),
+		"exchange":               both(w.tokens(), w.credentials(), middleware.AllowUnbound()),
+		"a missing scope":        both(w.tokens(), middleware.WithRules(middleware.Scopes("never"))),
+		"plain HTTP":             both(w.tokens(), middleware.RequireTLS()),
+		"tenants":                both(middleware.WithTokens(w.anyTenant(nil))),
+		"tenants, resolve fails": both(middleware.WithTokens(w.anyTenant(func() { panic(leaky.secrets()) }))),
+		"a verifier panics":      both(middleware.WithTokens(leaky, nil)),
+		"a replay cache panics":  {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithReplayCache(leaky, nil)))},
+		"nonces panic":           {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(leaky, nil)))},
+		"nonces":                 {w.tokens(), middleware.WithDPoP(dpop.New(origin, dpop.WithNonces(dpop.NewNonces(sessionKey))))},
 	} {
 		for kind, make := range map[string]func() *http.Request{
 			"DPoP":          func() *http.Request { return w.dpopRequest("/r?secret=" + query) },

@@ -73,6 +73,14 @@ func (g *Guard) Close() error {
 type Status struct {
 	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it.
 	Issuers []oidc.Status `json:"issuers,omitempty"`
+	// Memories are what this process remembers, each with how many entries it holds
+	// and how many it has room for (0 if it cannot say): "tokens" that were verified,
+	// "introspection" answers, used "proofs".
+	Memories []struct {
+		Name string `json:"name"`
+		Size int    `json:"size"`
+		Room int    `json:"room,omitempty"`
+	} `json:"memories,omitempty"`
 	// Failures count the decisions that could not be made since the start, by reason.
 	Failures []struct {
 		Reason string    `json:"reason"` // as of [Outcome]
@@ -89,9 +97,32 @@ func (g *Guard) Status() (s Status) {
 	}
 	if r, ok := g.tokens.(interface{ Statuses() []oidc.Status }); ok {
 		s.Issuers = r.Statuses()
+		tokens, answers := 0, 0
+		for _, i := range s.Issuers {
+			tokens, answers = tokens+i.CachedTokens-i.CachedAnswers, answers+i.CachedAnswers
+		}
+		s.remember("tokens", tokens, 0)
+		s.remember("introspection", answers, 0)
+	}
+	if g.dpop != nil {
+		if cache := g.dpop.Memory(); cache != nil {
+			held, room := cache.Len()
+			s.remember("proofs", held, room)
+		}
 	}
 	g.failures.list(&s)
 	return s
+}
+
+// memory is an element of Status.Memories.
+type memory struct {
+	Name string `json:"name"`
+	Size int    `json:"size"`
+	Room int    `json:"room,omitempty"`
+}
+
+func (s *Status) remember(name string, size, room int) {
+	s.Memories = append(s.Memories, memory{name, size, room})
 }
 
 // failures counts decisions that could not be made. Its methods may be called

@@ -103,6 +103,21 @@ func TestCloseEndsWhatTheGuardStarted(t *testing.T) {
 	require.NoError(t, new(middleware.Guard).Close())
 }
 
+func TestCloseEndsTheTenantsOfAGuard(t *testing.T) {
+	w := newWorld(t)
+	before := runtime.NumGoroutine()
+	for range 10 {
+		g, err := middleware.New(middleware.WithTokens(w.anyTenant(nil)), withDPoP())
+		require.NoError(t, err)
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		require.NoError(t, g.Close())
+		require.NoError(t, g.Close())
+		serve(g, w.dpopRequest("/r")).accepted(t) // what is known still serves
+	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 5*time.Second, 10*time.Millisecond,
+		"%d goroutines before", before)
+}
+
 func TestStatusCountsWhatCouldNotBeDecided(t *testing.T) {
 	w := newWorld(t)
 	w.issuer.SetDown(true)

@@ -50,7 +50,7 @@ func (g *Guard) tell(ctx context.Context, q *Request, d decision, begin time.Tim
 		g.failures.add(reasonOf(d.err), d.err)
 	}
 	switch {
-	case g.observer == nil && d.err == nil && (d.inspection == nil || d.wouldDeny == ""):
+	case g.observer == nil && d.err == nil && (d.inspection == nil || d.reported == nil):
 		return // The usual case costs nothing.
 	case g.observer == nil && g.logger == nil:
 		g.tellDefault(ctx, q, d)

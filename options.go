@@ -70,6 +70,7 @@ type config struct {
 	skew             time.Duration
 	exposeHeaders    bool
 	omitDescriptions bool
+	errorCodes       bool // in bodies
 	nameScopes       bool // in challenges
 
 	realm    string
@@ -173,7 +174,7 @@ func WithTokens(v TokenVerifier, err error) Option {
 			b.skew = policyOf(p).Skew
 		}
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Verifiers:
+		case *oidc.Verifier, *oidc.Verifiers, *oidc.Tenants:
 			b.hashesWhatWasSent = true
 		}
 	})
@@ -428,9 +429,30 @@ func WithDenyHandler(f func(http.ResponseWriter, *http.Request, Denial)) Option 
 	return part("WithDenyHandler", f, nil, func(b *builder) { b.deny = f })
 }
 
-// OmitDescriptions leaves error_description out of challenges and bodies.
-func OmitDescriptions() Option {
-	return once("OmitDescriptions", func(b *builder) { b.omitDescriptions = true })
+// WithErrorMembers sets what refusals say beside the error code of the RFC: any of
+//
+//	error_description   a fixed text, in challenges and in the JSON body (RFC 6750,
+//	                    section 3): the default
+//	error_code          in the JSON body alone, a fixed value for each description,
+//	                    such as "token.expired", for programs
+//
+// Without a name, refusals say neither. docs/errors.md lists the values. An error_code
+// is never the Reason of an [Outcome], and tells a client no more than the description.
+func WithErrorMembers(names ...string) Option {
+	names = slices.Clone(names)
+	return once("WithErrorMembers", func(b *builder) {
+		b.omitDescriptions = true
+		for _, name := range names {
+			switch name {
+			case "error_description":
+				b.omitDescriptions = false
+			case "error_code":
+				b.errorCodes = true
+			default:
+				b.Problem("WithErrorMembers: %q is neither error_description nor error_code", name)
+			}
+		}
+	})
 }
 
 // ExposeHeaders adds WWW-Authenticate and DPoP-Nonce to
@@ -444,7 +466,23 @@ func ExposeHeaders() Option {
 // WithObserver sets a function that is told of every decision, once each,
 // before the handler runs or the refusal is written. It runs on the request's
 // goroutine, concurrently with itself, and should be quick. What it is told is
-// for the operator: never show it to the client.
+// for the operator: never show it to the client. The option may be given several times:
+// the functions are told in the order given, and none may change what an Outcome points
+// to. If one panics, the request is not served: the panic reaches the server.
 func WithObserver(f func(context.Context, Outcome)) Option {
-	return part("WithObserver", f, nil, func(b *builder) { b.observer = f })
+	return optionFunc(func(b *builder) {
+		if options.IsNil(f) {
+			b.Problem("WithObserver: nil")
+			return
+		}
+		before := b.observer
+		if before == nil {
+			b.observer = f
+			return
+		}
+		b.observer = func(ctx context.Context, o Outcome) {
+			before(ctx, o)
+			f(ctx, o)
+		}
+	})
 }

@@ -23,7 +23,7 @@ func TestTheIssuerIsKilledInTheMiddleOfLoad(t *testing.T) {
 		return middleware.WithTokens(w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"),
 			introspect.WithAnswerLifetime(time.Minute)))
 	}
-	for name, tokens := range map[string]middleware.Option{"JWTs": w.tokens(), "introspection": introspected()} {
+	for name, tokens := range map[string]middleware.Option{"JWTs": w.tokens(), "introspection": introspected(), "tenants": middleware.WithTokens(w.anyTenant(nil))} {
 		t.Run(name, func(t *testing.T) {
 			w.issuer.SetDown(false)
 			g, err := middleware.New(both(tokens)...)
@@ -41,7 +41,7 @@ func TestTheIssuerIsKilledInTheMiddleOfLoad(t *testing.T) {
 				request(w.certToken(oidctest.ExpiresIn(-time.Hour))),   // over
 				request(w.dpopToken()),                                 // without its proof
 				request(known[:len(known)-4] + "AAAA"),                 // forged
-				request(w.certToken(oidctest.Claim("aud", "another"))), // for somebody else
+				request(w.certToken(oidctest.Claim("aud", "another"))), // for another service
 			}
 			stop := make(chan struct{})
 			var good, failed, let atomic.Int64

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 )
 
@@ -25,6 +23,9 @@ type Denial struct {
 	// Description is the error_description, or "". It never holds anything that
 	// came with the request.
 	Description string
+	// ErrorCode is the error_code of the body, a fixed value for each description, or
+	// "": see [WithErrorMembers].
+	ErrorCode string
 }
 
 // Outcome is what the operator is told of a decision. It never holds a token, a proof,
@@ -41,7 +42,8 @@ type Outcome struct {
 	Rule string
 	// Status is the status of the refusal, 0 if the request may pass.
 	Status int
-	// Hint tells the operator what would let an honest request pass, or is "".
+	// Hint tells the operator what would let an honest request pass, also for a request
+	// that WouldDeny speaks of, or is "".
 	Hint string
 	// WouldDeny is what the request would have been refused for by rules that are
 	// [Staged] in report, as Reason names it, or "".
@@ -76,10 +78,11 @@ type Outcome struct {
 	Token *oidc.Explanation
 	// Proof is what the proof claims beside what was expected; on a refusal
 	// nothing in it is verified. Its zero value means that there was no proof to
-	// look at. Proof.Skew is the issue time of the proof less the time here.
+	// look at. Proof.Skew is the issue time of the proof less the time here. Of a proof
+	// that was accepted, HTU and ExpectedHTU are empty: they are Host and Path.
 	Proof dpop.Explanation
 	// WantedScopes and HadScopes are those that a rule demands and that the token has,
-	// if that is why the request is refused.
+	// if that is why the request is refused, or what WouldDeny is about.
 	WantedScopes, HadScopes []string
 	// UntrustedForward reports that a field with a forwarded certificate came from a
 	// peer that may not send one: from Peer. It was ignored and removed.
@@ -92,6 +95,22 @@ type Outcome struct {
 	// TokenTime, BindingTime and Total are how long the token's verification,
 	// that of its binding, and the whole decision took.
 	TokenTime, BindingTime, Total time.Duration
+
+	// Calls are what the request waited for, each a question that goes over the
+	// network: nil for most requests, since most answers are known already. They are
+	// kept for an observer only.
+	Calls []struct {
+		// Part is what was asked: "metadata" or "keys" of an issuer, its
+		// "introspection" or "token_endpoint", a "replay_cache" that is not in the
+		// memory of this process, a source of "revocation".
+		Part  string
+		Begin time.Time
+		// Time is for how long this request waited, also if another one had asked
+		// the same question before.
+		Time time.Duration
+		// Failed reports that no answer was had.
+		Failed bool
+	}
 }
 
 // outcome is what the operator is told.
@@ -114,7 +133,10 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 		o.Status, o.Reason = g.denial(d.err).Status, reasonOf(d.err)
 	}
 	if d.inspection != nil {
-		o.WouldDeny, o.Rule, o.KeyUnproven = d.wouldDeny, d.wouldDenyRule, d.KeyUnproven
+		o.KeyUnproven = d.KeyUnproven
+		if d.reported != nil {
+			o.WouldDeny, o.Rule = reasonOf(d.reported.err), d.reported.rule
+		}
 		if d.unmet != nil {
 			o.Rule = d.unmet.rule
 		}
@@ -123,18 +145,40 @@ func (g *Guard) outcome(q *Request, d decision, total time.Duration) Outcome {
 			o.Issuer, o.Subject, o.ClientID, o.Confirmation = t.Issuer, t.Subject, t.ClientID, t.Confirmation
 		}
 		o.addToken(d)
+		for _, c := range d.waits.Log.Take() {
+			o.Calls = append(o.Calls, c)
+		}
 		if c := d.Certificate; c != nil {
 			now := time.Now()
 			o.CertificateOutOfDate = now.Before(c.NotBefore) || now.After(c.NotAfter)
 		}
 	}
-	if g.dpop != nil && len(q.Header[headers.DPoP]) > 0 {
-		o.Proof = g.dpop.Explain(q.proof())
+	switch {
+	case g.dpop == nil || len(q.Header[headers.DPoP]) == 0:
+	case d.err == nil && d.inspection != nil && d.Proof != nil: // it need not be read again
+		o.Proof = dpop.Explanation{HTM: o.Method, HasIssuedAt: true, Skew: time.Until(d.Proof.IssuedAt)}
+	default:
+		p := q.proof()
+		if d.inspection != nil && d.Token != nil {
+			p.Origins = d.Token.Origins()
+		}
+		o.Proof = g.dpop.Explain(p)
 	}
-	if d.err != nil {
-		o.Hint = g.hint(q, &o)
+	switch {
+	case d.err != nil:
+		o.Hint = g.hint(q, &o, d)
+	case o.WouldDeny != "":
+		o.addScopes(d.reported, d.Token)
+		o.Hint = ruleHint(d.reported)
 	}
 	return o
+}
+
+// addScopes says which scopes a rule demands, if it is about scopes.
+func (o *Outcome) addScopes(u *unmet, t *oidc.Token) {
+	if scopes, ok := u.scopes(); ok {
+		o.WantedScopes, o.HadScopes = scopes, t.Scopes
+	}
 }
 
 // addToken explains a token that was refused.
@@ -144,9 +188,7 @@ func (o *Outcome) addToken(d decision) {
 	}
 	switch {
 	case d.unmet != nil:
-		if scopes, ok := d.unmet.scopes(); ok {
-			o.WantedScopes, o.HadScopes = scopes, d.Token.Scopes
-		}
+		o.addScopes(d.unmet, d.Token)
 	case d.Token == nil && d.scheme != schemeBasic && d.raw != "":
 		var e oidc.Explanation
 		if v, ok := d.tokens.(interface {
@@ -158,33 +200,6 @@ func (o *Outcome) addToken(d decision) {
 		}
 		o.Token = &e
 	}
-}
-
-// hint is the hint of the error, or one that fits this request better.
-func (g *Guard) hint(q *Request, o *Outcome) string {
-	e, ok := asClientError(o.Err)
-	if !ok {
-		return ""
-	}
-	switch err := clientError(e); {
-	case err == ErrNoCredentials && q.isPreflight():
-		return "a CORS preflight, which browsers send without credentials: put the CORS middleware outside the guard, or see middleware.PassPreflights"
-	case err == ErrUnsupportedScheme && strings.EqualFold(o.Scheme, "DPoP"):
-		return "the client uses DPoP and this guard does not: add middleware.WithDPoP"
-	case err == mtlspop.ErrNoCertificate && len(g.trustedFields(q)) > 0:
-		return fmt.Sprintf("the trusted peer %s sent no %s: does the terminator ask clients for certificates, and does it write this field?", o.Peer, g.trustedFields(q)[0])
-	case err == mtlspop.ErrPeerNotTrusted:
-		return fmt.Sprintf("%s is not among the trusted peers, so its certificate field was ignored: add it to mtlspop.WithForwardedCertificate if it is your terminator", o.Peer)
-	case err == dpop.ErrMisdirected:
-		return fmt.Sprintf("the request names the host %q, which is no origin of this service: dpop.New or dpop.WithOrigins if clients use it, dpop.WithInternalHosts(%q) if a proxy in front writes it", o.Host, o.Host)
-	case err == oidc.ErrExpired && o.Token != nil && o.Token.HasExpiry:
-		return fmt.Sprintf("the token expired %v ago: the client must get another one; if it has just got it, the clocks differ", -o.Token.ExpiresIn)
-	case o.Token != nil && o.Token.ReadableBy != "":
-		return fmt.Sprintf("by the profile %s this is an access token: oidc.WithProfile(oidc.%s), if that is the issuer's software", o.Token.ReadableBy, o.Token.ReadableBy)
-	case err == oidc.ErrNoKey && o.Token != nil:
-		return fmt.Sprintf("the issuer's key set has no key %q: it was rotated within the cooldown of key fetches (oidc.WithCooldown), its published key has no kid, or the token is from elsewhere", o.Token.KeyID)
-	}
-	return e.Hint()
 }
 
 // LogValue is the outcome as a group with flat keys: reason, status, method, path and

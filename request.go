@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/origins"
 	"github.com/keybound-go/middleware/internal/peers"
 	"github.com/keybound-go/middleware/mtlspop"
 )
@@ -154,6 +156,32 @@ func (q *Request) proof() dpop.Request {
 		return dpop.RequestOf(q.received)
 	}
 	return dpop.Request{Method: q.Method, Host: q.Host, Target: q.Target, URL: q.URL, Proofs: q.Header[headers.DPoP]}
+}
+
+// wasSentTo reports whether the request was sent to one of the given origins, which are
+// in the form of package internal/origins. Nothing but these decides which Host is
+// believed.
+func (q *Request) wasSentTo(own []string) bool {
+	r := q.proof()
+	named, host := "", r.Host // named: the absolute form of the target
+	switch {
+	case r.URL != "":
+		named = r.URL
+	case !strings.HasPrefix(r.Target, "/") && r.Target != "*":
+		named = r.Target
+	}
+	if named == "" {
+		return slices.ContainsFunc(own, func(o string) bool { return origins.Answers(o, host) })
+	}
+	scheme, rest, ok := strings.Cut(named, "://")
+	authority := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority = rest[:end]
+	}
+	return ok && slices.ContainsFunc(own, func(o string) bool {
+		ownScheme, _, _ := strings.Cut(o, "://")
+		return strings.ToLower(scheme) == ownScheme && origins.Answers(o, authority) && (r.URL != "" || origins.Answers(o, host))
+	})
 }
 
 // certificate is what a certificate is looked for in.

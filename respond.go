@@ -279,6 +279,9 @@ func (g *Guard) denial(err error) Denial {
 	if d.Code != "" && g.challenges.describe {
 		d.Description = e.Description()
 	}
+	if g.errorCodes {
+		d.ErrorCode = errorCodeOf(e)
+	}
 	return d
 }
 
@@ -368,8 +371,9 @@ func (d Denial) body() []byte {
 	body, err := json.Marshal(struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description,omitempty"`
-	}{d.Code, d.Description})
-	if err != nil { // two strings marshal
+		ErrorCode   string `json:"error_code,omitempty"`
+	}{d.Code, d.Description, d.ErrorCode})
+	if err != nil { // strings marshal
 		return nil
 	}
 	return body

@@ -33,6 +33,7 @@ type unmet struct {
 	err    error
 	params string // further challenge parameters, each with a leading ", "
 	rule   string // the name of a RuleFunc
+	demand string // what the rule demands, for the operator; "" if err says it all
 }
 
 // shape is how a token can be bound.
@@ -161,7 +162,9 @@ type claimRule struct {
 // "roles"}, "admin"). A string or another scalar is one value, a list is its
 // elements. Failure is 403.
 func Claim(path []string, anyOf ...string) Rule {
-	return &claimRule{slices.Clone(path), slices.Clone(anyOf), unmet{err: ErrClaim}}
+	c := &claimRule{path: slices.Clone(path), anyOf: slices.Clone(anyOf), unmet: unmet{err: ErrClaim}}
+	c.unmet.demand = describeRule(c)
+	return c
 }
 
 func (c *claimRule) validate() error {
@@ -197,7 +200,9 @@ type detailsRule struct {
 // several elements do not add up: each may be for other locations. Failure is 403
 // insufficient_scope.
 func AuthorizationDetails(typ string, actions ...string) Rule {
-	return &detailsRule{typ, slices.Clone(actions), unmet{err: ErrAuthorizationDetails}}
+	d := &detailsRule{typ: typ, actions: slices.Clone(actions), unmet: unmet{err: ErrAuthorizationDetails}}
+	d.unmet.demand = describeRule(d)
+	return d
 }
 
 func (d *detailsRule) validate() error {
@@ -297,6 +302,7 @@ func StepUp(maxAge time.Duration, acr ...string) Rule {
 	if maxAge > 0 {
 		s.unmet.params += `, max_age="` + strconv.FormatInt(int64(maxAge/time.Second), 10) + `"`
 	}
+	s.unmet.demand = describeRule(s)
 	return s
 }
 

@@ -131,17 +131,15 @@ func (s *stagedRule) check(i *inspection) *unmet {
 // report evaluates a rule for the operator alone. The first rule that would deny the
 // request is the one that would have answered it.
 func (i *inspection) report(rule Rule) {
-	if i.wouldDeny != "" {
+	if i.reported != nil {
 		return
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			i.wouldDeny = reasonOf(panicked(p))
+			i.reported = &unmet{err: panicked(p)}
 		}
 	}()
-	if missing := rule.check(i); missing != nil {
-		i.wouldDeny, i.wouldDenyRule = reasonOf(missing.err), missing.rule
-	}
+	i.reported = rule.check(i)
 }
 
 // enforced returns the rules in force for a credential, which is nil if there is none.

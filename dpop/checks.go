@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/replayset"
@@ -29,9 +30,10 @@ const (
 // proof is checked against; each check leaves what it has found.
 type inspection struct {
 	*Verifier
-	now    time.Time
-	req    Request
-	target target
+	now     time.Time
+	req     Request
+	target  target
+	origins []origin // that the proof may name
 
 	message    *jose.Message
 	key        jose.Key
@@ -88,7 +90,11 @@ func (c *claims) read(payload []byte) error {
 //
 // Precondition: req has one proof, and the hash of the token.
 func (v *Verifier) verify(ctx context.Context, req Request, t target) (*Proof, error) {
-	p := inspection{Verifier: v, now: time.Now(), req: req, target: t}
+	of, err := v.originsOf(&req)
+	if err != nil {
+		return nil, err
+	}
+	p := inspection{Verifier: v, now: time.Now(), req: req, target: t, origins: of}
 	for _, check := range [...]func(*inspection) error{
 		(*inspection).checkForm,
 		(*inspection).checkType,
@@ -194,7 +200,7 @@ func (p *inspection) checkMethod() error {
 
 // Check 9.
 func (p *inspection) checkURI() error {
-	return p.checkTarget(&p.target, withoutQuery(p.claims.URI))
+	return p.checkTarget(&p.target, withoutQuery(p.claims.URI), p.origins)
 }
 
 // Check 11: the skew is for clocks that are ahead only. With nonces, the age of the
@@ -308,7 +314,12 @@ func (p *inspection) record(ctx context.Context, id [sha256.Size]byte) (fresh bo
 	if cache, ok := p.replay.(*MemoryCache); ok {
 		return cache.add(use, p.thumbprint, id)
 	}
-	return p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+	call := calls.Begin(ctx, calls.ReplayCache)
+	failed := true // stays if it panics
+	defer func() { call.End(failed) }()
+	fresh, err = p.replay.Add(replayset.NewContext(ctx, use), p.thumbprint, id, use.Until(use.Window, p.now))
+	failed = err != nil && !errors.Is(err, replayset.ErrTooOld) && !errors.Is(err, replayset.ErrAhead)
+	return fresh, err
 }
 
 // window is for how long any replica accepts a proof, if their clocks differ by the

@@ -63,16 +63,17 @@ func withoutUserinfo(uri string) string {
 
 func (v *Verifier) expectedHTU(req *Request) string {
 	t, ok := targetOf(req)
-	if !ok || len(v.origins) == 0 {
+	of, err := v.originsOf(req)
+	if !ok || err != nil || len(of) == 0 {
 		return ""
 	}
 	if t.external {
 		return printable(withoutUserinfo(withoutQuery(req.URL)), maxExplainedURI)
 	}
-	base := v.origins[0].base
-	for i := range v.origins {
-		if v.sentTo(&t, &v.origins[i]) {
-			base = v.origins[i].base
+	base := of[0].base
+	for i := range of {
+		if v.sentTo(&t, &of[i]) {
+			base = of[i].base
 			break
 		}
 	}

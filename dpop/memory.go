@@ -86,6 +86,15 @@ func NewMemoryCache(opts ...MemoryOption) (*MemoryCache, error) {
 	return &MemoryCache{set: replayset.New(c.capacity)}, nil
 }
 
+// Len returns how many proofs the cache holds, and how many it has room for. Proofs
+// whose time is over may still count.
+func (c *MemoryCache) Len() (proofs, room int) {
+	if c.set == nil {
+		return 0, 0
+	}
+	return c.set.Len()
+}
+
 var errKeyShare = fmt.Errorf("%w for this key: it has as many proofs as there is room left for others", ErrReplayCacheFull)
 
 // Add is [ReplayCache.Add]. It does not block for long.

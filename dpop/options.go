@@ -6,6 +6,7 @@ import (
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 // Defaults and limits.
@@ -242,8 +243,8 @@ func (c *config) parseOrigins() []origin {
 func (c *config) parseInternalHosts() []string {
 	var hosts []string
 	for _, s := range c.internalHosts {
-		normal, ok := appendAuthority(nil, "", s)
-		if !ok || !hasValidPort(string(normal)) {
+		normal, ok := origins.AppendAuthority(nil, "", s)
+		if !ok || !origins.HasValidPort(string(normal)) {
 			c.Problem("WithInternalHosts: %q is not a host", s)
 			continue
 		}

@@ -2,7 +2,6 @@ package dpop
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/keybound-go/middleware/internal/origins"
@@ -16,6 +15,7 @@ type origin struct {
 	root      string // scheme://authority
 	prefix    string // empty, or a path that starts with a slash and does not end with one
 	base      string // root and prefix
+	exclusive bool   // of one tenant: no internal host stands for it
 }
 
 // newOrigin parses what the operator wrote.
@@ -27,8 +27,8 @@ func newOrigin(s string, plainHTTP bool) (origin, error) {
 	if withoutQuery(s) != s {
 		return origin{}, errors.New("has a query or a fragment")
 	}
-	normal, ok := appendAuthority(nil, scheme, authority)
-	if !ok || !hasValidPort(string(normal)) {
+	normal, ok := origins.AppendAuthority(nil, scheme, authority)
+	if !ok || !origins.HasValidPort(string(normal)) {
 		return origin{}, errors.New("host or port is not valid (a name outside ASCII must be in its xn-- form)")
 	}
 	authority = string(normal)
@@ -44,30 +44,11 @@ func newOrigin(s string, plainHTTP bool) (origin, error) {
 		return origin{}, errors.New("path ends with more than one slash")
 	}
 	root := scheme + "://" + authority
-	return origin{scheme, authority, root, prefix, root + prefix}, nil
-}
-
-// hostPort splits a normal authority.
-func hostPort(authority string) (host, port string) {
-	i := strings.LastIndexByte(authority, ':')
-	if i < 0 || strings.HasSuffix(authority, "]") {
-		return authority, ""
-	}
-	return authority[:i], authority[i+1:]
-}
-
-func hasValidPort(authority string) bool {
-	_, port := hostPort(authority)
-	if port == "" {
-		return true
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0 && port[0] != '0'
+	return origin{scheme: scheme, authority: authority, root: root, prefix: prefix, base: root + prefix}, nil
 }
 
 func isLoopback(authority string) bool {
-	host, _ := hostPort(authority)
-	return origins.IsLoopback(strings.Trim(host, "[]"))
+	return origins.IsLoopbackAuthority(authority)
 }
 
 // answers reports whether host, from a request, is the origin's.
@@ -76,7 +57,7 @@ func (o *origin) answers(host string) bool {
 		return true
 	}
 	var buf [256]byte
-	normal, ok := appendAuthority(buf[:0], o.scheme, host)
+	normal, ok := origins.AppendAuthority(buf[:0], o.scheme, host)
 	return ok && string(normal) == o.authority
 }
 

@@ -59,6 +59,16 @@ type Settings struct {
 	PlainHTTP      bool // an origin is http
 }
 
+// Memory returns the [MemoryCache] in which v remembers used proofs, or nil if they are
+// remembered elsewhere or not at all.
+func (v *Verifier) Memory() *MemoryCache {
+	if v == nil {
+		return nil
+	}
+	cache, _ := v.replay.(*MemoryCache)
+	return cache
+}
+
 // Settings returns the settings of v. The slices are the caller's.
 func (v *Verifier) Settings() Settings {
 	if v == nil || len(v.origins) == 0 {

@@ -45,6 +45,12 @@ type Request struct {
 	// a queue: absolute, and within a configured origin.
 	URL string
 
+	// Origins, if there are any, are the only ones that the proof may name, in the place
+	// of the Verifier's: those of the tenant that the token is of. They have the form of
+	// the one given to [New]. The request's Host selects among them; what
+	// [WithInternalHosts] says does not count, since such a Host is any tenant's.
+	Origins []string
+
 	// Proofs are the values of all DPoP fields. More than one refuses the request.
 	Proofs []string
 

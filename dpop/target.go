@@ -1,8 +1,11 @@
 package dpop
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 // target is what a request says about its target URI, nothing in it decoded.
@@ -46,10 +49,26 @@ func targetOf(req *Request) (t target, ok bool) {
 	}
 }
 
+// originsOf are those that the proof in req may name.
+func (v *Verifier) originsOf(req *Request) ([]origin, error) {
+	if len(req.Origins) == 0 {
+		return v.origins, nil
+	}
+	of := make([]origin, len(req.Origins))
+	for i, s := range req.Origins {
+		o, err := newOrigin(s, v.plainHTTP)
+		if err != nil {
+			return nil, fmt.Errorf("dpop: Origins of the Request: %q: %w", s, err)
+		}
+		o.exclusive, of[i] = true, o
+	}
+	return of, nil
+}
+
 // checkTarget compares htu, which has no query, with the URI of the request.
-func (v *Verifier) checkTarget(t *target, htu string) error {
+func (v *Verifier) checkTarget(t *target, htu string, of []origin) error {
 	addressed := false
-	for _, o := range v.origins {
+	for _, o := range of {
 		if !v.sentTo(t, &o) {
 			continue
 		}
@@ -77,7 +96,7 @@ func (v *Verifier) sentTo(t *target, o *origin) bool {
 		path, ok := strings.CutPrefix(t.path, o.prefix)
 		return ok && (path == "" || path[0] == '/') && !o.leaves(path)
 	}
-	return o.answers(t.host) || v.isInternal(t.host)
+	return o.answers(t.host) || !o.exclusive && v.isInternal(t.host)
 }
 
 func (v *Verifier) isInternal(host string) bool {
@@ -85,7 +104,7 @@ func (v *Verifier) isInternal(host string) bool {
 		return false
 	}
 	var buf [256]byte
-	normal, ok := appendAuthority(buf[:0], "", host)
+	normal, ok := origins.AppendAuthority(buf[:0], "", host)
 	if !ok {
 		return false
 	}

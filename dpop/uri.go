@@ -1,7 +1,6 @@
 package dpop
 
 import (
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
@@ -58,54 +57,6 @@ func appendLower(dst []byte, s string) []byte {
 		dst = append(dst, c)
 	}
 	return dst
-}
-
-// appendAuthority appends host and port: a name in lower case, an IPv6 address in
-// its canonical form, no default port of the scheme. Userinfo, zone identifiers,
-// percent-encoding and internationalized names are refused.
-func appendAuthority(dst []byte, scheme, authority string) ([]byte, bool) {
-	if strings.HasPrefix(authority, "[") {
-		end := strings.IndexByte(authority, ']')
-		if end < 0 {
-			return dst, false
-		}
-		addr, err := netip.ParseAddr(authority[1:end])
-		if err != nil || !addr.Is6() || addr.Zone() != "" {
-			return dst, false
-		}
-		dst = append(addr.AppendTo(append(dst, '[')), ']')
-		return appendPort(dst, scheme, authority[end+1:])
-	}
-	host, port := authority, ""
-	if i := strings.IndexByte(authority, ':'); i >= 0 {
-		host, port = authority[:i], authority[i:]
-	}
-	for i := range len(host) {
-		if c := host[i]; !isAlphanumeric(c) && c != '-' && c != '.' && c != '_' {
-			return dst, false
-		}
-	}
-	dst, ok := appendPort(appendLower(dst, host), scheme, port)
-	return dst, ok && host != ""
-}
-
-// appendPort appends port, which comes with its colon, unless the scheme implies it.
-func appendPort(dst []byte, scheme, port string) ([]byte, bool) {
-	if port == "" || port == ":" {
-		return dst, true
-	}
-	if port[0] != ':' {
-		return dst, false
-	}
-	for i := range len(port) - 1 {
-		if c := port[i+1]; c < '0' || c > '9' {
-			return dst, false
-		}
-	}
-	if scheme == "https" && port == ":443" || scheme == "http" && port == ":80" {
-		return dst, true
-	}
-	return append(dst, port...), true
 }
 
 // appendPath appends the normal form of path, which is empty or starts with a

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/keybound-go/middleware/internal/origins"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +18,7 @@ func normal(uri string) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	b, ok := appendAuthority([]byte(scheme+"://"), scheme, authority)
+	b, ok := origins.AppendAuthority([]byte(scheme+"://"), scheme, authority)
 	if !ok {
 		return "", false
 	}
@@ -90,7 +91,7 @@ func FuzzURI(f *testing.F) {
 		}
 		// Reflexive, also by the way that does not build the normal form; and a target
 		// in normal form is what every spelling of it names.
-		o := origin{scheme, authority, scheme + "://" + authority, "", scheme + "://" + authority}
+		o := origin{scheme: scheme, authority: authority, root: scheme + "://" + authority, base: scheme + "://" + authority}
 		_, _, raw, _ := splitURI(withoutQuery(uri))
 		if !o.names(withoutQuery(uri), raw, false, false) || !o.names(got, p, false, false) || !o.names(withoutQuery(uri), p, false, false) {
 			t.Errorf("%q is not itself", uri)

@@ -23,6 +23,7 @@ type Verifier struct {
 	skew          time.Duration
 	maxSize       int
 	exactHTU      bool
+	plainHTTP     bool
 	checkIssuedAt bool        // iat too where nonces decide
 	replay        ReplayCache // nil only with DangerouslyAllowReplay
 	nonces        NonceSource // nil: off
@@ -55,6 +56,7 @@ func New(origin string, opts ...Option) (*Verifier, error) {
 		skew:          c.skew,
 		maxSize:       c.maxSize,
 		exactHTU:      c.exactHTU,
+		plainHTTP:     c.plainHTTP,
 		checkIssuedAt: c.Given("CheckIssuedAt"),
 		replay:        c.replay,
 		nonces:        c.nonces,

@@ -233,7 +233,7 @@ func TestTheField(t *testing.T) {
 		{"DPOP-4.1-02 obs-text", []string{proof + "\xe9"}, dpop.ErrMalformed},
 		{"DPOP-4.1-02 nothing but padding", []string{"=="}, dpop.ErrMalformed},
 		{"DPOP-4.1-02 padding inside", []string{proof[:9] + "=" + proof[9:]}, dpop.ErrMalformed},
-		{"LIM-01 one octet too long", []string{strings.Repeat("a", 8<<10+1)}, dpop.ErrTooLarge},
+		{"LIM-01 one byte too long", []string{strings.Repeat("a", 8<<10+1)}, dpop.ErrTooLarge},
 		{"LIM-01 long, but not too long", []string{strings.Repeat(".", 8<<10)}, dpop.ErrMalformed},
 	}
 	for _, tt := range tests {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/identity"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/peers"
 )
@@ -49,7 +50,7 @@ func New(guard *middleware.Guard, opts ...Option) (*Handler, error) {
 // fields of the package comment, and none may be stored. The body of r is not read.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := w.Header()
-	none.write(answer)
+	identity.None.Write(answer)
 	answer.Set("Cache-Control", "no-store")
 	p := h.proxyOf(r)
 	if p == nil {
@@ -70,15 +71,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Write(v.Body)
 		return
 	}
-	said := identityOf(v.Credential)
+	said := identity.Of(v.Credential)
 	if h.sign != nil && v.Credential != nil {
-		if said.assertion, err = h.sign.assert(v.Credential, q); err != nil {
+		if said.Assertion, err = h.sign.assert(v.Credential, q); err != nil {
 			h.report(r.Context(), unsigned, "the assertion cannot be signed: "+err.Error(), r)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 	}
-	said.write(answer)
+	said.Write(answer)
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -150,7 +151,7 @@ var own = func() []string {
 	for _, fields := range all {
 		names = append(names, fields.method, fields.uri, fields.host)
 	}
-	for name := range none.fields() {
+	for name := range identity.None.Fields() {
 		names = append(names, name)
 	}
 	slices.Sort(names)

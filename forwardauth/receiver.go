@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/headers"
+	"github.com/keybound-go/middleware/internal/identity"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/peers"
@@ -133,9 +134,9 @@ func (r *Receiver) Wrap(next http.Handler) http.Handler {
 }
 
 func (r *Receiver) receive(q *http.Request) *http.Request {
-	raw, n := headers.Single(q.Header, assertionField)
+	raw, n := headers.Single(q.Header, identity.AssertionField)
 	h := maps.Clone(q.Header)
-	for name := range none.fields() {
+	for name := range identity.None.Fields() {
 		delete(h, name)
 	}
 	var got received
@@ -184,7 +185,7 @@ func (r *Receiver) read(raw string, q *http.Request) (*oidc.Token, error) {
 	if err != nil {
 		return nil, oidc.ErrMalformed
 	}
-	if !jose.IsType(m.Header.Type, assertionType) {
+	if !jose.IsType(m.Header.Type, identity.AssertionType) {
 		return nil, oidc.ErrType
 	}
 	key, ok := r.keys[m.Header.KeyID]
@@ -247,7 +248,7 @@ func (r *Receiver) check(s statement, q *http.Request, now time.Time) error {
 		return oidc.ErrAudience // It was made for another request.
 	case issued.After(now.Add(maxSkew)):
 		return oidc.ErrIssuedInFuture
-	case !now.Before(expiry), expiry.Sub(issued) > assertionLifetime:
+	case !now.Before(expiry), expiry.Sub(issued) > identity.AssertionLifetime:
 		return oidc.ErrExpired
 	}
 	return nil

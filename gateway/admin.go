@@ -60,12 +60,27 @@ func (s *settings) adminHandler() http.Handler {
 	own := http.NewServeMux()
 	own.HandleFunc("GET /openid-connect/issuers", s.withGateway((*gateway).showIssuers))
 	own.HandleFunc("GET /openid-connect/issuers/{id...}", s.withGateway((*gateway).showIssuers))
+	own.HandleFunc("DELETE /openid-connect/issuers", s.forgetIssuers)
+	own.HandleFunc("DELETE /openid-connect/issuers/{id...}", s.forgetIssuers)
 	own.HandleFunc("DELETE /openid-connect/jwks", s.withGateway((*gateway).rotateKeys))
+	mux.Handle("/openid-connect/", s.onlyWithToken(own))
+	shown := s.onlyWithToken(s.deployment.metrics.handler())
+	rest := s.onlyWithToken(http.NotFoundHandler())
 	if s.server.api != nil {
-		own.Handle("/", s.server.api)
+		rest = s.onlyWithToken(s.server.api)
 	}
-	mux.Handle("/", s.onlyWithToken(own))
-	return s.onlyByName(http.NewCrossOriginProtection().Handler(mux))
+	// The API reads a path as it was sent. A mux would redirect one with %2F in a name.
+	return s.onlyByName(http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/openid-connect/") {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		if r.URL.Path == "/metrics" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			shown.ServeHTTP(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})))
 }
 
 // withGateway calls f with the configuration in force.

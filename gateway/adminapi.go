@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,9 +24,6 @@ type adminAPI struct {
 	state    kongfile.State // guarded by live.changing
 	unkept   bool           // state is in force and in no file
 }
-
-// maxAdminBody limits the body of a request, in bytes.
-const maxAdminBody = 1 << 20
 
 func newAdminAPI(s *settings) (*adminAPI, error) {
 	a := &adminAPI{settings: s}
@@ -66,10 +60,13 @@ func refuse(status int, message string) error {
 var errNotFound = refuse(http.StatusNotFound, "Not found")
 
 func (a *adminAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l := a.settings.server.live
-	l.changing.Lock()
-	defer l.changing.Unlock()
-	status, answer, err := a.answer(r)
+	// The client takes its time outside of the lock, for its body and for the answer.
+	body, err := readBody(r)
+	var status int
+	var answer any
+	if err == nil {
+		status, answer, err = a.answer(r, body)
+	}
 	var failed *apiError
 	switch {
 	case errors.As(err, &failed):
@@ -84,11 +81,14 @@ func (a *adminAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *adminAPI) answer(r *http.Request) (status int, answer any, err error) {
+func (a *adminAPI) answer(r *http.Request, body map[string]any) (status int, answer any, err error) {
 	if r.URL.Path == "/" && r.Method == http.MethodGet {
 		return http.StatusOK, map[string]any{"tagline": "Welcome to kong", "version": "3.16", "hostname": "gateway of github.com/keybound-go/middleware"}, nil
 	}
-	at, err := a.find(r.URL.Path)
+	l := a.settings.server.live
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	at, err := a.find(r.URL.EscapedPath())
 	if err != nil {
 		return 0, nil, err
 	}
@@ -98,16 +98,12 @@ func (a *adminAPI) answer(r *http.Request) (status int, answer any, err error) {
 	case r.Method == http.MethodDelete && at.key != "":
 		return a.delete(r.Context(), at)
 	case r.Method == http.MethodPost && at.key == "", (r.Method == http.MethodPut || r.Method == http.MethodPatch) && at.key != "":
-		body, err := readBody(r)
-		if err != nil {
-			return 0, nil, err
-		}
 		return a.write(r, at, body)
 	}
 	return 0, nil, refuse(http.StatusMethodNotAllowed, "Method not allowed")
 }
 
-// find reads a path: /kind, /kind/key, /services/key/routes and so on.
+// find reads a path, as it was sent: /kind, /kind/key, /services/key/routes and so on.
 func (a *adminAPI) find(path string) (at place, err error) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	for i := range parts {
@@ -190,27 +186,21 @@ func (a *adminAPI) write(r *http.Request, at place, body map[string]any) (int, a
 	switch {
 	case r.Method == http.MethodPost:
 		status = http.StatusCreated
-		if _, taken := a.state.Find(at.kind, e.ID()); taken {
-			return 0, nil, conflict("id", e.ID())
-		}
 	case r.Method == http.MethodPatch && missing != nil:
 		return 0, nil, missing
 	case r.Method == http.MethodPatch:
 		e = before.Merge(body)
 	case before != nil:
-		e["id"] = before.ID()
 		if name := before.Name(); e.Name() == "" && name != "" && at.key == name {
 			e["name"] = name
 		}
-	case isUUID.MatchString(at.key):
-		e["id"] = at.key
-	case at.kind == "plugins":
+	case at.kind == "plugins" && !isUUID.MatchString(at.key):
 		return 0, nil, errNotFound
-	default:
+	case !isUUID.MatchString(at.key):
 		e["name"] = at.key
 	}
-	if e.ID() == "" {
-		e["id"] = kongfile.NewID()
+	if err := a.identify(at, e, body["id"], before); err != nil {
+		return 0, nil, err
 	}
 	if at.of != "" {
 		e[at.of] = map[string]any{"id": at.id}
@@ -234,6 +224,29 @@ func (a *adminAPI) write(r *http.Request, at place, body map[string]any) (int, a
 		return 0, nil, err
 	}
 	return status, e.WithoutSecrets(at.kind), nil
+}
+
+// identify gives e its id: that of the entity before, if there is one, that of the
+// path, the one that the body gives, or a new one. No body changes an id.
+func (a *adminAPI) identify(at place, e kongfile.Entity, given any, before kongfile.Entity) error {
+	id, isText := given.(string)
+	switch {
+	case given != nil && !isText, before == nil && isText && !isUUID.MatchString(id):
+		return violation([]string{"id: expected a valid UUID"})
+	case before != nil:
+		e["id"] = before.ID()
+	case isUUID.MatchString(at.key):
+		e["id"] = at.key
+	case given == nil:
+		e["id"] = kongfile.NewID()
+	}
+	if isText && id != e.ID() {
+		return violation([]string{"id: immutable field cannot be updated"})
+	}
+	if _, taken := a.state.Find(at.kind, e.ID()); taken && before == nil {
+		return conflict("id", e.ID())
+	}
+	return nil
 }
 
 var isUUID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -306,17 +319,21 @@ func (a *adminAPI) commit(ctx context.Context, next kongfile.State, kind, id str
 		return err
 	}
 	l := a.settings.server.live
-	f := kongfile.Read(os.LookupEnv, source)
+	hidden := hiddenOf(next)
+	f := kongfile.Read(hidden.lookup, source)
 	if err := l.apply(context.WithoutCancel(ctx), f, l.current().server); err != nil {
 		problems := f.Problems.Texts()
 		if len(problems) == 0 {
-			return refuse(http.StatusBadRequest, err.Error())
+			return refuse(http.StatusBadRequest, hidden.without("@entity: "+err.Error(), nil))
 		}
-		own := fmt.Sprintf("%s[%d]", kind, slices.IndexFunc(next[kind], func(e kongfile.Entity) bool { return e.ID() == id }))
+		changed := slices.IndexFunc(next[kind], func(e kongfile.Entity) bool { return e.ID() == id })
+		own := fmt.Sprintf("%s[%d]", kind, changed)
 		for i, text := range problems {
+			var of kongfile.Entity
 			if rest, ok := strings.CutPrefix(text, own); ok {
-				problems[i] = strings.TrimLeft(rest, ".: ")
+				text, of = strings.TrimLeft(rest, ".: "), next[kind][changed]
 			}
+			problems[i] = hidden.without(text, of)
 		}
 		return violation(problems)
 	}
@@ -346,84 +363,4 @@ func writePrivate(name string, text []byte) error {
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	return nil
-}
-
-// readBody reads a body in one of the forms that Kong takes: JSON, or a form with
-// names such as paths[]=/ and config.issuer=...
-func readBody(r *http.Request) (map[string]any, error) {
-	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	text, err := io.ReadAll(io.LimitReader(r.Body, maxAdminBody+1))
-	switch {
-	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "The body cannot be read")
-	case len(text) > maxAdminBody:
-		return nil, refuse(http.StatusRequestEntityTooLarge, "The body is too large")
-	}
-	switch mediaType {
-	case "application/json":
-		return readJSON(text)
-	case "application/x-www-form-urlencoded":
-		form, err := url.ParseQuery(string(text))
-		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "Cannot parse the form")
-		}
-		return fromForm(form)
-	case "":
-		if len(text) == 0 {
-			return map[string]any{}, nil
-		}
-	}
-	return nil, refuse(http.StatusUnsupportedMediaType, "The body is application/json or application/x-www-form-urlencoded")
-}
-
-func readJSON(text []byte) (map[string]any, error) {
-	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	decoder.UseNumber()
-	var body map[string]any
-	if err := decoder.Decode(&body); err != nil || body == nil {
-		return nil, refuse(http.StatusBadRequest, "Cannot parse JSON body")
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, refuse(http.StatusBadRequest, "Cannot parse JSON body")
-	}
-	return body, nil
-}
-
-var listIndex = regexp.MustCompile(`\[(\d*)\]$`)
-
-// fromForm makes an entity of a form. Names are tried in their order, so that the
-// elements of a list are in the order of their numbers.
-func fromForm(form url.Values) (map[string]any, error) {
-	body := make(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(form)) {
-		bare := listIndex.ReplaceAllString(name, "")
-		path := strings.Split(bare, ".")
-		into := body
-		for _, step := range path[:len(path)-1] {
-			inner, ok := into[step].(map[string]any)
-			if !ok && into[step] != nil || step == "" {
-				return nil, refuse(http.StatusBadRequest, "Cannot parse the form: "+name)
-			}
-			if !ok {
-				inner = make(map[string]any)
-				into[step] = inner
-			}
-			into = inner
-		}
-		last := path[len(path)-1]
-		var values []any
-		for _, text := range form[name] {
-			values = append(values, kongfile.Coerce(path, text))
-		}
-		list, had := into[last].([]any)
-		switch {
-		case last == "" || into[last] != nil && !had:
-			return nil, refuse(http.StatusBadRequest, "Cannot parse the form: "+name)
-		case bare != name || had || len(values) > 1:
-			into[last] = append(list, values...)
-		default:
-			into[last] = values[0]
-		}
-	}
-	return body, nil
 }

@@ -35,6 +35,16 @@ func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.
 	return nil, middleware.ErrClaim
 }
 
+// Statuses are those of the verifier that it stands before.
+func (v *audienceForbidden) Statuses() []oidc.Status { return statusesOf(v.TokenVerifier) }
+
+func statusesOf(v middleware.TokenVerifier) []oidc.Status {
+	if r, ok := v.(oidc.Reporter); ok {
+		return r.Statuses()
+	}
+	return nil
+}
+
 // told is what a refused token says of itself. Only the log is told of it.
 type told struct {
 	Issuer   string          `json:"iss"`

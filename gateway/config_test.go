@@ -75,6 +75,8 @@ func TestMistakesInThePluginAreNamedWithTheirLine(t *testing.T) {
 	for added, want := range map[string]string{
 		"      login_action: redirect":                              `login_action: is not supported: users do not log in here`,
 		"      no_such_key: 1":                                      `no_such_key: is not supported`,
+		"      audience_require: [a]":                               `audience_require: is not supported; did you mean audience_required?`,
+		"      proof_of_possesion_dpop: strict":                     `proof_of_possesion_dpop: is not supported; did you mean proof_of_possession_dpop?`,
 		"      session_secret: x":                                   `session_secret: needs session among the auth_methods`,
 		"      anonymous: someone":                                  `anonymous: is not supported: there are no consumers`,
 		"      verify_signature: false":                             `verify_signature: false is refused on purpose: any client could write its own tokens`,
@@ -136,11 +138,11 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 		"a method of Kong's that is not here": {"[bearer]", "[bearer, password]", `auth_methods: "password" is not supported`},
 		"a header without trusted peers": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, ca_certificates: [ca]}",
 			`there is no CA with the id "ca" in ca_certificates`},
-		"anybody's header": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, secure_source: false, ca_certificates: [ca]}",
+		"a header of any peer": {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, secure_source: false, ca_certificates: [ca]}",
 			`secure_source: false is refused on purpose`},
 		"no CA":                     {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, ca_certificates: []}", `needs the id of at least one CA`},
 		"a token in a client's tls": {"auth_methods: [bearer]", "auth_methods: [introspection]\n      client_id: [c]\n      client_auth: [tls_client_auth]", `tls_client_auth needs tls_client_auth_cert_id`},
-		"DISC-04 an issuer on plain HTTP": {"https://issuer.example", "http://keycloak:8080/realms/main", `kong.yaml:11: plugins[0].config.issuer: http://keycloak:8080/realms/main is refused on purpose: over plain HTTP, whoever is in between makes the tokens; ` +
+		"DISC-04 an issuer on plain HTTP": {"https://issuer.example", "http://keycloak:8080/realms/main", `kong.yaml:11: plugins[0].config.issuer: http://keycloak:8080/realms/main is refused on purpose: over plain HTTP, an attacker in between makes the tokens; ` +
 			`give the issuer a certificate and an https URL, and name a private CA with -issuer-ca (for development, http is good at localhost, at a loopback address, and at a name under .test or .localhost that stands for one)`},
 		"an issuer whose audience alone tells": {"issuer.example\n      auth_methods: [bearer]\n      audience_required: [a]", "tenant.auth0.com/\n      auth_methods: [bearer]", `audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; set it, or start with -profile RFC9068`},
 		"another format":                       {`"3.0"`, `"1.1"`, `_format_version: "1.1" is not supported; it can be 3.0`},

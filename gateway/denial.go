@@ -51,8 +51,8 @@ func tripOf(ctx context.Context) *trip {
 	return t
 }
 
-// observe writes one line for each refusal. An Outcome holds neither token, proof
-// nor secret; the path is without its query.
+// observe writes one line for each refusal, with the keys of a guard's log line and the
+// route. An Outcome holds neither token, proof nor secret; the path is without its query.
 func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 	if o.Err == nil {
 		if o.UntrustedForward {
@@ -60,24 +60,13 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 		}
 		return
 	}
-	attrs := append(d.request(ctx), "reason", o.Err.Error(), "status", o.Status)
-	for _, optional := range [][2]string{
-		{"hint", hintOf(o)}, {"scheme", o.Scheme}, {"issuer", o.Issuer}, {"client_id", o.ClientID},
-		{"htm", o.Proof.HTM}, {"htu", o.Proof.HTU}, {"expected_htu", o.Proof.ExpectedHTU},
-	} {
-		if optional[1] != "" {
-			attrs = append(attrs, optional[0], optional[1])
-		}
+	var attrs []slog.Attr
+	if t := tripOf(ctx); t != nil {
+		attrs = append(attrs, slog.String("route", t.route.String()))
+		o.Path = t.path // as it was routed
 	}
-	if o.Proof.HasIssuedAt {
-		attrs = append(attrs, "skew", o.Proof.Skew)
-	}
-	if o.Session {
-		attrs = append(attrs, "session", true)
-	}
-	if o.UntrustedForward {
-		attrs = append(attrs, "untrusted_certificate_header", true)
-	}
+	o.Hint = hintOf(o)
+	attrs = append(attrs, o.LogValue().Group()...)
 	level := slog.LevelInfo
 	switch {
 	case o.Status >= 500 && ctx.Err() != nil:
@@ -85,7 +74,7 @@ func (d *deployment) observe(ctx context.Context, o middleware.Outcome) {
 	case o.Status >= 500:
 		level = slog.LevelError
 	}
-	d.log.Log(ctx, level, "denied", attrs...)
+	d.log.LogAttrs(ctx, level, "request refused", attrs...)
 }
 
 // request says which request it is about.

@@ -68,7 +68,7 @@ func start(t *testing.T, bed *testbed.Bed, config string, args ...string) *runni
 		config = filepath.Join("testdata", config)
 	}
 	args = append([]string{"-config", config, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-issuer-ca", bed.CAFile,
-		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile}, args...)
+		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile, "-drain", "20ms"}, args...) // idle connections of HTTP/2 take a second
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stderr, done := &buffer{}, &buffer{}, make(chan int, 1)
 	hangups := make(chan os.Signal)
@@ -175,13 +175,13 @@ func TestDPoPStrict(t *testing.T) {
 		require.Equal(t, 401, ask(t, middlewaretest.NewClient(t, anonymous, key, forged), gw.url+"/anything").status)
 	})
 	t.Run("the log has one line for a refusal, and neither token nor proof", func(t *testing.T) {
-		before := strings.Count(gw.log.String(), "msg=denied")
+		before := strings.Count(gw.log.String(), `msg="request refused"`)
 		proof := key.Proof("GET", "https://evil.example/anything", token, dpoptest.IssuedAt(time.Now().Add(-20*time.Second)))
 		ask(t, anonymous, gw.url+"/anything?secret=1", with("Authorization", "DPoP "+token), with("Dpop", proof))
 		log := gw.log.String()
-		require.Equal(t, before+1, strings.Count(log, "msg=denied"))
-		last := log[strings.LastIndex(log, "msg=denied"):]
-		for _, part := range []string{"reason=", "htu=https://evil.example/anything", "expected_htu=" + gw.url + "/anything", "skew=-2", "client_id=client", "issuer=" + bed.Issuer.URL} {
+		require.Equal(t, before+1, strings.Count(log, `msg="request refused"`))
+		last := log[strings.LastIndex(log, `msg="request refused"`):]
+		for _, part := range []string{"reason=dpop_target", "unverified_htu=https://evil.example/anything", "expected_htu=" + gw.url + "/anything", "unverified_proof_skew_s=-2", "client_id=client", "issuer=" + bed.Issuer.URL} {
 			require.Contains(t, last, part)
 		}
 		for _, secret := range []string{token, proof, "secret=1", strings.Split(token, ".")[2]} {
@@ -280,7 +280,7 @@ func TestCertificateFromHeader(t *testing.T) {
 	t.Run("from a peer that is not trusted the header counts for nothing", func(t *testing.T) {
 		gw := start(t, bed, "mtls-header.yaml", "-trusted-proxy", "192.0.2.1/32")
 		require.Equal(t, 401, ask(t, anonymous, gw.url+"/anything", bound, cert(alice)).status)
-		require.Contains(t, gw.log.String(), "untrusted_certificate_header=true")
+		require.Contains(t, gw.log.String(), "untrusted_forward=true")
 	})
 }
 
@@ -326,6 +326,13 @@ func TestClientCredentials(t *testing.T) {
 		require.NotContains(t, set.body, `"d"`)
 		require.Contains(t, ask(t, http.DefaultClient, gw.admin+"/openid-connect/issuers").body, bed.Issuer.URL)
 		require.Equal(t, 401, ask(t, anonymous, gw.url+"/openid-connect/jwks").status)
+		text := ask(t, http.DefaultClient, gw.admin+"/metrics").body
+		require.Contains(t, text, `keybound_decisions_total{binding="none",guard="gateway",scheme="Basic",verdict="passed"} 2`)
+		require.Contains(t, text, `keybound_refusals_total{guard="gateway",reason="credentials_refused"} 1`)
+		require.Contains(t, text, `keybound_issuer_keys{guard="gateway",issuer="`+bed.Issuer.URL+`"}`)
+		require.Contains(t, text, "process_resident_memory_bytes")
+		require.NotContains(t, text, "caller", "no client is named")
+		require.Equal(t, 401, ask(t, anonymous, gw.url+"/metrics").status)
 	})
 }
 
@@ -458,5 +465,5 @@ func TestTheReasonIsThatOfTheIssuersOwnSpelling(t *testing.T) {
 	bed := testbed.New(t, t.TempDir())
 	gw := start(t, bed, "bearer.yaml")
 	ask(t, bed.Client(nil), gw.url+"/api/x", bearer(bed.Issuer.Token(oidctest.Keycloak(), oidctest.ExpiresIn(-time.Hour))))
-	require.Regexp(t, `msg=denied .*reason="oidc: .*expired`, gw.log.String())
+	require.Regexp(t, `msg="request refused" .*reason=token_expired .*hint="the token expired 1h0m\ds ago`, gw.log.String())
 }

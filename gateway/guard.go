@@ -43,6 +43,8 @@ type deployment struct {
 	memory    *sharedMemory  // replay, unless a test says otherwise
 	admin     netip.AddrPort // of the admin listener; not valid: none
 	generated clientKeyStore
+	metrics   *metrics // nil without an admin listener
+	issuers   issuerPool
 
 	once  sync.Once
 	peers *peers.Set // of trusted
@@ -74,13 +76,15 @@ func (d *deployment) newGuard(c *kongfile.File, p *kongfile.OpenIDConnect) (*gua
 		}
 		g.keys = cmp.Or(keys, more)
 	}
-	client, published := d.issuerClient(p)
-	maker := &tokenMaker{parts: g.parts, plugin: p, client: client, published: published, auth: auth, asking: asking, log: d.log, store: d.answers, audienceless: d.audienceless}
+	maker := &tokenMaker{parts: g.parts, plugin: p, client: d.issuerClient, pool: &d.issuers, auth: auth, asking: asking, log: d.log, store: d.answers, audienceless: d.audienceless}
 	opts := []middleware.Option{
 		middleware.WithTokens(maker.make(d.profiles)),
 		middleware.ForwardBearer(),
 		middleware.WithObserver(d.observe),
 		middleware.WithDenyHandler(denial(p)),
+	}
+	if d.metrics != nil {
+		opts = append(opts, middleware.WithObserver(d.metrics.guards.Observe))
 	}
 	if p.Proof.Mode != "off" {
 		opts = append(opts, middleware.WithDPoP(d.newDPoP(p)))

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"net"
+	"regexp"
+	"strings"
+
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/mtlspop"
@@ -25,6 +30,7 @@ var hints = map[error]string{
 	middleware.ErrNotDPoPBound:         "proof_of_possession_dpop is strict: turn DPoP on for the client at the issuer",
 	middleware.ErrNotCertificateBound:  "proof_of_possession_mtls is strict: turn certificate binding on for the client at the issuer",
 	middleware.ErrPlainHTTP:            "name the terminator with -trusted-proxy",
+	middleware.ErrNotBound:             "proof_of_possession_dpop or proof_of_possession_mtls is strict: turn DPoP or certificate binding on for the client at the issuer",
 	middleware.ErrLongLived:            "let the issuer make tokens that live for less long",
 	middleware.ErrCrossOrigin:          "a page of another origin has sent the session's cookie",
 
@@ -66,11 +72,54 @@ var hints = map[error]string{
 	oidc.ErrInactive:       "the issuer says so: the token is expired or revoked, or its aud does not name the client_id that asks; " + hintMapper,
 }
 
-// hintOf returns what would have helped, or what the library says where that is
-// not in Go's words.
+// outageHints are for decisions that could not be made, by reason.
+var outageHints = map[string]string{
+	"unavailable_issuer":         "metadata or keys of the issuer cannot be fetched and none are known: is it up, is its CA among those of -issuer-ca, does its metadata name issuer?",
+	"unavailable_introspection":  "the introspection endpoint gave no verdict: is it up, does it accept client_id and client_secret by client_auth?",
+	"unavailable_token_endpoint": "the token endpoint gave no verdict on client credentials, or too many wrong secrets were sent lately",
+	"unavailable_roots":          "the CAs of ca_certificates could not be read",
+	"unavailable_replay_cache":   "Redis does not answer or is full: see the error for the address and the cause; no proof is accepted without it",
+}
+
+// inGo is what a hint has that is in Go's words.
+var inGo = regexp.MustCompile(`\b(dpop|oidc|mtlspop|middleware|session|introspect|exchange|clientauth)\.[A-Z]|\b(With|Require|Allow|Dangerously|Trust)[A-Z]`)
+
+// hintOf returns what would have helped, in the words of the gateway. What the library
+// says of this very request goes before what is said of all of the kind.
 func hintOf(o middleware.Outcome) string {
-	if hint, ok := hints[o.Err]; ok {
+	switch {
+	case o.Err == middleware.ErrNoCredentials && strings.Contains(o.Hint, "preflight"):
+		return "a CORS preflight, which browsers send without credentials, and the gateway has no plugin for CORS: let the proxy in front of it answer, or the service on a route of its own for OPTIONS"
+	case o.Err == mtlspop.ErrPeerNotTrusted:
+		return hostOf(o.Peer) + " is none of -trusted-proxy, so that its certificate in a header was ignored: name it there if it is your terminator"
+	case o.Err == dpop.ErrMisdirected:
+		return fmt.Sprintf("the request names the host %q: -public-origin says what clients call the gateway, -internal-host %s is for what a terminator in front writes", o.Host, o.Host)
+	}
+	if hint, ok := outageHints[o.Reason]; ok {
 		return hint
 	}
+	hint, ok := hints[o.Err]
+	if ok && (o.Hint == "" || inGo.MatchString(o.Hint) || o.Hint == hintOfKind(o.Err)) {
+		return hint
+	}
+	if inGo.MatchString(o.Hint) {
+		return ""
+	}
 	return o.Hint
+}
+
+// hostOf is an address without its port.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// hintOfKind is what the library says of all errors of the kind.
+func hintOfKind(err error) string {
+	if e, ok := err.(interface{ Hint() string }); ok {
+		return e.Hint()
+	}
+	return ""
 }

@@ -21,8 +21,13 @@ func (d *deployment) issuerClient(p *kongfile.OpenIDConnect) (*http.Client, *pub
 		client.Timeout = p.Timeout
 	}
 	keep := &published{RoundTripper: transport}
-	if !strings.HasSuffix(p.Client.Auth, "tls_client_auth") && !strings.HasSuffix(p.Introspect.Auth, "tls_client_auth") {
+	if isWatched(p) {
 		client.Transport = keep
 	}
 	return client, keep
+}
+
+// isWatched reports whether what the issuer of a plugin publishes is kept.
+func isWatched(p *kongfile.OpenIDConnect) bool {
+	return !strings.HasSuffix(p.Client.Auth, "tls_client_auth") && !strings.HasSuffix(p.Introspect.Auth, "tls_client_auth")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -35,17 +36,7 @@ type issuerEntry struct {
 // entry shows what the verifiers of the issuer have now. It touches no network.
 func (r *reported) entry() issuerEntry {
 	st := r.issuer.Status()
-	sum := sha256.Sum256([]byte(st.Issuer))
-	e := issuerEntry{
-		ID:     fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16]),
-		Issuer: st.Issuer, Configuration: json.RawMessage("null"), Keys: json.RawMessage("[]"), Status: st, Uses: []string{"tokens"},
-	}
-	if r.asked {
-		e.Uses = append(e.Uses, "introspection")
-	}
-	if r.grants {
-		e.Uses = append(e.Uses, "client_credentials")
-	}
+	e := issuerEntry{ID: idOf(st.Issuer), Issuer: st.Issuer, Configuration: json.RawMessage("null"), Keys: json.RawMessage("[]"), Status: st}
 	if m := st.Metadata; m != nil && !m.FetchedAt.IsZero() {
 		e.CreatedAt = m.FetchedAt.Unix()
 		if document := r.published.at(m.URL); json.Valid(document) {
@@ -58,6 +49,24 @@ func (r *reported) entry() issuerEntry {
 		e.Keys = keysInUse(r.published.at(st.Keys.URL), st.Keys)
 	}
 	return e
+}
+
+// idOf makes an id of an issuer, which is the same in all replicas.
+func idOf(issuer string) string {
+	sum := sha256.Sum256([]byte(issuer))
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+}
+
+// uses are what the plugin has the issuer for.
+func (r *reported) uses() []string {
+	all := []string{"tokens"}
+	if r.asked {
+		all = append(all, "introspection")
+	}
+	if r.grants {
+		all = append(all, "client_credentials")
+	}
+	return all
 }
 
 // inBrief is what is known of a document that has not been kept.
@@ -154,14 +163,30 @@ func (k *kept) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// showIssuers serves GET /openid-connect/issuers and /openid-connect/issuers/{id}.
-func (gw *gateway) showIssuers(w http.ResponseWriter, r *http.Request) {
+// entries are the issuers of all plugins, each of them once.
+func (gw *gateway) entries() []issuerEntry {
 	entries := []issuerEntry{}
+	at := map[*oidc.Issuer]int{}
 	for _, g := range gw.guards {
-		for _, issuer := range g.issuers {
-			entries = append(entries, issuer.entry())
+		for _, r := range g.issuers {
+			i, known := at[r.issuer]
+			if !known {
+				i, at[r.issuer] = len(entries), len(entries)
+				entries = append(entries, r.entry())
+			}
+			for _, use := range r.uses() {
+				if !slices.Contains(entries[i].Uses, use) {
+					entries[i].Uses = append(entries[i].Uses, use)
+				}
+			}
 		}
 	}
+	return entries
+}
+
+// showIssuers serves GET /openid-connect/issuers and /openid-connect/issuers/{id}.
+func (gw *gateway) showIssuers(w http.ResponseWriter, r *http.Request) {
+	entries := gw.entries()
 	id := r.PathValue("id")
 	if id == "" {
 		writeJSON(w, http.StatusOK, struct {
@@ -170,12 +195,30 @@ func (gw *gateway) showIssuers(w http.ResponseWriter, r *http.Request) {
 		}{Data: entries})
 		return
 	}
-	i := slices.IndexFunc(entries, func(e issuerEntry) bool { return e.ID == id || e.Issuer == id })
+	i := slices.IndexFunc(entries, func(e issuerEntry) bool { return e.is(id) })
 	if i < 0 {
 		writeMessage(w, http.StatusNotFound, "Not found")
 		return
 	}
 	writeJSON(w, http.StatusOK, entries[i])
+}
+
+func (e issuerEntry) is(id string) bool { return e.ID == id || e.Issuer == id }
+
+// forgetIssuers serves DELETE /openid-connect/issuers and /openid-connect/issuers/{id}:
+// what has been learned from the issuers is fetched anew. As in Kong, it is no mistake
+// if there is no such issuer.
+func (s *settings) forgetIssuers(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	err := s.server.live.forget(context.WithoutCancel(r.Context()), func(issuer string) bool {
+		return id == "" || issuerEntry{ID: idOf(issuer), Issuer: issuer}.is(id)
+	})
+	if err != nil {
+		s.deployment.log.ErrorContext(r.Context(), "the issuers were not forgotten", "error", err.Error())
+		writeMessage(w, http.StatusInternalServerError, "the issuers were not forgotten")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // writeJSON writes what only operators are shown.

@@ -29,6 +29,7 @@ type live struct {
 
 // generation is one configuration with its requests.
 type generation struct {
+	file    *kongfile.File
 	gateway *gateway
 	handler http.Handler
 	users   sync.WaitGroup
@@ -48,9 +49,8 @@ func (l *live) apply(ctx context.Context, f *kongfile.File, server *tls.Config) 
 	if err := l.stores.fit(f); err != nil {
 		return err
 	}
-	before := l.current()
 	var old *gateway
-	if before != nil {
+	if before := l.current(); before != nil {
 		old = before.gateway
 		if err := l.deployment.memory.fits(f); err != nil {
 			return err
@@ -60,28 +60,52 @@ func (l *live) apply(ctx context.Context, f *kongfile.File, server *tls.Config) 
 	if err != nil {
 		return err
 	}
-	if old != nil {
-		ctx, cancel := context.WithTimeout(ctx, learnWithin)
-		_ = gw.prefetch(ctx) // the first request that needs it tries again
-		cancel()
-	}
-	next := &generation{gateway: gw, handler: gw.health(), server: server, tls: server}
-	if server != nil && asksForCertificates(f) {
-		next.tls = mtlspop.RequestClientCert(server)
-	}
 	for _, w := range append(f.Warnings, warningsOf(f, l.encrypted)...) {
 		l.deployment.log.Warn(w.Text, "at", w.Place.String())
 	}
 	l.deployment.memory.widen(f)
+	l.replace(ctx, &generation{file: f, gateway: gw, server: server})
+	return nil
+}
+
+// replace puts next into force. The one before is closed once it has no requests.
+//
+// Precondition: l.changing is held.
+func (l *live) replace(ctx context.Context, next *generation) {
+	before := l.current()
+	if before != nil {
+		ctx, cancel := context.WithTimeout(ctx, learnWithin)
+		_ = next.gateway.prefetch(ctx) // the first request that needs it tries again
+		cancel()
+	}
+	next.handler, next.tls = next.gateway.health(), next.server
+	if next.server != nil && asksForCertificates(next.file) {
+		next.tls = mtlspop.RequestClientCert(next.server)
+	}
 	l.mu.Lock()
 	l.now = next
 	l.mu.Unlock()
+	l.deployment.metrics.watch(next.gateway)
 	if before != nil {
 		go func() {
 			before.users.Wait()
 			before.gateway.close()
 		}()
 	}
+}
+
+// forget makes everything anew that has been learned from the issuers for which f is
+// true: documents, keys, and the tokens that they have made or spoken about.
+func (l *live) forget(ctx context.Context, f func(issuer string) bool) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	l.deployment.issuers.forget(f)
+	now := l.current()
+	gw, err := newGateway(now.file, l.deployment, now.gateway.without(f))
+	if err != nil {
+		return err
+	}
+	l.replace(ctx, &generation{file: now.file, gateway: gw, server: now.server})
 	return nil
 }
 

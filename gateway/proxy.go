@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -95,6 +96,16 @@ func (gw *gateway) take(print [32]byte) *guarded {
 		return nil
 	}
 	return gw.byPrint[print]
+}
+
+// without returns a gateway that has only the guards to take over that use no issuer
+// for which f is true.
+func (gw *gateway) without(f func(issuer string) bool) *gateway {
+	kept := maps.Clone(gw.byPrint)
+	maps.DeleteFunc(kept, func(_ [32]byte, g *guarded) bool {
+		return slices.ContainsFunc(g.issuers, func(r *reported) bool { return f(r.issuer.URL()) })
+	})
+	return &gateway{byPrint: kept}
 }
 
 // close ends the guards that no other gateway has taken over. No request may be

@@ -102,7 +102,7 @@ services:
 		bed.Issuer.Revoke(opaque)
 	})
 	require.NotContains(t, gw.log.String(), cookie.Value)
-	require.Regexp(t, `msg=denied .*path=/bound/headers .*session=true`, gw.log.String())
+	require.Regexp(t, `msg="request refused" .*path=/bound/headers .*session=true`, gw.log.String())
 }
 
 func TestMistakesInSessions(t *testing.T) {

@@ -40,8 +40,8 @@ func (ps *parts) close() {
 type tokenMaker struct {
 	*parts
 	plugin       *kongfile.OpenIDConnect
-	client       *http.Client
-	published    *published
+	client       func(*kongfile.OpenIDConnect) (*http.Client, *published)
+	pool         *issuerPool
 	auth         clientauth.Method
 	made         map[string]*oidc.Issuer // by identifier
 	log          *slog.Logger
@@ -56,38 +56,47 @@ func (tm *tokenMaker) from(issuer string) (*oidc.Issuer, error) {
 	if i := tm.made[issuer]; i != nil {
 		return i, nil
 	}
-	p := tm.plugin
-	var opts []oidc.IssuerOption
-	if slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsForDevelopment) {
-		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
-	}
-	if !slices.ContainsFunc([]string{issuer, p.MetadataURL, p.JWKSURI}, kongfile.IsDevelopmentName) {
-		opts = append(opts, oidc.WithHTTPClient(tm.client)) // else the library sees to it what such a name stands for
-	}
-	if issuer == p.Issuer && p.MetadataURL != "" {
-		opts = append(opts, oidc.WithMetadataURL(p.MetadataURL))
-	}
-	if issuer == p.Issuer && p.MetadataIssuer != "" {
-		opts = append(opts, oidc.WithMetadataIssuer(p.MetadataIssuer))
-	}
-	if p.JWKSURI != "" {
-		opts = append(opts, oidc.WithJWKSURI(p.JWKSURI))
-	}
-	if p.Cooldown > 0 {
-		opts = append(opts, oidc.WithCooldown(p.Cooldown))
-	}
-	i, err := oidc.NewIssuer(issuer, opts...)
+	p, key := tm.plugin, keyOf(tm.plugin, issuer)
+	i, err := tm.pool.take(key, func() (*oidc.Issuer, *published, error) { return tm.newIssuer(issuer) })
 	if err != nil {
 		return nil, err
 	}
 	if tm.made == nil {
 		tm.made = make(map[string]*oidc.Issuer)
 	}
-	tm.made[issuer] = i
+	tm.made[issuer] = i.Issuer
 	main := issuer == p.Issuer
-	tm.issuers = append(tm.issuers, &reported{i, tm.published, main && p.ClientCredentials, main && (p.Introspection || p.Introspect.JWTs)})
-	tm.closers = append(tm.closers, i.Close)
-	return i, nil
+	tm.issuers = append(tm.issuers, &reported{i.Issuer, i.published, main && p.ClientCredentials, main && (p.Introspection || p.Introspect.JWTs)})
+	tm.closers = append(tm.closers, func() error { return tm.pool.release(key, i) })
+	return i.Issuer, nil
+}
+
+// newIssuer makes an issuer, and what keeps its documents for operators.
+func (tm *tokenMaker) newIssuer(issuer string) (*oidc.Issuer, *published, error) {
+	p, key := tm.plugin, keyOf(tm.plugin, issuer)
+	client, published := tm.client(p)
+	urls := []string{issuer, key.metadata, key.keys}
+	var opts []oidc.IssuerOption
+	if slices.ContainsFunc(urls, kongfile.IsForDevelopment) {
+		opts = append(opts, oidc.DangerouslyAllowLoopbackHTTP())
+	}
+	if !slices.ContainsFunc(urls, kongfile.IsDevelopmentName) {
+		opts = append(opts, oidc.WithHTTPClient(client)) // else the library sees to it what such a name stands for
+	}
+	if key.metadata != "" {
+		opts = append(opts, oidc.WithMetadataURL(key.metadata))
+	}
+	if key.metadataIssuer != "" {
+		opts = append(opts, oidc.WithMetadataIssuer(key.metadataIssuer))
+	}
+	if key.keys != "" {
+		opts = append(opts, oidc.WithJWKSURI(key.keys))
+	}
+	if key.cooldown > 0 {
+		opts = append(opts, oidc.WithCooldown(key.cooldown))
+	}
+	i, err := oidc.NewIssuer(issuer, opts...)
+	return i, published, err
 }
 
 // make returns the verifier: of JWTs, of tokens that the issuer is asked about, or
@@ -264,4 +273,12 @@ func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Tok
 		}
 	}
 	return nil, told
+}
+
+// Statuses are those of all of them.
+func (vs *firstOf) Statuses() (all []oidc.Status) {
+	for _, v := range *vs {
+		all = append(all, statusesOf(v)...)
+	}
+	return all
 }

@@ -45,7 +45,7 @@ func useless(kid string) map[string]map[string]any {
 		"EC of another curve":        {"kty": "EC", "crv": "secp256k1", "x": jwk(ec)["x"], "y": jwk(ec)["y"]},
 		"OKP X25519":                 {"kty": "OKP", "crv": "X25519", "x": b64(make([]byte, 32))},
 		"Ed25519 of small order":     {"kty": "OKP", "crv": "Ed25519", "x": b64(append([]byte{1}, make([]byte, 31)...))},
-		"Ed25519 of 31 octets":       {"kty": "OKP", "crv": "Ed25519", "x": b64(make([]byte, 31))},
+		"Ed25519 of 31 bytes":        {"kty": "OKP", "crv": "Ed25519", "x": b64(make([]byte, 31))},
 		"oct":                        {"kty": "oct", "k": b64(short)},
 		"EC with d":                  jwk(ec, "d", b64(short[:32])),
 		"RSA with d":                 jwk(rsaKey(), "d", b64(short)),

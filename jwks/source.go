@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/remote"
 )
@@ -47,6 +48,7 @@ func NewLocated(locate func(context.Context) (string, error), opts ...Option) (*
 }
 
 func newSource(c *config) (*Source, error) {
+	c.remote.Part = calls.Keys
 	c.remote.Accept = "application/jwk-set+json, application/json;q=0.9"
 	c.remote.Decode = func(body []byte, _ http.Header) (*keySet, error) {
 		// No look at Content-Type: issuers send all sorts (RFC 7517, section 8.5).

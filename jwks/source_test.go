@@ -159,7 +159,7 @@ func TestUnknownKid(t *testing.T) {
 			require.LessOrEqual(t, i.count(), 2)
 		})
 	})
-	t.Run("JWKS-05 algorithms that nobody verifies are no fetch", func(t *testing.T) {
+	t.Run("JWKS-05 algorithms that are not verified are no fetch", func(t *testing.T) {
 		s, i := start(t, []map[string]any{named(old, "old")})
 		for _, alg := range []string{"none", "HS256", "", "es256", "ES256K"} {
 			requireNoKey(t, s, alg, "random")

@@ -100,7 +100,7 @@ func TestAssertRefusedTellsReasonsApart(t *testing.T) {
 		"scope":           {guard.Require(middleware.Scopes("never")), w.Client()},
 		"step up":         {guard.Require(middleware.StepUp(0, "gold")), w.Client()},
 		"a panic":         {guard.Require(panics), w.Client()},
-		"no descriptions": {w.Guard(observer, middleware.OmitDescriptions()), w.Client(oidctest.ExpiresIn(-time.Hour))},
+		"no descriptions": {w.Guard(observer, middleware.WithErrorMembers()), w.Client(oidctest.ExpiresIn(-time.Hour))},
 	} {
 		w.Serve(row.guard.Wrap(http.HandlerFunc(greet)))
 		for _, method := range []string{http.MethodGet, http.MethodHead} {

@@ -68,7 +68,7 @@ var bindingErrors = [...]struct{ code, description, hint string }{
 		"a forwarded certificate was ignored because its sender is not trusted: " +
 			"see the trusted prefixes of mtlspop.WithForwardedCertificate, mtlspop.TrustUnixSocket, " +
 			"and the certificate asked for by mtlspop.WithProxyThumbprints or mtlspop.WithProxyRoots"},
-	ErrMismatch: {"invalid_token", "the token is bound to another client certificate", ""},
+	ErrMismatch: {"invalid_token", "the token is bound to another client certificate", "the client shows another certificate than the one it got the token with: it was renewed since, or the token is stolen"},
 	ErrThumbprint: {"invalid_token", "the certificate thumbprint in the token is malformed",
 		"the issuer must send cnf.x5t#S256 as base64url of SHA-256, without padding"},
 	ErrMalformed: {"invalid_request", "the forwarded client certificate is malformed",

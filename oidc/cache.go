@@ -16,6 +16,11 @@ import (
 // A nil cache is empty and stays so.
 type cache struct {
 	entries recall.Memory[*entry]
+	signers
+}
+
+// signers tells whether the key that signed a token is still the issuer's.
+type signers struct {
 	keys    KeySource
 	current func() uint64 // nil if the key source counts no generations
 }
@@ -35,22 +40,44 @@ func newCache(size int, keys KeySource) *cache {
 	if size == 0 {
 		return nil
 	}
-	c := &cache{
-		keys:    keys,
-		entries: recall.NewMemory[*entry](size),
-	}
+	return &cache{recall.NewMemory[*entry](size), signersOf(keys)}
+}
+
+func signersOf(keys KeySource) signers {
+	s := signers{keys: keys}
 	if g, ok := keys.(generations); ok {
-		c.current = g.Generation
+		s.current = g.Generation
 	}
-	return c
+	return s
+}
+
+func (c *cache) generation() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.signers.generation()
 }
 
 // generation is the key source's, or 0 if it counts none or has no keys.
-func (c *cache) generation() uint64 {
-	if c == nil || c.current == nil {
+func (s *signers) generation() uint64 {
+	if s.current == nil {
 		return 0
 	}
-	return c.current()
+	return s.current()
+}
+
+// include reports whether the issuer still publishes the key that signed the token of
+// an entry.
+func (s *signers) include(e *entry) bool {
+	generation := s.generation()
+	if generation != 0 && generation == e.generation.Load() {
+		return true
+	}
+	if !s.keys.Contains(e.key) {
+		return false
+	}
+	e.generation.Store(generation)
+	return true
 }
 
 // get returns an entry whose key the issuer still publishes. Times are not
@@ -63,15 +90,10 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 	if !ok {
 		return nil, false
 	}
-	generation := c.generation()
-	if generation != 0 && generation == e.generation.Load() {
-		return e, true
-	}
-	if !c.keys.Contains(e.key) {
+	if !c.include(e) {
 		c.entries.Delete(id)
 		return nil, false
 	}
-	e.generation.Store(generation)
 	return e, true
 }
 

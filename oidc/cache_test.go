@@ -113,7 +113,7 @@ func TestGenerationsSpareTheQuestion(t *testing.T) {
 	requireKind(t, oidc.ErrNoKey, look())
 }
 
-// withdrawing is a key source whose key is withdrawn as soon as somebody has it.
+// withdrawing is a key source whose key is withdrawn as soon as a caller has it.
 type withdrawing struct{ counting }
 
 func (w *withdrawing) Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error) {
@@ -178,7 +178,7 @@ func TestCachedTokensAreLookedAtAgain(t *testing.T) {
 			issuer.Rotate()
 			issuer.Retire()
 			_, err = verifyToken(t, v, raw)
-			require.NoError(t, err, "nobody knows yet")
+			require.NoError(t, err, "the withdrawal is not known yet")
 			time.Sleep(2 * time.Hour) // the refresh in the background
 			_, err = verifyToken(t, v, raw)
 			requireKind(t, oidc.ErrNoKey, err)

@@ -380,7 +380,7 @@ func TestRotation(t *testing.T) {
 		}
 		require.LessOrEqual(t, issuer.Fetches(oidctest.KeySet)-fetches, 2)
 	})
-	t.Run("JWKS-05 somebody holds the cooldown between two rotations", func(t *testing.T) {
+	t.Run("JWKS-05 another request holds the cooldown between two rotations", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			issuer := newIssuer(t)
 			v := newVerifier(t, issuer)

@@ -72,6 +72,9 @@ const (
 	ErrUnknown
 	// ErrTokenType: the introspection endpoint calls it a DPoP token and names no key.
 	ErrTokenType
+	// ErrOrigin: the request was sent to a host at which the tokens of this issuer are
+	// not good (see [WithOrigins]).
+	ErrOrigin
 
 	tokenErrors // the number of kinds
 )
@@ -98,7 +101,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrTooDeep: {"The access token is nested too deeply",
 		"objects and lists may be nested 32 deep; this limit is fixed"},
 	ErrIssuer: {"The access token is from another issuer",
-		"iss must equal the issuer given to oidc.New character for character, the last slash included"},
+		"iss must equal the issuer given to oidc.New character for character, the last slash included; with oidc.NewTenants, resolve must know it"},
 	ErrAudience: {"The access token is for another audience",
 		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
 	ErrExpired:        {"The access token expired", "the client must get another one; if it has just got it, the clocks differ (oidc.WithSkew)"},
@@ -114,6 +117,8 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 		"oidc.DangerouslyIgnoreConfirmation can name cnf members to overlook"},
 	ErrInactive:  {"The access token is not active", "the issuer says so: it is revoked or expired, or, at Keycloak, the introspecting client is not in its aud"},
 	ErrTokenType: {"The access token is a DPoP token that names no key", ""},
+	ErrOrigin: {"The access token is not for this host",
+		"the client sent it to the host of another tenant; if the host is the tenant's, oidc.WithOrigins must list it, and a proxy must pass on Host"},
 	// The client is told the same as of one that is not active (RFC 7662, section 2.2).
 	ErrUnknown: {"The access token is not active",
 		"the introspection endpoint answered 400, 401 or 404 for this token, which it does not know"},
@@ -176,6 +181,7 @@ var tokenReasons = [tokenErrors]string{
 	ErrInactive:       "token_inactive",
 	ErrUnknown:        "token_unknown_to_issuer",
 	ErrTokenType:      "token_dpop_without_key",
+	ErrOrigin:         "token_origin",
 }
 
 // Reason is the stable name of the refusal, for logs and metrics: "token_audience".

@@ -15,7 +15,7 @@ func ExampleNew() {
 	// Output:
 	// true
 	// oidc: WithCacheSize: -1 is not between 0 and 10000000
-	// oidc: the issuer: http://issuer.example: https is required
+	// oidc: the issuer: http://issuer.example: https is required; for development, DangerouslyAllowLoopbackHTTP permits http to this machine
 	// oidc: an audience is empty
 }
 

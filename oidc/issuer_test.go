@@ -3,6 +3,7 @@ package oidc_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,19 +92,26 @@ func TestPolicyOfEveryVerifier(t *testing.T) {
 	require.NoError(t, err)
 	unknown, err := introspect.OrElse(silent{}, asked)
 	require.NoError(t, err)
+	tenants := func(opts ...oidc.TenantOption) *oidc.Tenants { return newTown(t).tenants(t, opts...) }
+	tenantsElse, err := introspect.OrElse(tenants(oidc.WithPolicy(strict.Policy())), asked)
+	require.NoError(t, err)
 	for name, tc := range map[string]struct {
 		verifier interface{ Policy() oidc.Policy }
 		want     oidc.Policy
 	}{
-		"R3 a Verifier":                            {strict, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 1, ChecksAudience: true}},
-		"R3 a Verifier for any audience":           {lax, oidc.Policy{Algorithms: []string{"PS256", "ES256"}, Skew: 2}},
-		"R3 several issuers":                       {anyOf, oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 2}},
-		"R3 an Introspector":                       {asked, oidc.Policy{Skew: 3, ChecksAudience: true, ChecksRevocation: true}},
-		"R3 an Introspector without audience":      {unnamed, oidc.Policy{Skew: 30e9, ChecksRevocation: true}},
-		"R3 Then: the JWT's audience is checked":   {then, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 1, ChecksAudience: true, ChecksRevocation: true}},
-		"R3 OrElse: JWTs are not asked about":      {orElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true}},
-		"R3 OrElse: one of the issuers is lax":     {orLax, oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 3}},
-		"R3 OrElse of Then: all are asked about":   {thenElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, ChecksRevocation: true}},
+		"R3 a Verifier":                            {strict, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 1, ChecksAudience: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 a Verifier for any audience":           {lax, oidc.Policy{Algorithms: []string{"PS256", "ES256"}, Skew: 2, Issuers: []string{"https://other.example"}}},
+		"R3 several issuers":                       {anyOf, oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 2, Issuers: []string{"https://issuer.example", "https://other.example"}}},
+		"R3 an Introspector":                       {asked, oidc.Policy{Skew: 3, ChecksAudience: true, ChecksRevocation: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 an Introspector without audience":      {unnamed, oidc.Policy{Skew: 30e9, ChecksRevocation: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 Then: the JWT's audience is checked":   {then, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 1, ChecksAudience: true, ChecksRevocation: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 OrElse: JWTs are not asked about":      {orElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 OrElse: one of the issuers is lax":     {orLax, oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 3, Issuers: []string{"https://issuer.example", "https://other.example"}}},
+		"R3 OrElse of Then: all are asked about":   {thenElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, ChecksRevocation: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 Tenants without a policy":              {tenants(), oidc.Policy{Skew: 5 * time.Minute}},
+		"R3 Tenants":                               {tenants(oidc.WithPolicy(strict.Policy())), strict.Policy()},
+		"R3 OrElse of Tenants":                     {tenantsElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
+		"R3 the zero Tenants":                      {new(oidc.Tenants), oidc.Policy{}},
 		"R3 OrElse of a verifier without a Policy": {unknown, oidc.Policy{}},
 		"R3 the zero Verifier":                     {new(oidc.Verifier), oidc.Policy{}},
 		"R3 the zero Verifiers":                    {new(oidc.Verifiers), oidc.Policy{}},

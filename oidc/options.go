@@ -94,6 +94,7 @@ type config struct {
 	cacheSize int
 
 	withoutAudience []string // clients whose tokens may be without aud
+	origins         []string // where the tokens are good, in normal form
 }
 
 // newConfig applies opts to the defaults.

@@ -33,7 +33,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		"oidc: WithProfile: not a profile of this package",
 		"oidc: WithHTTPClient: nil",
 		`oidc: DangerouslyIgnoreConfirmation: "jkt" cannot be ignored`,
-		"oidc: the issuer: http://issuer.example: https is required",
+		"oidc: the issuer: http://issuer.example: https is required; for development, DangerouslyAllowLoopbackHTTP permits http to this machine",
 		"oidc: an audience is empty",
 	}, "\n"))
 }
@@ -117,7 +117,7 @@ func TestIgnoredConfirmationIsUnbound(t *testing.T) {
 func TestKindsOfError(t *testing.T) {
 	const allowed = " ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.,;:()/"
 	seen := map[string]bool{}
-	for kind := oidc.ErrTooLarge; kind <= oidc.ErrTokenType; kind++ {
+	for kind := oidc.ErrTooLarge; kind <= oidc.ErrOrigin; kind++ {
 		d := kind.Description()
 		require.NotEmpty(t, d)
 		require.Empty(t, strings.Trim(d, allowed), "RFC 6750, section 3: %q", d)
@@ -133,7 +133,7 @@ func TestKindsOfError(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(10, func() { _, _, _ = kind.Code(), kind.Description(), kind.Hint() }))
 	}
 	require.GreaterOrEqual(t, len(seen), 24)
-	for _, none := range []oidc.TokenError{0, oidc.ErrTokenType + 1, 255} {
+	for _, none := range []oidc.TokenError{0, oidc.ErrOrigin + 1, 255} {
 		require.Empty(t, none.Code())
 		require.Empty(t, none.Hint())
 		require.Equal(t, "oidc: unknown error", none.Error())

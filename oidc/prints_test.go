@@ -78,10 +78,17 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 			require.NoError(t, err)
 			anyOf, err := oidc.AnyOf(jwts)
 			require.NoError(t, err)
-			parts := map[string]any{"Issuer": issuer, "Verifier": jwts, "Verifiers": anyOf, "Key": key, "Keys": keys}
+			tenants, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+				return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: transport}))
+			})
+			require.NoError(t, err)
+			defer tenants.Close()
+			parts := map[string]any{"Issuer": issuer, "Verifier": jwts, "Verifiers": anyOf, "Tenants": tenants, "Key": key, "Keys": keys}
 			errs := map[string]error{}
 			token, err := jwts.VerifyToken(t.Context(), fake.Token())
 			parts["Token"], errs["of VerifyToken"] = token, err
+			token, err = tenants.VerifyToken(t.Context(), fake.Token())
+			parts["Token of Tenants"], parts["Statuses"], errs["of Tenants"] = token, tenants.Statuses(), err
 			for method, auth := range map[string]clientauth.Method{
 				"SecretBasic": clientauth.SecretBasic("api", secret), "SecretPost": clientauth.SecretPost("api", secret), "SecretJWT": clientauth.SecretJWT("api", secret),
 				"PrivateKeyJWT": clientauth.PrivateKeyJWT("api", keys), "Bearer": clientauth.Bearer("api", func(context.Context) (string, error) { return secret, nil }),

@@ -18,6 +18,9 @@ type Status struct {
 	Metadata     *MetadataStatus `json:"metadata,omitempty"` // nil if no discovery document is needed
 	Keys         *KeysStatus     `json:"keys,omitempty"`     // nil if the keys come from WithKeys and are not a jwks.Source
 	CachedTokens int             `json:"cached_tokens"`
+	// CachedAnswers are those of the CachedTokens that the introspection endpoint has
+	// answered for.
+	CachedAnswers int `json:"cached_answers,omitempty"`
 }
 
 // MetadataStatus is the state of a discovery document. A zero time is one that
@@ -49,8 +52,8 @@ type KeysStatus struct {
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
 }
 
-// Reporter is what [StatusHandler] asks: an [Issuer], a [Verifier], [Verifiers], and
-// the parts of oidc/introspect.
+// Reporter is what [StatusHandler] asks: an [Issuer], a [Verifier], [Verifiers],
+// [Tenants], and the parts of oidc/introspect.
 type Reporter interface {
 	// Statuses returns the state of each issuer at this moment. It touches no network.
 	Statuses() []Status

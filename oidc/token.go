@@ -37,8 +37,9 @@ type Token struct {
 
 	forClient bool // the profile says so; see SubjectIsClient
 
-	claims *claimSet
-	hash   [sha256.Size]byte // of the token as sent; zero if it is not known
+	claims  *claimSet
+	hash    [sha256.Size]byte // of the token as sent; zero if it is not known
+	origins []string          // see Origins
 }
 
 // Confirmation is the cnf claim (RFC 7800): what a token is bound to. The zero
@@ -87,6 +88,12 @@ func (t *Token) CheckTimes(now time.Time, skew time.Duration) error {
 func (t *Token) Hash() (sum [sha256.Size]byte, ok bool) {
 	return t.hash, t.hash != [sha256.Size]byte{}
 }
+
+// Origins returns the only origins of this service at which the token is good, as
+// [WithOrigins] says of its issuer, or nothing if it is good at all of them. They are in
+// normal form: scheme and host in lower case, no default port. A guard of package
+// middleware compares them with where the request was sent.
+func (t *Token) Origins() []string { return t.origins }
 
 // Claims decodes the token's claim set into v, a pointer, by the rules of
 // encoding/json: those of a struct match names regardless of case, those of a

@@ -193,6 +193,6 @@ func TestEachCallerHasATokenOfItsOwn(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "user-1", token.Subject)
 		require.Equal(t, thumb('a'), token.Confirmation.JKT)
-		token.Subject, token.Confirmation = "somebody else", oidc.Confirmation{}
+		token.Subject, token.Confirmation = "another subject", oidc.Confirmation{}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/internal/issuer"
@@ -28,6 +29,10 @@ type Verifier struct {
 	cache   *cache // nil if switched off
 
 	withoutAudience []string // clients whose tokens may be without aud
+	origins         []string // where the tokens are good; empty: everywhere
+
+	closed atomic.Bool // by Close, if the Issuer is its own
+	owned  atomic.Bool // a Tenants has it, or had it
 }
 
 var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
@@ -77,7 +82,7 @@ func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
 	d, _ := c.profile.dialect() // WithProfile reports the error
-	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience}
+	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience, origins: c.origins}
 	if len(c.withoutAudience) > 0 && d != nil && d.needsAudience {
 		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.profile)
 	}
@@ -114,6 +119,36 @@ type Policy struct {
 	ChecksAudience bool
 	// ChecksRevocation says that the issuer is asked about every accepted token.
 	ChecksRevocation bool
+	// Issuers are those whose tokens can be accepted. It is empty if the verifier cannot
+	// list them.
+	Issuers []string
+	// Audiences are those that a token of any of the Issuers may name: each is accepted,
+	// whichever issuer the token is of. It is empty if the verifier cannot list them.
+	Audiences []string
+}
+
+// With returns the Policy of a verifier that passes some tokens to one of the Policy p
+// and the others to one of the Policy q: the laxest value of each, so that what it
+// promises holds for every token.
+func (p Policy) With(q Policy) Policy {
+	union := func(a, b []string) []string {
+		return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+	}
+	both := Policy{
+		Algorithms:       union(p.Algorithms, q.Algorithms),
+		Skew:             max(p.Skew, q.Skew),
+		ChecksAudience:   p.ChecksAudience && q.ChecksAudience,
+		ChecksRevocation: p.ChecksRevocation && q.ChecksRevocation,
+	}
+	if len(p.Issuers) > 0 && len(q.Issuers) > 0 {
+		both.Issuers = union(p.Issuers, q.Issuers)
+	}
+	for _, a := range p.Audiences {
+		if slices.Contains(q.Audiences, a) {
+			both.Audiences = append(both.Audiences, a)
+		}
+	}
+	return both
 }
 
 // Policy returns how strict the Verifier is: it is the zero Policy for one that was
@@ -126,6 +161,8 @@ func (v *Verifier) Policy() Policy {
 		Algorithms:     slices.Clone(v.checks.Algorithms),
 		Skew:           v.checks.Skew,
 		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
+		Issuers:        []string{v.issuer.URL()},
+		Audiences:      slices.Clone(v.checks.Audiences),
 	}
 }
 
@@ -180,21 +217,30 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 
 // verify is VerifyToken after the parsing.
 func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
+	// The generation is from before the keys are read: a key that is withdrawn in
+	// between makes the entry's first hit look again.
+	e := &entry{}
+	e.generation.Store(v.cache.generation())
+	t, err := v.fill(ctx, e, id, m)
+	if err != nil {
+		return nil, err
+	}
+	v.cache.add(id, e)
+	return t, nil
+}
+
+// fill verifies a parsed token, and puts into e what is to be remembered of it.
+func (v *Verifier) fill(ctx context.Context, e *entry, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
 	t, err := v.checkClaims(m, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	// Before the keys are read: a key that is withdrawn in between makes the entry's
-	// first hit look again.
-	generation := v.cache.generation()
 	key, err := v.checkSignature(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	t.hash = id
-	e := &entry{token: *t, key: key}
-	e.generation.Store(generation)
-	v.cache.add(id, e)
+	t.hash, t.origins = id, v.origins
+	e.token, e.key = *t, key
 	return t, nil
 }
 
@@ -290,6 +336,7 @@ func (v *Verifier) Close() error {
 	if v == nil || !v.own {
 		return nil
 	}
+	v.closed.Store(true)
 	return v.issuer.Close()
 }
 

@@ -261,7 +261,7 @@ func TestSignature(t *testing.T) {
 		want error
 	}{
 		"AT-4-05 a key of another issuer under our kid": {issuer.Token(oidctest.SignedBy("ES256", stranger)), oidc.ErrSignature},
-		"AT-4-05 a kid that nobody publishes":           {issuer.Token(oidctest.Header("kid", "../../etc/passwd\x00")), oidc.ErrNoKey},
+		"AT-4-05 an unpublished kid":                    {issuer.Token(oidctest.Header("kid", "../../etc/passwd\x00")), oidc.ErrNoKey},
 		"AT-4-05 alg none": {josetest.Compact(
 			[]byte(`{"alg":"none","typ":"at+jwt"}`), claims, nil), oidc.ErrAlgorithm},
 		"AT-4-05 alg None with the good signature": {replaceHeader(good, `{"alg":"None","typ":"at+jwt","kid":"key-1"}`), oidc.ErrAlgorithm},
@@ -353,14 +353,14 @@ func TestNoTokenWithAFlippedBitPasses(t *testing.T) {
 			flipped := []byte(raw)
 			flipped[i] ^= 1 << bit
 			_, err := v.VerifyToken(t.Context(), string(flipped))
-			require.Errorf(t, err, "octet %d, bit %d", i, bit)
+			require.Errorf(t, err, "byte %d, bit %d", i, bit)
 			_, isKind := err.(oidc.TokenError)
-			require.Truef(t, isKind, "octet %d, bit %d: %v", i, bit, err)
+			require.Truef(t, isKind, "byte %d, bit %d: %v", i, bit, err)
 		}
 	}
 }
 
-// thumb is the canonical thumbprint of 32 equal octets.
-func thumb(octet byte) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat(string(octet), 32)))
+// thumb is the canonical thumbprint of 32 equal bytes.
+func thumb(b byte) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat(string(b), 32)))
 }

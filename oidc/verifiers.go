@@ -129,7 +129,20 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 
 // verifierOf returns the Verifier of the issuer that a claim set names.
 func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
-	var iss []byte
+	iss, err := issuerOf(payload)
+	if err != nil {
+		return nil, err
+	}
+	v := s.byIssuer[string(iss)]
+	if v == nil {
+		return nil, ErrIssuer
+	}
+	return v, nil
+}
+
+// issuerOf returns the iss of a claim set, which lies within the payload, or nothing if
+// there is none.
+func issuerOf(payload []byte) (iss []byte, err error) {
 	var o strictjson.Object
 	for o.StartDocument(payload, maxTokenDepth); o.Next(); {
 		if string(o.Name()) == "iss" {
@@ -143,11 +156,7 @@ func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
 	default:
 		return nil, ErrClaims
 	}
-	v := s.byIssuer[string(iss)]
-	if v == nil {
-		return nil, ErrIssuer
-	}
-	return v, nil
+	return iss, nil
 }
 
 // Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.
@@ -175,15 +184,11 @@ func (s *Verifiers) Policy() Policy {
 	if s == nil || len(s.verifiers) == 0 {
 		return Policy{}
 	}
-	p := Policy{ChecksAudience: true}
-	for _, v := range s.verifiers {
-		one := v.Policy()
-		p.Algorithms = append(p.Algorithms, one.Algorithms...)
-		p.Skew = max(p.Skew, one.Skew)
-		p.ChecksAudience = p.ChecksAudience && one.ChecksAudience
-	}
+	p := s.verifiers[0].Policy()
 	slices.Sort(p.Algorithms)
-	p.Algorithms = slices.Compact(p.Algorithms)
+	for _, v := range s.verifiers[1:] {
+		p = p.With(v.Policy())
+	}
 	return p
 }
 

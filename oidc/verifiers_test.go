@@ -50,7 +50,7 @@ func TestEachIssuerHasItsOwnKeys(t *testing.T) {
 		_, err = verifyToken(t, newVerifiers(t, newVerifier(t, b)), raw)
 		requireKind(t, oidc.ErrIssuer, err)
 	})
-	t.Run("AT-4-03 an issuer that nobody knows", func(t *testing.T) {
+	t.Run("AT-4-03 an unknown issuer", func(t *testing.T) {
 		for _, iss := range []any{otherIdentifier + "/", "", nil} {
 			_, err := verifyToken(t, s, a.Token(oidctest.Claim("iss", iss)))
 			requireKind(t, oidc.ErrIssuer, err)

@@ -1,21 +1,30 @@
 package redisstore_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/middlewaretest"
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
+	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
 	"github.com/keybound-go/middleware/redisstore"
 )
 
@@ -110,4 +119,36 @@ func TestAnErrorSaysWhereAndWhy(t *testing.T) {
 		require.ErrorContains(t, err, "no answer from "+s.addr())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
+}
+
+// Row 18 of the mistakes of operators: the one line of the refusal has the address and
+// the cause.
+func TestTheLogLineNamesTheStoreAndTheCause(t *testing.T) {
+	stopped := net.JoinHostPort("127.0.0.1", fmt.Sprint(freePort(t)))
+	w := middlewaretest.NewWorld(t)
+	store, err := redisstore.NewReplayCache(newClient(t, stopped))
+	require.NoError(t, err)
+	verifier, err := oidc.New(w.Issuer.URL, oidctest.Audience, oidc.WithHTTPClient(w.Issuer.Client()))
+	require.NoError(t, err)
+	defer verifier.Close()
+	var out bytes.Buffer
+	guard, err := middleware.New(middleware.WithTokens(verifier, nil), middleware.WithDPoP(dpop.New(w.URL, dpop.WithReplayCache(store, nil))),
+		middleware.WithLogger(slog.New(slog.NewTextHandler(&out, nil))))
+	require.NoError(t, err)
+	w.Serve(guard.Wrap(http.NotFoundHandler()))
+	resp, err := w.Client().Get(w.URL + "/orders")
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	var line string
+	for l := range strings.Lines(out.String()) {
+		if strings.Contains(l, "request refused") {
+			require.Empty(t, line, "one line")
+			line = l
+		}
+	}
+	for _, want := range []string{"level=ERROR", "reason=unavailable_replay_cache", stopped, "connection refused", "hint=\"the replay cache does not answer"} {
+		require.Contains(t, line, want)
+	}
+	require.ErrorContains(t, guard.Ready(t.Context()), stopped)
 }

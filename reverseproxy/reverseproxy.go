@@ -3,6 +3,7 @@ package reverseproxy
 import (
 	"context"
 	"errors"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
@@ -107,12 +108,36 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the request target is malformed", http.StatusBadRequest)
 		return
 	}
-	if len(r.Header["Upgrade"]) > 0 && !isWebSocket(r) {
+	upgrade, body := len(r.Header["Upgrade"]) > 0 && !isWebSocket(r), r.ContentLength > 0 && r.Body != nil
+	if upgrade || body {
 		r = r.WithContext(r.Context())
+	}
+	if upgrade {
 		r.Header = r.Header.Clone()
 		delete(r.Header, "Upgrade")
 	}
+	if body {
+		r.Body = &endingBody{ReadCloser: r.Body}
+	}
 	h.proxy.ServeHTTP(w, r)
+}
+
+// endingBody is read no more once it has ended. With a Content-Length, an
+// http.Transport reads once more, to see whether there is too much; a service that has
+// all of the body may have answered by then, and a server of HTTP/1.1 fails a read of
+// the body while a response is written. The transport would cut the response off.
+type endingBody struct {
+	io.ReadCloser
+	ended bool
+}
+
+func (b *endingBody) Read(p []byte) (n int, err error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	n, err = b.ReadCloser.Read(p)
+	b.ended = err == io.EOF
+	return n, err
 }
 
 // rewriteHardened runs after the proxy has removed what is hop-by-hop and what the

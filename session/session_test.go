@@ -21,8 +21,8 @@ import (
 )
 
 var (
-	key   = []byte("a key of thirty-two octets or mo")
-	other = []byte("another key of thirty-two octets")
+	key   = []byte("a key of thirty-two bytes or mor")
+	other = []byte("another key of thirty-two bytes!")
 )
 
 func newSessions(t testing.TB, opts ...session.Option) *session.Sessions {

@@ -22,7 +22,7 @@ const root = "github.com/keybound-go/middleware"
 // published are the modules that users import or install, by folder, each after
 // those that it requires. The others (bench, interop, difftest, examples) are for
 // people who have the tree.
-var published = []string{".", "redisstore", "gateway", "cmd/keybound"}
+var published = []string{".", "redisstore", "promguard", "extauthz", "mcpguard", "ginguard", "fiberguard", "gateway", "cmd/keybound"}
 
 // part is one module of a release.
 type part struct {
@@ -236,6 +236,35 @@ func (r *release) write(modules []part) error {
 			if err := os.WriteFile(filepath.Join(r.tree, m.folder, name), text, 0o644); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// cycloneDX makes bills of materials.
+const cycloneDX = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
+
+// billsOfMaterials writes one CycloneDX file for each module, from the go.mod of its tag.
+func (r *release) billsOfMaterials(modules []part, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tool := filepath.Join(r.proxy, "cyclonedx-gomod")
+	install := exec.Command("go", "install", cycloneDX)
+	install.Env = append(os.Environ(), "GOBIN="+filepath.Dir(tool), "GOFLAGS=")
+	if out, err := install.CombinedOutput(); err != nil {
+		return fmt.Errorf("go install %s: %w\n%s", cycloneDX, err, out)
+	}
+	for _, m := range modules {
+		file := filepath.Join(dir, path.Base(m.path)+"-"+r.version+".cdx.json")
+		cmd := exec.Command(tool, "mod", "-json", "-type", "library", "-output", file, m.dir)
+		cmd.Env = append(os.Environ(), r.environment()...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: bill of materials: %w\n%s", m.path, err, out)
 		}
 	}
 	return nil

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +20,10 @@ var consumed = map[string]struct {
 }{
 	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth"}},
 	"redisstore":   {packages: []string{""}},
+	"extauthz":     {packages: []string{""}},
+	"ginguard":     {packages: []string{""}},
+	"fiberguard":   {packages: []string{""}},
+	"mcpguard":     {packages: []string{""}},
 	"gateway":      {command: true},
 	"cmd/keybound": {command: true},
 }
@@ -71,9 +77,49 @@ func TestAConsumerBuildsAgainstTheRelease(t *testing.T) {
 	}
 }
 
+// TestBillsOfMaterials: the file of a module lists what its packages link, with versions.
+func TestBillsOfMaterials(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the tool that makes them")
+	}
+	r := release{tree: "../..", proxy: t.TempDir(), version: "v0.1.0"}
+	modules, err := r.make()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked, err := dependencies(r.tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.billsOfMaterials(modules[:2], dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range modules[:2] {
+		text, err := os.ReadFile(filepath.Join(dir, path.Base(m.path)+"-v0.1.0.cdx.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bill struct {
+			BOMFormat  string `json:"bomFormat"`
+			Components []struct{ Name, Version string }
+		}
+		if err := json.Unmarshal(text, &bill); err != nil || bill.BOMFormat != "CycloneDX" {
+			t.Fatalf("%s: %v, %q", m.path, err, bill.BOMFormat)
+		}
+		for _, d := range linked {
+			if slices.Contains(d.by, m.path) && !slices.ContainsFunc(bill.Components, func(c struct{ Name, Version string }) bool {
+				return c.Name == d.path && c.Version == d.version
+			}) {
+				t.Errorf("%s: the bill of materials lacks %s %s", m.path, d.path, d.version)
+			}
+		}
+	}
+}
+
 // TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
 func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
-	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "examples/routers"}
+	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "examples/routers", "examples/migration"}
 	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
 	ls.Dir = "../.."
 	out, err := ls.Output()

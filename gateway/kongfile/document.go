@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -375,10 +376,49 @@ func (m *mapping) done(why func(key string) string) {
 			reason = why(key.Value)
 		}
 		if reason == "" {
-			reason = "is not supported"
+			reason = "is not supported" + m.suggestion(key.Value)
 		}
 		m.wrong(key.Value, "%s", reason)
 	}
+}
+
+// suggestion names a key that is read and that key may be a slip of, or is "". Keys of
+// Kong's own are none.
+func (m *mapping) suggestion(key string) string {
+	if m.known[key] != nil {
+		return ""
+	}
+	best, least := "", 3
+	for _, candidate := range slices.Sorted(maps.Keys(m.read)) {
+		if d := distance(key, candidate); d < least && d*3 <= len(candidate) {
+			best, least = candidate, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// distance is how many bytes must be added, removed or replaced to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // kind says what a node is.

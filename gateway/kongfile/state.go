@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,7 +74,7 @@ func (s State) index(kind, key string) int {
 
 // Put adds an entity, or replaces the one with its id.
 func (s State) Put(kind string, e Entity) {
-	if i := s.index(kind, e.ID()); i >= 0 {
+	if i := slices.IndexFunc(s[kind], func(other Entity) bool { return other.ID() == e.ID() }); i >= 0 {
 		s[kind][i] = e
 		return
 	}
@@ -328,12 +329,67 @@ func hide(kind string, path []string, value any) any {
 		}
 		return list
 	case string:
-		if len(path) > 0 && isSecret(kind, path) && !isReference(value) {
+		if isHidden(kind, path, value) {
 			return Hidden
 		}
 	}
 	return value
 }
+
+func isHidden(kind string, path []string, value string) bool {
+	return value != "" && len(path) > 0 && isSecret(kind, path) && !isReference(value)
+}
+
+// Secrets returns the values that [Entity.WithoutSecrets] hides.
+func (e Entity) Secrets(kind string) (all []string) {
+	var collect func(path []string, value any)
+	collect = func(path []string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for key, inner := range value {
+				collect(append(path[:len(path):len(path)], key), inner)
+			}
+		case []any:
+			for _, inner := range value {
+				collect(path, inner)
+			}
+		case string:
+			if isHidden(kind, path, value) {
+				all = append(all, value)
+			}
+		}
+	}
+	collect(nil, map[string]any(e))
+	return all
+}
+
+// Reference returns a reference to the environment in the value at a path, such as
+// config.issuer, or "".
+func (e Entity) Reference(path string) string {
+	var value any = map[string]any(e)
+	for name := range strings.SplitSeq(path, ".") {
+		name, _, _ = strings.Cut(name, "[")
+		within, _ := value.(map[string]any)
+		value = within[name]
+	}
+	return referenceIn(value)
+}
+
+func referenceIn(value any) string {
+	switch value := value.(type) {
+	case string:
+		return cmp.Or(reference.FindString(value), inVault.FindString(value))
+	case []any:
+		for _, inner := range value {
+			if found := referenceIn(inner); found != "" {
+				return found
+			}
+		}
+	}
+	return ""
+}
+
+var inVault = regexp.MustCompile(`\{vault://[^}]*\}`)
 
 // isReference reports whether a text says where a secret is, and not the secret.
 func isReference(text string) bool {

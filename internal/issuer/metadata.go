@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/internal/strictjson"
@@ -92,6 +93,7 @@ func (i *Issuer) makeMetadata(c Config) (err error) {
 		Decode:            i.decode,
 		Client:            c.Client,
 		AllowLoopbackHTTP: c.LoopbackHTTP,
+		Part:              calls.Metadata,
 	})
 	return err
 }

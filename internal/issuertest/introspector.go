@@ -14,24 +14,30 @@ import (
 // of both. The Issuer is closed with the test.
 func NewFrom(t testing.TB, url, audience string, auth clientauth.Method, opts ...any) (*introspect.Introspector, error) {
 	t.Helper()
+	issuer, own, err := NewIssuer[introspect.Option](t, url, opts)
+	i, err2 := introspect.New(issuer, audience, auth, own...)
+	return i, errors.Join(err, err2)
+}
+
+// NewIssuer makes an oidc.Issuer of the options that are its own, and returns the
+// others, which are those of the room O that borrows it. What is neither is nil among
+// them. The Issuer is closed with the test.
+func NewIssuer[O any](t testing.TB, url string, opts []any) (issuer *oidc.Issuer, own []O, err error) {
+	t.Helper()
 	var issuers []oidc.IssuerOption
-	var own []introspect.Option
 	for _, o := range opts {
-		switch o := o.(type) {
-		case oidc.IssuerOption:
+		if o, ok := o.(oidc.IssuerOption); ok {
 			issuers = append(issuers, o)
-		case introspect.Option:
-			own = append(own, o)
-		default:
-			own = append(own, nil)
+			continue
 		}
+		o, _ := o.(O)
+		own = append(own, o)
 	}
-	issuer, err := oidc.NewIssuer(url, issuers...)
+	issuer, err = oidc.NewIssuer(url, issuers...)
 	if err == nil {
 		t.Cleanup(func() { _ = issuer.Close() })
 	}
-	i, err2 := introspect.New(issuer, audience, auth, own...)
-	return i, errors.Join(err, err2)
+	return issuer, own, err
 }
 
 // NewIntrospector returns an Introspector that asks as.

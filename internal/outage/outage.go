@@ -13,6 +13,7 @@ import (
 // The reasons.
 const (
 	Issuer        = "unavailable_issuer"         // metadata or keys
+	Tenants       = "unavailable_tenants"        // what says which issuers are tenants
 	Introspection = "unavailable_introspection"  // the introspection endpoint
 	TokenEndpoint = "unavailable_token_endpoint" // client credentials
 	ReplayCache   = "unavailable_replay_cache"   // dpop.ReplayCache
@@ -22,7 +23,7 @@ const (
 )
 
 // Reasons are all of them.
-var Reasons = []string{Issuer, Introspection, TokenEndpoint, ReplayCache, Nonces, Revocation, Roots}
+var Reasons = []string{Issuer, Tenants, Introspection, TokenEndpoint, ReplayCache, Nonces, Revocation, Roots}
 
 // marked is an error with its reason. Its text is that of the error.
 type marked struct {

@@ -177,6 +177,14 @@ func PlainFor(allowed bool, client *http.Client) Plain {
 	return PlainByAddress
 }
 
+// exception says, for an operator, to which hosts http is good.
+func (p Plain) exception() string {
+	if p == NoPlain {
+		return "; for development, DangerouslyAllowLoopbackHTTP permits http to this machine"
+	}
+	return ", but for this machine"
+}
+
 // admits reports whether host, without a port, may be called by http.
 func (p Plain) admits(host string) bool {
 	if p == NoPlain {
@@ -205,7 +213,7 @@ func CheckURL(raw string, plain Plain) (*url.URL, error) {
 	case u.Scheme == "https", u.Scheme == "http" && plain.admits(u.Hostname()):
 		return u, nil
 	}
-	return nil, fmt.Errorf("remote: %s: https is required", printable(u))
+	return nil, fmt.Errorf("remote: %s: https is required%s", printable(u), plain.exception())
 }
 
 // printable is u without what may hold a secret.

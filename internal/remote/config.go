@@ -63,6 +63,9 @@ type Config[T any] struct {
 
 	// AllowLoopbackHTTP permits http to loopback addresses, as [PlainFor] says.
 	AllowLoopbackHTTP bool
+
+	// Part names the document among what a request waits for; see package calls.
+	Part string
 }
 
 // At is a Locate for URLs that are known beforehand.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/calls"
 )
 
 // A Snapshot is one good answer. It is shared and must not be modified.
@@ -107,19 +109,26 @@ func (r *Resource[T]) newer(ctx context.Context, seen *Snapshot[T], why purpose)
 		return nil, err
 	}
 	if f != nil {
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return nil, &UnavailableError{cause: context.Cause(ctx)}
-		}
-		if f.err != nil {
-			return nil, f.err
+		if err := r.wait(ctx, f); err != nil {
+			return nil, err
 		}
 	}
 	if s := r.Peek(); s != nil {
 		return s, nil
 	}
 	return nil, &UnavailableError{cause: errStale}
+}
+
+// wait waits for the end of a flight, no longer than ctx.
+func (r *Resource[T]) wait(ctx context.Context, f *flight) (err error) {
+	call := calls.Begin(ctx, r.cfg.Part)
+	defer func() { call.End(err != nil) }()
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return &UnavailableError{cause: context.Cause(ctx)}
+	}
 }
 
 // Prefetch makes sure that there is an answer: for the start of a service,

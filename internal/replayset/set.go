@@ -145,6 +145,15 @@ func (s *shard) table(end int64) *table {
 	return s.tables[i]
 }
 
+// Len returns how many digests the set holds, and how many it has room for. Those whose
+// time is over may still count.
+func (s *Set) Len() (held, room int) {
+	for _, b := range *s.buckets.Load() {
+		held += int(b.count.Load())
+	}
+	return held, int(s.capacity)
+}
+
 // admit counts one more proof of key in b, or says why it must not be there.
 func (s *Set) admit(b *bucket, key uint64) error {
 	b.count.Add(1)

@@ -96,13 +96,13 @@ func (m *matrix) markdown() string {
 	return b.String()
 }
 
-// publish compares the section called name of the README with the matrix, or writes it there with INTEROP_UPDATE. A matrix
-// with gaps, because software is missing or the test was asked to leave something out, is neither.
+// publish is publishText for a matrix. One with gaps, because software is missing or the test was asked to leave something out,
+// is not compared.
 func publish(t *testing.T, name string, m *matrix) {
 	t.Helper()
 	text := m.markdown()
+	t.Logf("%s:\n%s", name, text)
 	if m.missing > 0 {
-		t.Logf("%s:\n%s", name, text)
 		t.Logf("!! not compared with README.md: %d results are missing", m.missing)
 		return
 	}
@@ -111,9 +111,9 @@ func publish(t *testing.T, name string, m *matrix) {
 
 var readme sync.Mutex // tests of several issuers write their sections at once
 
+// publishText compares the section called name of the README with text, or writes it there with INTEROP_UPDATE.
 func publishText(t *testing.T, name, text string) {
 	t.Helper()
-	t.Logf("%s:\n%s", name, text)
 	readme.Lock()
 	defer readme.Unlock()
 	const path = "../README.md"

@@ -82,6 +82,7 @@ func (w *world) otherTokens(t *testing.T) {
 		b.WriteString("| " + cell + " ")
 	}
 	b.WriteString("|\n")
+	t.Logf("what is refused:\n%s", b.String())
 	if !t.Failed() {
 		publishText(t, w.top.Name()[len("Test"):]+", what is refused", b.String())
 	}

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/calls"
 )
 
 // client talks to the responders and distribution points that certificates name.
@@ -204,7 +206,10 @@ func (c *client) fetch(
 		return nil, outage{errors.New("the transport does not end what is cancelled")}
 	}
 	req.Header = header
-	return c.within(ctx, func() ([]byte, error) { return c.exchange(req, limit) })
+	call := calls.Begin(ctx, calls.Revocation)
+	der, err := c.within(ctx, func() ([]byte, error) { return c.exchange(req, limit) })
+	call.End(err != nil)
+	return der, err
 }
 
 var errTimeout = errors.New("no answer within the time of WithTimeout")

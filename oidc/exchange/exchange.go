@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/recall"
 	"github.com/keybound-go/middleware/oidc"
@@ -274,10 +275,12 @@ func (x *Exchange) find(ctx context.Context, key [sha256.Size]byte, caller netip
 		if good {
 			q.Lane = recall.LaneOfClient(recall.OwnerOf(id, ""))
 		}
+		call := calls.Begin(ctx, calls.TokenEndpoint)
 		g, err = x.flights.Do(ctx, key, q, func(ctx context.Context) (*grant, error) {
 			return x.obtain(ctx, key, tr, waited, id, secret)
 		})
 		if err != errStandInLine {
+			call.End(err != nil && err != error(ErrRefused))
 			return g, err
 		}
 	}

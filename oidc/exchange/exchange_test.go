@@ -189,7 +189,7 @@ func TestClientCredentialsAnswers(t *testing.T) {
 		"400 without a reason":                 {issuertest.SayingRaw(400, "text/html", `<html>`), nil},
 		"invalid_scope is our mistake":         {issuertest.SayingRaw(400, jsonType, `{"error":"invalid_scope"}`), nil},
 		"invalid_target is our mistake":        {issuertest.SayingRaw(400, jsonType, `{"error":"invalid_target"}`), nil},
-		"an error that nobody knows":           {issuertest.SayingRaw(400, jsonType, `{"error":"right"}`), nil},
+		"an unknown error":                     {issuertest.SayingRaw(400, jsonType, `{"error":"right"}`), nil},
 		"403":                                  {issuertest.SayingRaw(403, jsonType, `{"error":"invalid_client"}`), nil},
 		"404":                                  {issuertest.SayingRaw(404, jsonType, `{}`), nil},
 		"429":                                  {issuertest.SayingRaw(429, jsonType, `{}`), nil},
@@ -517,7 +517,7 @@ func TestGuessedSecrets(t *testing.T) {
 		}
 		return as
 	}
-	// serves requires that a client that nobody knows yet gets its token, and within what time.
+	// serves requires that a client that is new here gets its token, and within what time.
 	serves := func(t *testing.T, c *exchange.Exchange, from netip.Addr, id string, most time.Duration) {
 		t.Helper()
 		start := time.Now()
@@ -545,7 +545,7 @@ func TestGuessedSecrets(t *testing.T) {
 			require.LessOrEqual(t, buckets, 4096)
 		})
 	})
-	t.Run("a few guesses from where everybody comes from make the others wait, and not come back", func(t *testing.T) {
+	t.Run("a few guesses from the address of all clients make the others wait, and not come back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := slow()
 			c := newCredentials(t, as)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/keybound-go/middleware/internal/issuertest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/oidctest"
@@ -15,22 +16,7 @@ import (
 // both. The Issuer is closed with the test.
 func newFrom(t testing.TB, url string, opts ...any) (*exchange.Exchange, error) {
 	t.Helper()
-	var issuers []oidc.IssuerOption
-	var own []exchange.Option
-	for _, o := range opts {
-		switch o := o.(type) {
-		case oidc.IssuerOption:
-			issuers = append(issuers, o)
-		case exchange.Option:
-			own = append(own, o)
-		default:
-			own = append(own, nil)
-		}
-	}
-	issuer, err := oidc.NewIssuer(url, issuers...)
-	if err == nil {
-		t.Cleanup(func() { _ = issuer.Close() })
-	}
+	issuer, own, err := issuertest.NewIssuer[exchange.Option](t, url, opts)
 	x, err2 := exchange.New(issuer, own...)
 	return x, errors.Join(err, err2)
 }

@@ -141,7 +141,7 @@ func TestIntrospectionMemory(t *testing.T) {
 			refuse(0, 10)
 		})
 	})
-	t.Run("what a caller does to its token reaches nobody else", func(t *testing.T) {
+	t.Run("what a caller does to its token reaches no other caller", func(t *testing.T) {
 		as := issuertest.New()
 		as.Introspect = issuertest.Saying(issuertest.GoodAnswer())
 		i := newIntrospector(t, as)
@@ -187,7 +187,7 @@ func TestIntrospectionFlights(t *testing.T) {
 			require.Len(t, as.Asked(), 1)
 		})
 	})
-	t.Run("INTRO-4-03 a caller that gives up takes the answer from nobody", func(t *testing.T) {
+	t.Run("INTRO-4-03 a caller that gives up takes the answer from no other caller", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			as := issuertest.New()
 			as.Introspect = func(w http.ResponseWriter, _ *http.Request) {
@@ -537,7 +537,7 @@ func (m *sharedMap) Set(_ context.Context, key [32]byte, value []byte, ttl time.
 	return m.err
 }
 
-// TestFlood sends tokens that nobody made, and checks that what is remembered
+// TestFlood sends invented tokens, and checks that what is remembered
 // of them stays bounded while a good token stays known.
 func TestFlood(t *testing.T) {
 	t.Parallel()
@@ -663,7 +663,7 @@ func TestSharedCache(t *testing.T) {
 		}
 		require.Len(t, shared.values, 1)
 	})
-	t.Run("refusals are not shared: anybody can make as many as they like", func(t *testing.T) {
+	t.Run("refusals are not shared: an attacker can make any number of them", func(t *testing.T) {
 		as := issuertest.New()
 		as.Introspect = issuertest.Saying(map[string]any{"active": false})
 		shared := new(sharedMap)
@@ -700,7 +700,7 @@ func TestSharedCache(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 
-				// One that became good again is asked about by somebody, and shared.
+				// One that became good again is asked about by a caller, and shared.
 				as.Introspect = issuertest.Saying(issuertest.GoodAnswer(issuertest.Without("exp")))
 				shared.values = nil
 				three := newIntrospector(t, as, opts...)
@@ -760,7 +760,7 @@ func TestSharedCache(t *testing.T) {
 		_, err := signed.VerifyToken(t.Context(), "opaque")
 		issuertest.RequireOutage(t, err)
 	})
-	t.Run("INTRO-4-04 the answer of one issuer is none of another, though it names nobody", func(t *testing.T) {
+	t.Run("INTRO-4-04 the answer of one issuer is none of another, though it names no issuer", func(t *testing.T) {
 		as := issuertest.New()
 		as.Introspect = issuertest.Saying(issuertest.GoodAnswer(issuertest.Without("iss")))
 		shared := new(sharedMap)

@@ -212,7 +212,7 @@ func TestIntrospectionAnswer(t *testing.T) {
 		_, err := newIntrospector(t, as, introspect.DangerouslyAllowMissingAudience()).VerifyToken(t.Context(), "opaque")
 		require.Equal(t, oidc.ErrAudience, err)
 	})
-	t.Run("INTRO-2.2-03 also one that names nobody", func(t *testing.T) {
+	t.Run("INTRO-2.2-03 also one that names no audience", func(t *testing.T) {
 		for _, aud := range []any{[]string{}, "", []string{""}} {
 			as := issuertest.New()
 			as.Introspect = issuertest.Saying(issuertest.GoodAnswer(issuertest.With("aud", aud)))

@@ -3,7 +3,6 @@ package introspect
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
@@ -26,7 +25,7 @@ var errNoForms = errors.New("introspect: this ByForm was not made by OrElse")
 
 // OrElse returns a verifier for a service that is sent JWTs and opaque tokens,
 // and whose operator says which part answers for which: jwts (an [oidc.Verifier],
-// [oidc.Verifiers] or [Revocable]) for those in the form of a JWS, opaque for all
+// [oidc.Verifiers], [oidc.Tenants] or [Revocable]) for those in the form of a JWS, opaque for all
 // others, JWEs among them. A JWS that jwts does not accept is not shown to opaque:
 // what a token looks like never gets it a second chance. So a token that looks like
 // JOSE, and is neither a canonical compact JWS nor a canonical compact JWE, is refused
@@ -73,12 +72,7 @@ func (f *ByForm) Policy() oidc.Policy {
 	if !ok {
 		return oidc.Policy{}
 	}
-	p, opaque := jwts.Policy(), f.opaque.Policy()
-	p.Algorithms = slices.Compact(slices.Sorted(slices.Values(append(p.Algorithms, opaque.Algorithms...))))
-	p.Skew = max(p.Skew, opaque.Skew)
-	p.ChecksAudience = p.ChecksAudience && opaque.ChecksAudience
-	p.ChecksRevocation = p.ChecksRevocation && opaque.ChecksRevocation
-	return p
+	return jwts.Policy().With(f.opaque.Policy())
 }
 
 // Statuses returns the state of both parts at this moment. It touches no network.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/recall"
 	"github.com/keybound-go/middleware/oidc"
@@ -84,8 +85,11 @@ func (i *Introspector) answer(ctx context.Context, key [sha256.Size]byte, raw st
 		}
 		return nil, err
 	}
+	call := calls.Begin(ctx, calls.Introspection)
 	a, err := i.flights.Do(ctx, key, q, func(ctx context.Context) (*answer, error) { return i.learn(ctx, key, raw) })
-	if _, refused := err.(oidc.TokenError); err == nil || refused || endsStale(err) || old == nil || ctx.Err() != nil {
+	_, refused := err.(oidc.TokenError)
+	call.End(err != nil && !refused)
+	if err == nil || refused || endsStale(err) || old == nil || ctx.Err() != nil {
 		return a, err // Also if the caller is gone: by hanging up early a client could opt out of the check.
 	}
 	if current, ok := i.active.Get(key); ok {

@@ -164,7 +164,7 @@ func TestSignedAnswers(t *testing.T) {
 			as.Introspect = issuertest.SayingRaw(200, "application/token-introspection+jwt", good)
 			accept(t, i, "opaque")
 			for n := range len(good) * 8 {
-				if n%7 != 0 { // every bit position of some octets: enough, and quick
+				if n%7 != 0 { // every bit position of some bytes: enough, and quick
 					continue
 				}
 				bad := []byte(good)

@@ -79,7 +79,7 @@ func suffix(alg string) string {
 
 // publicKey reads the members of a JWK.
 func publicKey(jwk map[string]any) (crypto.PublicKey, error) {
-	octets := func(name string) []byte {
+	bytesOf := func(name string) []byte {
 		text, _ := jwk[name].(string)
 		b, _ := base64.RawURLEncoding.DecodeString(text)
 		return b
@@ -91,14 +91,14 @@ func publicKey(jwk map[string]any) (crypto.PublicKey, error) {
 		if curve == nil {
 			return nil, errors.New("unknown curve")
 		}
-		return ecdsa.ParseUncompressedPublicKey(curve, append(append([]byte{4}, octets("x")...), octets("y")...))
+		return ecdsa.ParseUncompressedPublicKey(curve, append(append([]byte{4}, bytesOf("x")...), bytesOf("y")...))
 	case "RSA":
 		return &rsa.PublicKey{
-			N: new(big.Int).SetBytes(octets("n")),
-			E: int(new(big.Int).SetBytes(octets("e")).Int64()),
+			N: new(big.Int).SetBytes(bytesOf("n")),
+			E: int(new(big.Int).SetBytes(bytesOf("e")).Int64()),
 		}, nil
 	case "OKP":
-		if x := octets("x"); len(x) == ed25519.PublicKeySize {
+		if x := bytesOf("x"); len(x) == ed25519.PublicKeySize {
 			return ed25519.PublicKey(x), nil
 		}
 	}

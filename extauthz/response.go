@@ -1,0 +1,192 @@
+package extauthz
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/internal/identity"
+)
+
+const (
+	// overwrite replaces every value that is there, in all versions of Envoy.
+	overwrite = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
+	// add leaves them. In a denial the versions that know no append_action put in all
+	// values of one answer.
+	add = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+)
+
+// mutations collects changes of header fields.
+type mutations struct {
+	options []*corev3.HeaderValueOption
+	spare   []mutation // One allocation for many.
+	room    int        // how many are expected
+}
+
+type mutation struct {
+	option corev3.HeaderValueOption
+	value  corev3.HeaderValue
+}
+
+func (m *mutations) put(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) {
+	if len(m.spare) == 0 {
+		m.spare = make([]mutation, max(m.room, 1))
+	}
+	next := &m.spare[0]
+	m.spare = m.spare[1:]
+	// A message with bytes that are no UTF-8 would be an error to Envoy.
+	next.value.Key, next.value.Value = name, strings.ToValidUTF8(value, "?")
+	next.option.Header, next.option.AppendAction = &next.value, action
+	m.options = append(m.options, &next.option)
+}
+
+// replace puts the values in place of all that are there.
+func (m *mutations) replace(name string, values []string) {
+	for i, value := range values {
+		if i == 0 {
+			m.put(name, value, overwrite)
+		} else {
+			m.put(name, value, add)
+		}
+	}
+}
+
+// denied is the answer to a request that may not pass.
+func denied(v middleware.Verdict) *authv3.CheckResponse {
+	m := mutations{room: len(v.Header) + 1}
+	for name, values := range v.Header {
+		m.replace(name, values)
+	}
+	if len(v.Header["Cache-Control"]) == 0 {
+		m.put("Cache-Control", "no-store", overwrite)
+	}
+	status := v.Denial.Status
+	if status < 400 || 599 < status {
+		status = http.StatusServiceUnavailable
+	}
+	return &authv3.CheckResponse{
+		Status: &statuspb.Status{Code: int32(codeOf(status))},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
+			Headers: m.options,
+			Body:    strings.ToValidUTF8(string(v.Body), "?"),
+		}},
+	}
+}
+
+// passed is the answer to a request that may pass, and that came with these fields.
+func passed(said identity.Identity, came http.Header, v middleware.Verdict) *authv3.CheckResponse {
+	upstream := mutations{room: 6, options: make([]*corev3.HeaderValueOption, 0, len(identityFields)+1)}
+	downstream := mutations{room: len(v.Header)}
+	for name, value := range said.Fields() {
+		if value == "" {
+			upstream.options = append(upstream.options, emptied[name])
+		} else {
+			upstream.put(name, value, overwrite)
+		}
+	}
+	remove := make([]string, 1, 4)
+	remove[0] = CertificateField
+	for name, values := range came {
+		if ours(name) {
+			continue
+		}
+		switch kept, ok := v.Forward[name]; {
+		case !ok || len(kept) == 0 || identityField(name) != "":
+			remove = append(remove, name)
+		case !slices.Equal(kept, values):
+			upstream.replace(name, kept)
+		}
+	}
+	for name, values := range v.Forward {
+		if _, ok := came[name]; !ok && !ours(name) {
+			upstream.replace(name, values)
+		}
+	}
+	for name, values := range v.Header {
+		give(&downstream, name, values)
+	}
+	return &authv3.CheckResponse{
+		Status: &statuspb.Status{},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers: upstream.options, HeadersToRemove: remove, ResponseHeadersToAdd: downstream.options,
+		}},
+	}
+}
+
+// emptied are the mutations that leave an identity field without a value. Answers share
+// them, as nothing writes to them.
+var emptied = func() map[string]*corev3.HeaderValueOption {
+	m := make(map[string]*corev3.HeaderValueOption)
+	for _, name := range identityFields {
+		m[name] = &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name}, AppendAction: overwrite}
+	}
+	return m
+}()
+
+// ours reports whether the field of a request that passes is for this package to set or
+// to remove, whatever came. Envoy removes after it sets, so that no identity may be among
+// what is removed.
+func ours(name string) bool {
+	return name == CertificateField || name == "Transfer-Encoding" || identityField(name) == name
+}
+
+// identityField returns the field of the sender's identity that a service could take name
+// for, or nothing: some read X-Auth-Subject, X_Auth_Subject and X.Auth.Subject alike.
+func identityField(name string) string {
+	if len(name) < len("X-Auth-") || !strings.EqualFold(name[:1], "X") {
+		return ""
+	}
+	for _, field := range identityFields {
+		if alike(name, field) {
+			return field
+		}
+	}
+	return ""
+}
+
+var identityFields = func() (names []string) {
+	for name := range identity.None.Fields() {
+		names = append(names, name)
+	}
+	return names
+}()
+
+// alike compares names, but for the case of letters and for what stands between words.
+func alike(name, field string) bool {
+	if len(name) != len(field) {
+		return false
+	}
+	for i := range len(name) {
+		if field[i] == '-' {
+			if isAlphanumeric(name[i]) {
+				return false
+			}
+		} else if name[i]|0x20 != field[i]|0x20 {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
+// give puts a field into the answer of the service.
+func give(m *mutations, name string, values []string) {
+	switch {
+	case name == "Dpop-Nonce", name == "Cache-Control" && slices.Contains(values, "no-store"):
+		m.replace(name, values)
+	default: // Beside those of the service: Set-Cookie, Vary, a weaker Cache-Control.
+		for _, value := range values {
+			m.put(name, value, add)
+		}
+	}
+}

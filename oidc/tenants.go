@@ -1,0 +1,436 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/caller"
+	"github.com/keybound-go/middleware/internal/calls"
+	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/outage"
+	"github.com/keybound-go/middleware/internal/recall"
+)
+
+// Tenants verifies the tokens of issuers that are not known at start: those of the
+// tenants in a database, which come and go. Make one with [NewTenants]. Its methods may
+// be called concurrently. The zero Tenants, and a nil one, accepts nothing.
+//
+// # Which issuer
+//
+// The iss of a token, which is not verified at that time, does nothing but choose the
+// tenant. It must be a plain https URL of at most 512 bytes, with the host in lower case
+// and without port 443, query and fragment: everything else is [ErrIssuer]. Nothing is
+// fetched for an issuer that resolve did not approve.
+//
+// # What is remembered
+//
+// A tenant is live from its first token on: Tenants keeps its Verifier, and with it the
+// keys of its issuer. [WithMaxTenants] bounds how many; the one whose tokens were used
+// least recently makes room, and is resolved again when it is back. Requests that it is
+// serving end well. A tenant of which no token was verified yet has a place apart:
+// invented tokens of approved issuers make no other tenant leave.
+//
+// Verified tokens are remembered by all tenants together, see [WithTenantCacheSize]; the
+// places are shared out fairly by tenant, and within a tenant by client. The memories of
+// the Verifiers are not used: give them [WithCacheSize](0).
+//
+// A refusal by resolve is remembered for [WithRefusalLifetime], an error of resolve for a
+// second. The memory for both is bounded and shared out by caller
+// (see [ContextWithCaller]), so that a caller that invents issuers displaces what it has
+// invented before. Each issuer is asked about once at a time; the questions under way are
+// shared out by caller too, and those about issuers that were approved before have slots
+// of their own.
+//
+// What is known of a tenant stays until it makes room or [Tenants.Forget] is called. A
+// change in the database takes that call, in each process.
+type Tenants struct {
+	resolve         func(ctx context.Context, issuer string) (*Verifier, error)
+	policy          *Policy // nil: none is declared
+	needOrigins     bool
+	refusalLifetime time.Duration
+
+	tokens   recall.Memory[*tenantEntry]
+	cacheOff bool
+	verdicts recall.Memory[verdict]  // of resolve, but for tenants that are live
+	approved recall.Memory[struct{}] // issuers that were live once
+	flights  *recall.Flights[*tenant]
+	live     liveTenants
+
+	// generations count the calls of Forget, by the hash of the issuer. What was asked
+	// in an earlier generation is not believed. Issuers that share one lose nothing but
+	// an answer that is under way.
+	generations [1 << 10]atomic.Uint64
+}
+
+// tenantEntry is a verified token of a tenant.
+type tenantEntry struct {
+	entry
+	of *tenant
+}
+
+// verdict is that an issuer has no Verifier: [ErrIssuer], or an error of ours.
+type verdict struct {
+	err   error
+	until time.Time
+}
+
+const (
+	// maxRoutedSize bounds what is read of a token before its tenant, and so the limit of
+	// its Verifier, is known.
+	maxRoutedSize = 64 << 10
+
+	verdictPlaces   = 10_000 // of refusals and errors of resolve
+	failureLifetime = time.Second
+
+	// maxTries is how often a request starts again because its tenant was forgotten or
+	// made room in the meantime.
+	maxTries = 4
+)
+
+var (
+	errNoTenants = errors.New("oidc: this Tenants was not made by NewTenants")
+	errClosed    = errors.New("oidc: this Tenants is closed: no more tenants are resolved")
+	errForgotten = errors.New("oidc: the tenant was forgotten, or made room, while it was resolved")
+	errNothing   = errors.New("resolve returned neither a Verifier nor an error; oidc.ErrIssuer says that there is no such tenant")
+)
+
+// NewTenants returns a verifier of the tokens of tenants. resolve says who they are. It
+// returns
+//
+//   - a Verifier of this very issuer, character for character, that [New] has made for
+//     this call: it then belongs to the Tenants, which closes it;
+//   - [ErrIssuer], also wrapped, if there is no such tenant: the token is refused with 401;
+//   - any other error if it does not know: 503, and the token may be good.
+//
+// Every other result is an error of ours as well: a nil Verifier, one that it returned
+// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of another
+// tenant; a panic; no result within 10 seconds.
+//
+// Any client can have resolve called with an issuer of its own invention. So resolve
+// looks the issuer up, in a table or by a pattern that has a fixed host, and fetches
+// nothing from it. It may be called concurrently, for different issuers. Its answer
+// serves every request: ctx holds nothing of the one that caused the call. ctx ends after
+// 10 seconds, and with [Tenants.Close].
+//
+// NewTenants reports every mistake at once. It starts nothing.
+func NewTenants(resolve func(ctx context.Context, issuer string) (*Verifier, error), opts ...TenantOption) (*Tenants, error) {
+	c := newTenantConfig(opts)
+	if resolve == nil {
+		c.Problem("NewTenants: resolve is nil")
+	}
+	if err := c.Err(); err != nil {
+		return nil, err
+	}
+	return &Tenants{
+		resolve:         resolve,
+		policy:          c.policy,
+		needOrigins:     c.Given("RequireOrigins"),
+		refusalLifetime: c.refusalLifetime,
+		tokens:          recall.NewMemory[*tenantEntry](c.cacheSize),
+		cacheOff:        c.cacheSize == 0,
+		verdicts:        recall.NewMemory[verdict](verdictPlaces),
+		approved:        recall.NewMemory[struct{}](max(4*c.most, verdictPlaces)),
+		flights:         recall.NewFlights[*tenant]("oidc"),
+		live:            newLiveTenants(c.most),
+	}, nil
+}
+
+// VerifyToken verifies a JWT access token of any tenant, with the errors of
+// [Verifier.VerifyToken]. A token of an issuer that is no tenant is [ErrIssuer]. If
+// resolve gives no answer, the error has no code.
+func (s *Tenants) VerifyToken(ctx context.Context, raw string) (*Token, error) {
+	if s == nil || s.resolve == nil {
+		return nil, errNoTenants
+	}
+	if len(raw) > maxRoutedSize {
+		return nil, ErrTooLarge
+	}
+	id := hashOf(raw)
+	if t, err, hit := s.cached(id); hit {
+		return t, err
+	}
+	m, err := parse(raw, maxRoutedSize)
+	if err != nil {
+		return nil, err
+	}
+	iss, err := issuerOf(m.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if !isRoutable(iss) {
+		return nil, ErrIssuer
+	}
+	return s.verify(ctx, string(iss), id, raw, m)
+}
+
+// cached looks for a token that has been verified before. What it costs does not depend
+// on how many tenants there are.
+func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
+	if s.cacheOff {
+		return nil, nil, false
+	}
+	e, ok := s.tokens.Get(id)
+	if !ok {
+		return nil, nil, false
+	}
+	by := e.of.serving()
+	if by == nil || !by.signers.include(&e.entry) {
+		s.tokens.Delete(id)
+		return nil, nil, false
+	}
+	now := time.Now()
+	if err := e.token.CheckTimes(now, by.checks.Skew); err != nil {
+		s.tokens.Delete(id)
+		return nil, err, true
+	}
+	e.of.touch(now)
+	copied := e.token
+	return &copied, nil, true
+}
+
+// verify is VerifyToken after the parsing. A tenant that is forgotten meanwhile has no
+// say: the request starts again, with what resolve says now.
+func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, raw string, m *jose.Message) (*Token, error) {
+	for range maxTries {
+		t, err := s.tenant(ctx, iss)
+		if err != nil {
+			return nil, err
+		}
+		token, err, counts := s.verifyBy(ctx, t, id, raw, m)
+		if counts {
+			return token, err
+		}
+	}
+	return nil, outage.As(outage.Tenants, errForgotten)
+}
+
+// verifyBy verifies the token by the Verifier of t. counts is false if t was forgotten
+// before the end.
+//
+// Precondition: the caller has acquired t, which verifyBy releases.
+func (s *Tenants) verifyBy(ctx context.Context, t *tenant, id [sha256.Size]byte, raw string, m *jose.Message) (token *Token, err error, counts bool) {
+	defer func() { counts = s.live.release(t) }()
+	by := t.by.Load()
+	switch {
+	case by == nil: // forgotten since it was acquired
+		return nil, errForgotten, false
+	case len(raw) > by.checks.MaxSize:
+		return nil, ErrTooLarge, true
+	}
+	e := &tenantEntry{of: t}
+	e.generation.Store(by.signers.generation()) // from before the keys are read
+	if token, err = by.fill(ctx, &e.entry, id, m); err != nil {
+		return nil, err, true
+	}
+	s.live.prove(t)
+	if !s.cacheOff {
+		s.tokens.Set(id, recall.OwnerOf(t.issuer, token.ClientID), token.Expiry, e)
+	}
+	return token, nil, true
+}
+
+// tenant returns the tenant with the issuer iss, acquired.
+func (s *Tenants) tenant(ctx context.Context, iss string) (*tenant, error) {
+	for range maxTries {
+		if t := s.live.acquire(iss); t != nil {
+			return t, nil
+		}
+		generation := s.generationOf(iss).Load()
+		q := question{iss, generation, keyOf(iss, generation), recall.Owner{}}
+		if v, known := s.remembered(&q); known {
+			return nil, v.err
+		}
+		var by recall.Question
+		q.owner, by = s.asker(ctx, iss)
+		call := calls.Begin(ctx, calls.Resolve)
+		t, err := s.flights.Do(ctx, q.key, by, func(ctx context.Context) (*tenant, error) { return s.learn(ctx, &q) })
+		call.End(err != nil && err != ErrIssuer && err != errForgotten)
+		switch {
+		case err == nil && s.live.hold(t):
+			return t, nil
+		case err == nil, err == errForgotten: // t made room again, or was forgotten
+		case s.generationOf(iss).Load() != generation: // the answer is from before Forget
+		case err == ErrIssuer:
+			return nil, err
+		default:
+			return nil, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", iss, err))
+		}
+	}
+	return nil, outage.As(outage.Tenants, errForgotten)
+}
+
+// question is one to resolve.
+type question struct {
+	issuer     string
+	generation uint64
+	key        [sha256.Size]byte
+	owner      recall.Owner // of the answer
+}
+
+// asker says on whose behalf a question about iss is asked.
+func (s *Tenants) asker(ctx context.Context, iss string) (recall.Owner, recall.Question) {
+	if _, known := s.approved.Get(sha256.Sum256([]byte(iss))); known {
+		owner := recall.OwnerOf(iss, "")
+		return owner, recall.Question{Known: true, Lane: recall.LaneOfClient(owner)}
+	}
+	address := caller.Address(ctx)
+	q := recall.Question{Lane: recall.LaneOfCaller(address)}
+	if !address.IsValid() {
+		return recall.Owner{}, q
+	}
+	return recall.OwnerOf(recall.Site(address).String(), ""), q
+}
+
+func (s *Tenants) remembered(q *question) (v verdict, known bool) {
+	v, ok := s.verdicts.Get(q.key)
+	return v, ok && time.Now().Before(v.until)
+}
+
+func (s *Tenants) remember(q *question, err error, lifetime time.Duration) {
+	until := time.Now().Add(lifetime)
+	s.verdicts.Set(q.key, q.owner, until, verdict{err, until})
+}
+
+// rememberFailure remembers an error of ours, for so short a time that a tenant loses
+// nothing by it.
+func (s *Tenants) rememberFailure(q *question, err error) {
+	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+}
+
+var generationSeed = maphash.MakeSeed()
+
+func (s *Tenants) generationOf(iss string) *atomic.Uint64 {
+	return &s.generations[maphash.String(generationSeed, iss)%uint64(len(s.generations))]
+}
+
+func keyOf(iss string, generation uint64) [sha256.Size]byte {
+	var buf [maxIssuerSize + 8]byte
+	return sha256.Sum256(append(binary.BigEndian.AppendUint64(buf[:0], generation), iss...))
+}
+
+// learn finds out whether an issuer is a tenant, and makes it live. It runs once at a
+// time for each issuer and generation.
+func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
+	// The flight before may have landed after the caller had looked.
+	if t := s.live.find(q.issuer); t != nil {
+		return t, nil
+	}
+	if v, known := s.remembered(q); known {
+		return nil, v.err
+	}
+	if !s.live.begin() {
+		return nil, errClosed
+	}
+	defer s.live.end()
+	deadline, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(s.live.ctx, deadline) // without the values of a request
+	defer cancel()
+	v, err := s.ask(ctx, q.issuer)
+	if err == nil {
+		err = s.take(v, q.issuer)
+	}
+	late := ctx.Err() != nil // the callers may have been told that there is no answer
+	switch {
+	case err == nil && late:
+		_ = v.Close()
+		return nil, context.Cause(ctx)
+	case late:
+		return nil, fmt.Errorf("%w: %v", context.Cause(ctx), err)
+	case errors.Is(err, ErrIssuer):
+		s.remember(q, ErrIssuer, s.refusalLifetime)
+		return nil, ErrIssuer
+	case err != nil:
+		err = ours(err)
+		s.rememberFailure(q, err)
+		return nil, err
+	}
+	t := newTenant(q.issuer, v)
+	if err := s.live.add(t, func() bool { return s.generationOf(q.issuer).Load() == q.generation }); err != nil {
+		_ = v.Close()
+		if err != errForgotten && err != errClosed {
+			s.rememberFailure(q, err)
+		}
+		return nil, err
+	}
+	s.approved.Set(sha256.Sum256([]byte(q.issuer)), recall.OwnerOf(q.issuer, ""), time.Now().Add(24*time.Hour), struct{}{})
+	return t, nil
+}
+
+// ask calls resolve. A panic of it is an error of ours.
+func (s *Tenants) ask(ctx context.Context, iss string) (v *Verifier, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v, err = nil, fmt.Errorf("resolve panicked: %s", panicText(p))
+		}
+	}()
+	return s.resolve(ctx, iss)
+}
+
+// panicText tells a programming error from a panic whose text may hold a secret.
+func panicText(panicked any) string {
+	if err, ok := panicked.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", panicked)
+}
+
+// take makes v a Verifier of this Tenants, or says why it cannot be one.
+func (s *Tenants) take(v *Verifier, iss string) error {
+	switch {
+	case v == nil:
+		return errNothing
+	case v.keys == nil:
+		return errNoVerifier
+	case v.issuer.URL() != iss:
+		return fmt.Errorf("resolve returned a Verifier of another issuer, %s", v.issuer.URL())
+	case !v.own:
+		return errors.New("resolve returned a Verifier that borrows its Issuer, which Tenants could not close; use oidc.New")
+	case v.closed.Load():
+		return errors.New("resolve returned a Verifier that is closed; make one for each call")
+	case !v.owned.CompareAndSwap(false, true):
+		return errors.New("resolve returned a Verifier that a Tenants has, or had; make one for each call")
+	}
+	if err := s.admits(v); err != nil {
+		_ = v.Close() // resolve may have used it
+		return err
+	}
+	return nil
+}
+
+// ours is err as an error of ours: one of resolve's may wrap a TokenError, of a token
+// that it has looked at itself, and would be held against the client.
+func ours(err error) error {
+	if _, isClients := errors.AsType[TokenError](err); isClients {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// Forget ends what is known of an issuer: its Verifier, its tokens, its refusal. It takes
+// effect before it returns: no token is accepted after that by what resolve had said
+// before, also if its verification, or resolve, was under way. The next token of the
+// issuer has resolve called again.
+func (s *Tenants) Forget(issuer string) {
+	if s == nil || s.resolve == nil {
+		return
+	}
+	s.live.forget(issuer, s.generationOf(issuer))
+}
+
+// Close closes the Verifiers of all live tenants, ends the calls of resolve that are under
+// way, if they heed their context, and waits for both. Tenants that are live serve on with
+// what they know, which grows old; no more are resolved. Close may be called more than
+// once.
+func (s *Tenants) Close() error {
+	if s == nil || s.resolve == nil {
+		return nil
+	}
+	return s.live.close()
+}

@@ -1,0 +1,220 @@
+package oidc
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keybound-go/middleware/internal/issuer"
+	"github.com/keybound-go/middleware/internal/jose"
+	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/origins"
+)
+
+const (
+	defaultMaxTenants      = 1000
+	maxMaxTenants          = 1_000_000
+	defaultTenantCache     = 100_000
+	maxTenantCache         = 10_000_000
+	defaultRefusalLifetime = 10 * time.Second
+	maxRefusalLifetime     = 5 * time.Minute
+	maxPolicySkew          = 5 * time.Minute // the most that WithSkew takes
+
+	maxIssuerSize = 512 // bytes of an iss that is routed
+)
+
+// TenantOption is a setting of [NewTenants]. One given twice is a mistake.
+type TenantOption interface{ applyTenants(*tenantConfig) }
+
+type tenantOption func(*tenantConfig)
+
+func (o tenantOption) applyTenants(c *tenantConfig) { o(c) }
+
+// tenantConfig is what the options add up to, and every mistake in them.
+type tenantConfig struct {
+	*options.Set
+	policy          *Policy
+	most, cacheSize int
+	refusalLifetime time.Duration
+}
+
+func newTenantConfig(opts []TenantOption) *tenantConfig {
+	c := &tenantConfig{
+		Set:             options.For("oidc"),
+		most:            defaultMaxTenants,
+		cacheSize:       defaultTenantCache,
+		refusalLifetime: defaultRefusalLifetime,
+	}
+	options.Each(c.Set, opts, func(o TenantOption) { o.applyTenants(c) })
+	return c
+}
+
+func (c *tenantConfig) setInt(name string, to *int, n, least, most int) {
+	switch {
+	case !c.Once(name):
+	case n < least || n > most:
+		c.Problem("%s: %d is not between %d and %d", name, n, least, most)
+	default:
+		*to = n
+	}
+}
+
+// WithMaxTenants sets how many tenants may be live that have had a good token. The
+// default is 1,000. Beside them an eighth as many, and at least 16, may be live of which
+// no token was verified yet. A live tenant takes about 31 KiB, the keys included, and six
+// goroutines that wait for the next refresh of its metadata and keys.
+func WithMaxTenants(n int) TenantOption {
+	return tenantOption(func(c *tenantConfig) { c.setInt("WithMaxTenants", &c.most, n, 1, maxMaxTenants) })
+}
+
+// WithTenantCacheSize sets how many verified tokens are remembered, of all tenants
+// together. The default is 100,000; 0 switches the memory off. An entry takes about 1 KiB
+// plus the claim set.
+func WithTenantCacheSize(entries int) TenantOption {
+	return tenantOption(func(c *tenantConfig) {
+		c.setInt("WithTenantCacheSize", &c.cacheSize, entries, 0, maxTenantCache)
+	})
+}
+
+// WithRefusalLifetime sets for how long it is remembered that an issuer is no tenant. The
+// default is 10 seconds, the most is 5 minutes; 0 has resolve asked each time.
+func WithRefusalLifetime(d time.Duration) TenantOption {
+	return tenantOption(func(c *tenantConfig) {
+		issuer.SetDuration(c.Set, "WithRefusalLifetime", &c.refusalLifetime, d, 0, maxRefusalLifetime)
+	})
+}
+
+// WithPolicy declares how strict the Verifiers of all tenants are. A Verifier that is
+// laxer, with an algorithm that p does not name, more skew, or any audience where p has
+// ChecksAudience, is an error of ours when resolve returns it. The presets of package
+// middleware ask for this Policy, and refuse Tenants without one. p must name its
+// Algorithms, and cannot promise ChecksRevocation.
+func WithPolicy(p Policy) TenantOption {
+	p.Algorithms = slices.Clone(p.Algorithms)
+	return tenantOption(func(c *tenantConfig) {
+		if !c.Once("WithPolicy") {
+			return
+		}
+		if len(p.Algorithms) == 0 {
+			c.Problem("WithPolicy: name the Algorithms")
+		}
+		for _, alg := range p.Algorithms {
+			if !slices.Contains(jose.Algorithms(), alg) {
+				c.Problem("WithPolicy: %q is not supported; one of %s", alg, strings.Join(jose.Algorithms(), " "))
+			}
+		}
+		if p.Skew < 0 || p.Skew > maxPolicySkew {
+			c.Problem("WithPolicy: a skew of %v is not between 0 and %v", p.Skew, maxPolicySkew)
+		}
+		if p.ChecksRevocation {
+			c.Problem("WithPolicy: no Verifier asks its issuer about revocation")
+		}
+		c.policy = &p
+	})
+}
+
+// RequireOrigins demands that every tenant has origins of its own ([WithOrigins]): a
+// Verifier without any is an error of ours. It is for services whose tenants have hosts of
+// their own. Without it the tokens of a tenant that has no origins are good at the hosts
+// of all others.
+func RequireOrigins() TenantOption {
+	return tenantOption(func(c *tenantConfig) { c.Once("RequireOrigins") })
+}
+
+// WithOrigins sets at which origins of this service the issuer's tokens are good: scheme
+// and host, and port if it is not the default one ("https://acme.example"). A guard of
+// package middleware refuses them elsewhere with [ErrOrigin], bound or not, and compares
+// proofs with these origins in the place of those given to dpop.New. The default is every
+// origin of the service. It may be given more than once.
+//
+// The Host of the request must be that of an origin: a proxy in front must pass it on, and
+// must not strip a path.
+func WithOrigins(more ...string) Option {
+	return option(func(c *config) {
+		if len(more) == 0 {
+			c.Problem("WithOrigins: no origin given")
+		}
+		for _, s := range more {
+			normal, err := origins.Parse(s)
+			switch {
+			case err != nil:
+				c.Problem("WithOrigins: %q: %w", s, err)
+			case slices.Contains(c.origins, normal):
+				c.Problem("WithOrigins: %q is given twice", s)
+			default:
+				c.origins = append(c.origins, normal)
+			}
+		}
+	})
+}
+
+// admits reports in which way v is laxer than all tenants must be.
+func (s *Tenants) admits(v *Verifier) error {
+	if v.checks.MaxSize > maxRoutedSize {
+		return fmt.Errorf("the Verifier takes tokens of %d bytes, and Tenants of %d at the most; see oidc.WithMaxTokenSize", v.checks.MaxSize, maxRoutedSize)
+	}
+	if s.needOrigins && len(v.origins) == 0 {
+		return errors.New("the Verifier has no origins, and RequireOrigins is given; see oidc.WithOrigins")
+	}
+	if s.policy == nil {
+		return nil
+	}
+	p, own := s.policy, v.Policy()
+	for _, alg := range own.Algorithms {
+		if !slices.Contains(p.Algorithms, alg) {
+			return fmt.Errorf("the Verifier accepts %s, which the policy of WithPolicy does not; see oidc.WithAlgorithms", alg)
+		}
+	}
+	switch {
+	case own.Skew > p.Skew:
+		return fmt.Errorf("the Verifier has a skew of %v, and the policy of WithPolicy one of %v; see oidc.WithSkew", own.Skew, p.Skew)
+	case p.ChecksAudience && !own.ChecksAudience:
+		return errors.New("the Verifier accepts tokens for any audience, or for none, which the policy of WithPolicy does not")
+	}
+	return nil
+}
+
+// Policy returns what [WithPolicy] has declared. Without it, it promises nothing. The
+// slice is the caller's.
+func (s *Tenants) Policy() Policy {
+	switch {
+	case s == nil || s.resolve == nil:
+		return Policy{}
+	case s.policy == nil:
+		return Policy{Skew: maxPolicySkew}
+	}
+	p := *s.policy
+	p.Algorithms = slices.Clone(p.Algorithms)
+	return p
+}
+
+// isRoutable reports whether resolve may be asked about an iss: it is the one spelling of
+// an https URL that issuers use (RFC 8414, section 2), of visible ASCII.
+func isRoutable(iss []byte) bool {
+	const scheme = "https://"
+	if len(iss) <= len(scheme) || len(iss) > maxIssuerSize || string(iss[:len(scheme)]) != scheme {
+		return false
+	}
+	for _, c := range iss {
+		if c <= ' ' || c > '~' || strings.IndexByte("\"<>\\^`{|}?#@", c) >= 0 {
+			return false
+		}
+	}
+	raw := string(iss)
+	u, err := url.Parse(raw)
+	if err != nil || u.String() != raw || u.Path != "" && u.Path[0] != '/' {
+		return false
+	}
+	if normal, err := origins.Parse(scheme + u.Host); err != nil || normal != scheme+u.Host {
+		return false
+	}
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return true
+}
