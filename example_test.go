@@ -227,6 +227,10 @@ func ExampleStaged() {
 	// Once the log names no client that you would lose:
 	stage.Set(middleware.Enforce)
 	stage.Choose(nil)
+
+	// Back at once, for all clients:
+	stage.Set(middleware.Report)
+	stage.Choose(nil)
 }
 
 // Readiness, and the state for operators, on a listener of their own.

@@ -68,7 +68,7 @@ func start(t *testing.T, bed *testbed.Bed, config string, args ...string) *runni
 		config = filepath.Join("testdata", config)
 	}
 	args = append([]string{"-config", config, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-issuer-ca", bed.CAFile,
-		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile}, args...)
+		"-tls-cert", bed.CertFile, "-tls-key", bed.KeyFile, "-drain", "20ms"}, args...) // idle connections of HTTP/2 take a second
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, stderr, done := &buffer{}, &buffer{}, make(chan int, 1)
 	hangups := make(chan os.Signal)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"net/http"
 	"strings"
 	"testing"
@@ -159,4 +161,11 @@ func TestTwoPluginsWithSessionsDoNotEndEachOthers(t *testing.T) {
 	require.Len(t, cookies, 2)
 	require.Equal(t, 200, send("/a"))
 	require.Equal(t, 200, send("/b"))
+}
+
+func keyPEM(t *testing.T, c *mtlspoptest.Client) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.Key)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }

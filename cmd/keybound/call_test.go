@@ -134,7 +134,7 @@ func TestProofIsForCurl(t *testing.T) {
 	require.NoError(t, err)
 	jwk, err := key.PrivateJWK()
 	require.NoError(t, err)
-	keyFile := file(t, "k", string(jwk))
+	keyFile := file(t, "k", `{"keys": [{"use": "sig", "kid": "k", `+strings.TrimPrefix(string(jwk), "{")+`]}`) // as oauth2c has it
 	token := obtain(t, issuer, key)
 	code, proof, log := keybound(t, token, "proof", "--key", keyFile, "--token-file", "-", service.url+"/orders?q=1#f")
 	require.Equal(t, exitOK, code, log)

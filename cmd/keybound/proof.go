@@ -44,7 +44,10 @@ func newProof(s *streams) *cobra.Command {
 		Short: "Print one DPoP proof, for use with curl",
 		Long: `Prints one DPoP proof (RFC 9449, section 4.2) for one request: for its method, its
 URL without query and fragment, and the access token. A proof is good once, and for
-about a minute. Without a token it is a proof for a token endpoint.`,
+about a minute. Without a token it is a proof for a token endpoint.
+
+The key can be the JWK set that oauth2c --signing-key takes: the token that oauth2c
+gets with --dpop is bound to its first key for signatures, and so is the proof.`,
 		Example: `  curl -H "Authorization: DPoP $(cat token)" \
        -H "DPoP: $(keybound proof --key client.jwk --token-file token https://api.example/orders)" \
        https://api.example/orders`,

@@ -146,6 +146,7 @@ func TestKeycloak(t *testing.T) {
 	w := newWorld(t)
 	w.meet(t, newKeycloak(t, w))
 	t.Run("profile", w.keycloakProfile)
+	t.Run("rollout", w.rollout)
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "Keycloak", &w.results)

@@ -94,8 +94,8 @@ func (m *matrix) markdown() string {
 	return b.String()
 }
 
-// publish compares the section called name of the README with the matrix, or writes it there with INTEROP_UPDATE. A matrix
-// with gaps, because software is missing or the test was asked to leave something out, is neither.
+// publish is publishText for a matrix. One with gaps, because software is missing or the test was asked to leave something out,
+// is not compared.
 func publish(t *testing.T, name string, m *matrix) {
 	t.Helper()
 	text := m.markdown()
@@ -104,6 +104,12 @@ func publish(t *testing.T, name string, m *matrix) {
 		t.Logf("!! not compared with README.md: %d results are missing", m.missing)
 		return
 	}
+	publishText(t, name, text)
+}
+
+// publishText compares the section called name of the README with text, or writes it there with INTEROP_UPDATE.
+func publishText(t *testing.T, name, text string) {
+	t.Helper()
 	const path = "../README.md"
 	page, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -16,8 +16,9 @@ import (
 	"math/big"
 )
 
-// Parse reads a private key: a JWK (RFC 7517), or PEM with PKCS #8, SEC 1 or PKCS #1.
-// Errors never hold any of the key.
+// Parse reads a private key: a JWK (RFC 7517), a set of them, or PEM with PKCS #8, SEC 1
+// or PKCS #1. Of a set it takes the first key that is for signatures, by use, as oauth2c
+// does; of one without any use, the only key. Errors never hold any of the key.
 func Parse(data []byte) (*Key, error) {
 	data = bytes.TrimSpace(data)
 	if bytes.HasPrefix(data, []byte("{")) {
@@ -64,6 +65,7 @@ func parseBlock(block *pem.Block) (signer crypto.Signer, ok bool, err error) {
 
 type privateJWK struct {
 	Kty string `json:"kty"`
+	Use string `json:"use,omitempty"`
 	Crv string `json:"crv,omitempty"`
 	Alg string `json:"alg,omitempty"`
 	X   string `json:"x,omitempty"`
@@ -79,9 +81,19 @@ type privateJWK struct {
 }
 
 func parseJWK(data []byte) (*Key, error) {
-	var j privateJWK
+	var j struct {
+		privateJWK
+		Keys []privateJWK `json:"keys"`
+	}
 	if err := json.Unmarshal(data, &j); err != nil {
 		return nil, errors.New("pen: the JWK is not valid JSON")
+	}
+	if j.Keys != nil {
+		one, err := signingKey(j.Keys)
+		if err != nil {
+			return nil, err
+		}
+		j.privateJWK = one
 	}
 	if j.D == "" {
 		return nil, errors.New(`pen: the JWK has no private part (member "d")`)
@@ -95,6 +107,19 @@ func parseJWK(data []byte) (*Key, error) {
 		return nil, err
 	}
 	return key, nil
+}
+
+// signingKey is the key of a set that signs.
+func signingKey(set []privateJWK) (privateJWK, error) {
+	for _, key := range set {
+		if key.Use == "sig" {
+			return key, nil
+		}
+	}
+	if len(set) == 1 && set[0].Use == "" {
+		return set[0], nil
+	}
+	return privateJWK{}, fmt.Errorf(`pen: of the %d keys in the set, none has "use": "sig"`, len(set))
 }
 
 func (j privateJWK) signer() (crypto.Signer, error) {

@@ -47,6 +47,39 @@ func TestKeysSurviveTheirFiles(t *testing.T) {
 	}
 }
 
+func TestAKeyOfASet(t *testing.T) {
+	member := func(key *pen.Key, more string) string {
+		jwk, err := key.PrivateJWK()
+		require.NoError(t, err)
+		return more + strings.TrimPrefix(string(jwk), "{")
+	}
+	for _, alg := range pen.Algorithms {
+		key, err := pen.Generate(alg)
+		require.NoError(t, err)
+		other, err := pen.Generate("ES256")
+		require.NoError(t, err)
+		for name, set := range map[string]string{
+			"as oauth2c has it": `{"keys": [` + member(other, `{"use": "enc", "kid": "e", `) + `, ` + member(key, `{"use": "sig", "kid": "k", `) + `]}`,
+			"one alone":         `{"keys": [` + member(key, `{`) + `]}`,
+		} {
+			again, err := pen.Parse([]byte(set))
+			require.NoError(t, err, name)
+			require.Equal(t, key.Thumbprint(), again.Thumbprint(), name)
+			require.Equal(t, alg, again.Algorithm)
+			requireSigned(t, again)
+		}
+		for name, set := range map[string]string{
+			"none":           `{"keys": []}`,
+			"for encryption": `{"keys": [` + member(key, `{"use": "enc", `) + `]}`,
+			"of two, which?": `{"keys": [` + member(key, `{`) + `, ` + member(other, `{`) + `]}`,
+			"no list":        `{"keys": {}}`,
+		} {
+			_, err := pen.Parse([]byte(set))
+			require.ErrorContains(t, err, "pen: ", name)
+		}
+	}
+}
+
 func requireSigned(t *testing.T, key *pen.Key) {
 	t.Helper()
 	parts := strings.Split(key.Proof("GET", "https://api.example/", "token", "n"), ".")
