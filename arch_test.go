@@ -32,6 +32,8 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/seal":      {},
 	"internal/caller":    {},
 	"internal/calls":     {},
+	// For the modules grpcguard and connectguard.
+	"internal/rpcstatus": {own: []string{""}},
 	// For the modules otelguard and promguard.
 	"internal/tally":           {own: []string{""}},
 	"internal/tally/tallytest": {own: []string{"", "dpop", "internal/josetest", "oidc", "oidc/oidctest"}},

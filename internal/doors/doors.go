@@ -36,7 +36,7 @@ type Door struct {
 	// Certificates are how its guards get certificates, beside the connection.
 	Certificates []mtlspop.Option
 
-	// Options are further ones of its guards, that change no verdict.
+	// Options are further settings of its guards, such as how refusals are written.
 	Options []middleware.Option
 
 	// Cannot says why the door cannot be sent a case, in a sentence, or nothing. The
