@@ -28,6 +28,12 @@ type Description struct {
 	// Certificates says where client certificates come from: "tls", or the fields of
 	// trusted peers; nil if the guard takes none.
 	Certificates []string `json:"certificates,omitempty"`
+	// Preset is "FAPI2" or "MCP", if the guard was made with one of them.
+	Preset string `json:"preset,omitempty"`
+	// Resource is the identifier of the protected resource, and AuthorizationServers are
+	// what its metadata names, if the guard has one.
+	Resource             string   `json:"resource,omitempty"`
+	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	// Rules are what every request must satisfy, in order.
 	Rules []string `json:"rules,omitempty"`
 	// Notes are what an operator should know, weakenings above all: bearer tokens
@@ -47,6 +53,10 @@ func (g *Guard) Describe() (d Description) {
 	if g.config == nil {
 		d.Notes = []string{"the zero Guard: every request is refused"}
 		return d
+	}
+	d.Preset = g.mustIdentify
+	if g.resource != nil {
+		d.Resource, d.AuthorizationServers = g.resource.Identifier, slices.Clone(g.resource.AuthorizationServers)
 	}
 	if v, ok := g.tokens.(interface{ Policy() oidc.Policy }); ok {
 		p := v.Policy()

@@ -293,11 +293,12 @@ func TestProtectedResourceMetadata(t *testing.T) {
 		require.Panics(t, func() { g.ForResource(middleware.ProtectedResource{}) })
 	})
 	t.Run("PRM-2-01 identifiers", func(t *testing.T) {
-		for _, bad := range []string{"", "http://api.example", "https://", "https://a/#f", "https://a/#", "https://u@a/", "api", `https://a/"`} {
+		for _, bad := range []string{"", "http://api.example", "http://localhost.example/mcp", "http://10.0.0.1/mcp", "https://:443", "https://", "https://a/#f", "https://a/#", "https://u@a/", "api", `https://a/"`} {
 			_, err := middleware.New(w.tokens(), withDPoP(), middleware.WithProtectedResource(middleware.ProtectedResource{Identifier: bad}))
 			require.ErrorContains(t, err, "ProtectedResource", bad)
 		}
 		for id, path := range map[string]string{ // vectors rfc9728-3.1-* and derived-9728-*
+			"http://localhost:8080/mcp":              "/.well-known/oauth-protected-resource/mcp", // in development
 			"https://resource.example.com":           "/.well-known/oauth-protected-resource",
 			"https://resource.example.com/":          "/.well-known/oauth-protected-resource",
 			"https://resource.example.com/resource1": "/.well-known/oauth-protected-resource/resource1",

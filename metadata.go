@@ -20,7 +20,8 @@ const metadataMaxAge = "public, max-age=3600"
 // ProtectedResource describes what a guard protects, for clients that find out
 // by themselves where to get a token (RFC 9728).
 type ProtectedResource struct {
-	// Identifier is the resource identifier: an https URL without fragment.
+	// Identifier is the resource identifier: an https URL without fragment, or an http
+	// one on this machine, for development.
 	// Strict clients want it to be the URL of their request, so give each
 	// resource path a guard of its own. Required.
 	Identifier string
@@ -58,7 +59,7 @@ func (p ProtectedResource) clone() *ProtectedResource {
 func (p ProtectedResource) validate() error {
 	var problems []error
 	id, err := url.Parse(p.Identifier)
-	if err != nil || id.Scheme != "https" || id.Host == "" || id.User != nil || strings.Contains(p.Identifier, "#") || quote(p.Identifier) != `"`+p.Identifier+`"` {
+	if err != nil || !isSecure(id) || id.User != nil || strings.Contains(p.Identifier, "#") || quote(p.Identifier) != `"`+p.Identifier+`"` {
 		problems = append(problems, fmt.Errorf("middleware: ProtectedResource: Identifier %q is not an https URL without fragment (RFC 9728, section 1.2)", p.Identifier))
 	}
 	for _, optional := range []string{p.Documentation, p.JWKSURI} {
@@ -83,8 +84,12 @@ func (p ProtectedResource) validate() error {
 // for one on this machine, in development.
 func isIssuer(identifier string) bool {
 	u, err := url.Parse(identifier)
-	return err == nil && u.Hostname() != "" && u.User == nil && !strings.ContainsAny(identifier, "?#") &&
-		(u.Scheme == "https" || u.Scheme == "http" && origins.IsLoopback(u.Hostname()))
+	return err == nil && isSecure(u) && u.User == nil && !strings.ContainsAny(identifier, "?#")
+}
+
+// isSecure reports whether what u names is reached by https, or is on this machine.
+func isSecure(u *url.URL) bool {
+	return u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http" && origins.IsLoopback(u.Hostname()))
 }
 
 // metadataURL inserts the well-known path between host and path of the

@@ -180,14 +180,16 @@ func limitsLifetime(rules []Rule) bool {
 //	WithProtectedResource(resource)   the metadata that clients start from; it must name authorization servers
 //	AllowUnbound()                    bearer tokens pass; bound ones must still prove their binding
 //	ExposeHeaders()                   clients in browsers read the challenges
+//	EndResponsesWithToken()           streams end with the token, and are resumed with the next one
 //
 // and has the challenges of a 401 name the scopes to ask the issuer for
 // (RFC 6750, section 3): those that rules demand by [Scopes], or else the resource's
 // Scopes.
 //
-// Give the TokenVerifier resource.Identifier as its audience: a server must not
-// accept tokens that were made for another, and New refuses a TokenVerifier that does,
-// or that cannot say. Clients that use DPoP expect [dpop.MCP].
+// Give the TokenVerifier resource.Identifier as its audience: clients ask for tokens for
+// it, and a server must not accept tokens that were made for another. New refuses a
+// TokenVerifier that accepts those, or that cannot say. Clients that use DPoP expect
+// [dpop.MCP]. For servers of the official Go SDK there is the module mcpguard.
 //
 // [dpop.MCP]: https://pkg.go.dev/github.com/keybound-go/middleware/dpop#MCP
 func MCP(resource ProtectedResource) Option {
@@ -198,7 +200,7 @@ func MCP(resource ProtectedResource) Option {
 		WithProtectedResource(resource).apply(b)
 		AllowUnbound().apply(b)
 		ExposeHeaders().apply(b)
-		b.nameScopes, b.mustIdentify = b.resource != nil, "MCP"
+		b.nameScopes, b.mustIdentify, b.endWithToken = b.resource != nil, "MCP", true
 		b.checks = append(b.checks, (*builder).checkMCP)
 	})
 }

@@ -91,7 +91,7 @@ func TestPresetsRefuseAVerifierThatCannotSayHowStrictItIs(t *testing.T) {
 		},
 		"MCP": func(v middleware.TokenVerifier) error {
 			_, err := middleware.New(middleware.WithTokens(v, nil),
-				middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}))
+				middleware.MCP(middleware.ProtectedResource{Identifier: oidctest.Audience, AuthorizationServers: []string{issuerURL}}))
 			return err
 		},
 	}
@@ -388,18 +388,31 @@ func TestRequireTLSJudgesAUnixSocketByTheListener(t *testing.T) {
 	}
 }
 
+// mcpTokens are those of the tests' MCP server, which is a resource of its own.
+func (w *world) mcpTokens() middleware.Option {
+	return middleware.WithTokens(w.verifier(oidc.WithAudiences("https://api.example/mcp")), nil)
+}
+
+func (w *world) mcpGuard(resource middleware.ProtectedResource, opts ...middleware.Option) *middleware.Guard {
+	g, err := middleware.New(append(opts, w.mcpTokens(), middleware.MCP(resource))...)
+	require.NoError(w.t, err)
+	return g
+}
+
 func TestMCP(t *testing.T) {
 	w := newWorld(t)
 	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}}
-	g := w.guard(middleware.MCP(resource))
+	g := w.mcpGuard(resource)
 	a := serve(g, get("/mcp")).refused(t, 401).challenged(t, "Bearer")
 	require.Equal(t, "https://api.example/.well-known/oauth-protected-resource/mcp", a.challenges(t)[0].params["resource_metadata"])
 	serve(g, w.bearerRequest("/mcp")).accepted(t)
 	r := w.certRequest("/mcp")
 	serve(g, r).refused(t, 401)
+	d := g.Describe()
+	require.Equal(t, []any{"MCP", resource.Identifier, resource.AuthorizationServers}, []any{d.Preset, d.Resource, d.AuthorizationServers})
 	_, err := middleware.New(w.tokens(), middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/mcp"}))
 	require.ErrorContains(t, err, "names no authorization servers")
-	_, err = middleware.New(w.tokens(), middleware.MCP(resource), middleware.AllowUnbound())
+	_, err = middleware.New(w.mcpTokens(), middleware.MCP(resource), middleware.AllowUnbound())
 	require.ErrorContains(t, err, "AllowUnbound is given twice")
 	for name, tokens := range w.forAnybody(t) {
 		_, err = middleware.New(tokens, middleware.MCP(resource))
@@ -413,7 +426,7 @@ func TestMCP(t *testing.T) {
 func TestMCPNamesScopesInChallenges(t *testing.T) {
 	w := newWorld(t)
 	resource := middleware.ProtectedResource{Identifier: "https://api.example/mcp", AuthorizationServers: []string{issuerURL}, Scopes: []string{"tools:read", "tools:write"}}
-	g := w.guard(middleware.MCP(resource), withDPoP())
+	g := w.mcpGuard(resource, withDPoP())
 	for name, row := range map[string]struct {
 		guard *middleware.Guard
 		r     *http.Request

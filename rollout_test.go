@@ -452,7 +452,7 @@ func TestAnonymousRequests(t *testing.T) {
 			middleware.WithRules(middleware.LimitTokenLifetime(time.Hour)))
 		require.NoError(t, err)
 		require.PanicsWithValue(t, "middleware: AllowAnonymous: FAPI2 forbids it", func() { fapi.AllowAnonymous() })
-		mcp := w.guard(middleware.MCP(middleware.ProtectedResource{Identifier: "https://api.example/r", AuthorizationServers: []string{issuerURL}}))
+		mcp := w.guard(middleware.MCP(middleware.ProtectedResource{Identifier: oidctest.Audience, AuthorizationServers: []string{issuerURL}}))
 		require.PanicsWithValue(t, "middleware: AllowAnonymous: MCP forbids it", func() { mcp.AllowAnonymous() })
 	})
 }

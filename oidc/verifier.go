@@ -119,6 +119,36 @@ type Policy struct {
 	ChecksAudience bool
 	// ChecksRevocation says that the issuer is asked about every accepted token.
 	ChecksRevocation bool
+	// Issuers are those whose tokens can be accepted. It is empty if the verifier cannot
+	// list them.
+	Issuers []string
+	// Audiences are those that a token of any of the Issuers may name: each is accepted,
+	// whichever issuer the token is of. It is empty if the verifier cannot list them.
+	Audiences []string
+}
+
+// With returns the Policy of a verifier that passes some tokens to one of the Policy p
+// and the others to one of the Policy q: the laxest value of each, so that what it
+// promises holds for every token.
+func (p Policy) With(q Policy) Policy {
+	union := func(a, b []string) []string {
+		return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+	}
+	both := Policy{
+		Algorithms:       union(p.Algorithms, q.Algorithms),
+		Skew:             max(p.Skew, q.Skew),
+		ChecksAudience:   p.ChecksAudience && q.ChecksAudience,
+		ChecksRevocation: p.ChecksRevocation && q.ChecksRevocation,
+	}
+	if len(p.Issuers) > 0 && len(q.Issuers) > 0 {
+		both.Issuers = union(p.Issuers, q.Issuers)
+	}
+	for _, a := range p.Audiences {
+		if slices.Contains(q.Audiences, a) {
+			both.Audiences = append(both.Audiences, a)
+		}
+	}
+	return both
 }
 
 // Policy returns how strict the Verifier is: it is the zero Policy for one that was
@@ -131,6 +161,8 @@ func (v *Verifier) Policy() Policy {
 		Algorithms:     slices.Clone(v.checks.Algorithms),
 		Skew:           v.checks.Skew,
 		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
+		Issuers:        []string{v.issuer.URL()},
+		Audiences:      slices.Clone(v.checks.Audiences),
 	}
 }
 

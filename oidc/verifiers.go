@@ -184,15 +184,11 @@ func (s *Verifiers) Policy() Policy {
 	if s == nil || len(s.verifiers) == 0 {
 		return Policy{}
 	}
-	p := Policy{ChecksAudience: true}
-	for _, v := range s.verifiers {
-		one := v.Policy()
-		p.Algorithms = append(p.Algorithms, one.Algorithms...)
-		p.Skew = max(p.Skew, one.Skew)
-		p.ChecksAudience = p.ChecksAudience && one.ChecksAudience
-	}
+	p := s.verifiers[0].Policy()
 	slices.Sort(p.Algorithms)
-	p.Algorithms = slices.Compact(p.Algorithms)
+	for _, v := range s.verifiers[1:] {
+		p = p.With(v.Policy())
+	}
 	return p
 }
 

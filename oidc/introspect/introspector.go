@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -279,5 +280,7 @@ func (i *Introspector) Policy() oidc.Policy {
 		Skew:             i.checks.Skew,
 		ChecksAudience:   !i.checks.AnyAudience && !i.checks.MissingAudience,
 		ChecksRevocation: true,
+		Issuers:          []string{i.issuer.URL()},
+		Audiences:        slices.Clone(i.checks.Audiences),
 	}
 }

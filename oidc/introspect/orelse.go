@@ -3,7 +3,6 @@ package introspect
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
@@ -73,12 +72,7 @@ func (f *ByForm) Policy() oidc.Policy {
 	if !ok {
 		return oidc.Policy{}
 	}
-	p, opaque := jwts.Policy(), f.opaque.Policy()
-	p.Algorithms = slices.Compact(slices.Sorted(slices.Values(append(p.Algorithms, opaque.Algorithms...))))
-	p.Skew = max(p.Skew, opaque.Skew)
-	p.ChecksAudience = p.ChecksAudience && opaque.ChecksAudience
-	p.ChecksRevocation = p.ChecksRevocation && opaque.ChecksRevocation
-	return p
+	return jwts.Policy().With(f.opaque.Policy())
 }
 
 // Statuses returns the state of both parts at this moment. It touches no network.

@@ -1,0 +1,131 @@
+package mcpguard
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+
+	"github.com/keybound-go/middleware"
+)
+
+// callKey is the key of a *call in the Extra of a TokenInfo.
+const callKey = "mcpguard"
+
+// call is what we know of a message: who sent it, and through which Handler.
+type call struct {
+	handler    *Handler
+	credential *middleware.Credential
+}
+
+// callOf returns the call of the TokenInfo in ctx.
+func callOf(ctx context.Context) (*call, bool) { return callFrom(auth.TokenInfoFromContext(ctx)) }
+
+func callFrom(info *auth.TokenInfo) (*call, bool) {
+	if info == nil {
+		return nil, false
+	}
+	c, ok := info.Extra[callKey].(*call)
+	return c, ok && c != nil
+}
+
+// identify gives the SDK the TokenInfo of the credential that the guard has verified. It
+// takes the credential itself out of the context: the SDK hands the context of the
+// message that begins a session to all that follow. receive puts theirs in.
+func (h *Handler) identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		credential, ok := middleware.FromContext(r.Context())
+		if !ok { // Invariant: a guard with the preset MCP lets no anonymous request pass.
+			h.guard.Refuse(w, r, errNoCredential)
+			return
+		}
+		info := h.tokenInfo(credential)
+		if info.UserID == "" && !h.transport.Stateless {
+			http.Error(w, "Forbidden: the token names neither user nor client, and a session needs an owner", http.StatusForbidden)
+			return
+		}
+		ctx, err := withTokenInfo(middleware.NewContext(r.Context(), nil), info)
+		if err != nil {
+			h.guard.Refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+var errNoCredential = errors.New("mcpguard: the guard let a request without a credential pass")
+
+func (h *Handler) tokenInfo(c *middleware.Credential) *auth.TokenInfo {
+	return &auth.TokenInfo{
+		Scopes:     slices.Clone(c.Token.Scopes),
+		Expiration: c.Token.Expiry,
+		UserID:     h.owner(c),
+		Extra: map[string]any{
+			"iss": c.Token.Issuer, "sub": c.Token.Subject, "client_id": c.Token.ClientID,
+			callKey: &call{h, c},
+		},
+	}
+}
+
+// owner is whom a session belongs to, or "" if the token does not say. The parts cannot
+// run into each other: an issuer has no fragment, and no escaped part has a slash.
+func (h *Handler) owner(c *middleware.Credential) string {
+	t := c.Token
+	key := t.Confirmation.JKT + t.Confirmation.X5T
+	if t.Subject == "" && t.ClientID == "" && key == "" {
+		return ""
+	}
+	owner := t.Issuer + "#" + url.QueryEscape(t.Subject) + "/" + url.QueryEscape(t.ClientID)
+	if h.bindsToKey || t.Subject == "" && t.ClientID == "" {
+		owner += "/" + t.Confirmation.JKT + "/" + t.Confirmation.X5T
+	}
+	return owner
+}
+
+// withTokenInfo returns ctx with info where the SDK looks for it. The SDK lets only its
+// own middleware put one there, for a bearer token that a verifier has accepted. So it
+// is shown a request of our own: the token, whatever its scheme, was judged by the guard
+// by then, and the request of the client keeps its fields.
+func withTokenInfo(ctx context.Context, info *auth.TokenInfo) (context.Context, error) {
+	var got captured
+	accept.ServeHTTP(&got, accepted.WithContext(context.WithValue(ctx, infoKey{}, info)))
+	if got.ctx == nil {
+		return nil, errNotTaken
+	}
+	return got.ctx, nil
+}
+
+var errNotTaken = errors.New("mcpguard: the SDK did not take the TokenInfo")
+
+type infoKey struct{}
+
+var (
+	accepted = &http.Request{Header: http.Header{"Authorization": {"Bearer judged-by-the-guard"}}}
+	accept   = auth.RequireBearerToken(
+		func(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
+			info, _ := ctx.Value(infoKey{}).(*auth.TokenInfo)
+			return info, nil
+		},
+		// When a token ends is the guard's decision, which allows for the issuer's clock.
+		&auth.RequireBearerTokenOptions{AllowMissingExpiration: true, ClockSkew: 100 * 365 * 24 * time.Hour},
+	)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.(*captured).ctx = r.Context() }))
+)
+
+// captured takes the context of the request that reached the end of accept.
+type captured struct {
+	ctx    context.Context
+	header http.Header
+}
+
+func (c *captured) Header() http.Header {
+	if c.header == nil {
+		c.header = make(http.Header)
+	}
+	return c.header
+}
+func (c *captured) Write(b []byte) (int, error) { return len(b), nil }
+func (c *captured) WriteHeader(int)             {}

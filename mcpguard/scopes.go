@@ -1,0 +1,256 @@
+package mcpguard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/keybound-go/middleware"
+)
+
+// CodeInsufficientScope is the code of the JSON-RPC error for a message whose token lacks
+// scopes. Its data is an object with the member scope, a list of what is needed.
+const CodeInsufficientScope = -32003
+
+const methodCallTool = "tools/call"
+
+// RequireScopes returns nil if the token of the message has all the scopes, and otherwise
+// an error for a handler of the SDK to return: for what only the arguments decide. Where
+// the name of a tool decides, [WithToolScopes] is better, since clients ask the user for
+// more scopes only after a 403. ctx is that of the SDK's handler.
+func RequireScopes(ctx context.Context, scopes ...string) error {
+	c, _ := middleware.FromContext(ctx)
+	if has(c, scopes) {
+		return nil
+	}
+	return insufficient(scopes)
+}
+
+func has(c *middleware.Credential, scopes []string) bool {
+	return !slices.ContainsFunc(scopes, func(s string) bool { return c == nil || !slices.Contains(c.Token.Scopes, s) })
+}
+
+func insufficient(scopes []string) error {
+	data, err := json.Marshal(map[string]any{"scope": scopes})
+	if err != nil {
+		return err // Invariant: strings marshal.
+	}
+	return &jsonrpc.Error{Code: CodeInsufficientScope, Message: "insufficient_scope: the token lacks " + strings.Join(scopes, " "), Data: data}
+}
+
+// message is what decides which scopes a message needs.
+type message struct{ method, name string }
+
+// needed returns the scopes that a message needs.
+func (h *Handler) needed(m message) (scopes []string, err error) {
+	if h.tools != nil && m.method == methodCallTool {
+		var named bool
+		if scopes, named = h.tools[m.name]; !named {
+			return nil, errUnnamed
+		}
+	}
+	if h.scopes != nil {
+		var more []string
+		err = recovered("the function of WithScopes", func() { more = h.scopes(m.method, m.name) })
+		scopes = slices.Concat(scopes, more)
+	}
+	return scopes, err
+}
+
+var errUnnamed = errors.New("mcpguard: a tool that WithToolScopes does not name")
+
+// receive is what every message goes through once the SDK has read it. It puts the
+// credential of this message into the context, and refuses what the scopes do not allow:
+// stepUp does so before, for the sake of the client, by a reading of its own.
+func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
+		var c *middleware.Credential
+		if extra := req.GetExtra(); extra != nil && extra.TokenInfo != nil {
+			if call, ok := callFrom(extra.TokenInfo); ok {
+				if call.handler != h {
+					return next(ctx, method, req) // another Handler of the same server decides
+				}
+				c = call.credential
+			}
+			with, err := withTokenInfo(ctx, extra.TokenInfo)
+			if err != nil {
+				return nil, err
+			}
+			ctx = with
+		}
+		ctx = middleware.NewContext(ctx, c)
+		m := message{method, nameOf(req.GetParams())}
+		scopes, err := h.needed(m)
+		switch {
+		case err == errUnnamed:
+			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("unknown tool %q", m.name)}
+		case err != nil:
+			return nil, err
+		case !has(c, scopes):
+			return nil, insufficient(scopes)
+		}
+		result, err := next(ctx, method, req)
+		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil && list != nil {
+			h.hideUnnamed(list)
+		}
+		return result, err
+	}
+}
+
+// nameOf is the name or URI in the params of a message, or "".
+func nameOf(params mcp.Params) string {
+	switch p := params.(type) {
+	case *mcp.CallToolParamsRaw:
+		if p != nil {
+			return p.Name
+		}
+	case *mcp.GetPromptParams:
+		if p != nil {
+			return p.Name
+		}
+	case *mcp.ReadResourceParams:
+		if p != nil {
+			return p.URI
+		}
+	case *mcp.SubscribeParams:
+		if p != nil {
+			return p.URI
+		}
+	}
+	return ""
+}
+
+// hideUnnamed removes the tools that WithToolScopes does not name.
+func (h *Handler) hideUnnamed(list *mcp.ListToolsResult) {
+	if h.tools == nil {
+		return
+	}
+	kept := make([]*mcp.Tool, 0, len(list.Tools))
+	for _, t := range list.Tools {
+		if _, named := h.tools[t.Name]; named {
+			kept = append(kept, t)
+		} else if _, told := h.unnamed.LoadOrStore(t.Name, true); !told {
+			h.log.Error("mcpguard: WithToolScopes does not name a tool of the server: it is neither listed nor called", "tool", t.Name)
+		}
+	}
+	list.Tools = kept
+}
+
+// buildSteps makes the guards that demand the scopes of the tools.
+func (h *Handler) buildSteps() {
+	h.steps = make(map[string]func(http.Handler) http.Handler)
+	for _, name := range slices.Sorted(maps.Keys(h.tools)) {
+		scopes := h.tools[name]
+		if len(scopes) == 0 {
+			continue
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				h.Problem("WithToolScopes: %q: %v", name, p)
+			}
+		}()
+		h.steps[name] = h.guard.Require(middleware.Scopes(scopes...)).Wrap
+	}
+}
+
+// stepUp refuses with 403, and a challenge that names the scopes, a message whose token
+// lacks them: the one answer upon which clients ask the user for more. It can only
+// refuse: what it cannot read goes on to the SDK, and to receive.
+func (h *Handler) stepUp(next http.Handler) http.Handler {
+	if len(h.steps) == 0 && h.scopes == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.Body == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body, err := h.readBody(w, r)
+		if err != nil {
+			return
+		}
+		demanding := next
+		c, _ := middleware.FromContext(r.Context())
+		for _, m := range messages(body) {
+			wrap, err := h.step(c, m)
+			if err != nil {
+				h.guard.Refuse(w, r, err)
+				return
+			}
+			if wrap != nil {
+				demanding = wrap(demanding)
+			}
+		}
+		demanding.ServeHTTP(w, r)
+	})
+}
+
+// step returns the guard of a message whose token lacks scopes, or nil.
+func (h *Handler) step(c *middleware.Credential, m message) (wrap func(http.Handler) http.Handler, err error) {
+	scopes, err := h.needed(m)
+	switch {
+	case err == errUnnamed:
+		return nil, nil // receive answers
+	case err != nil || has(c, scopes):
+		return nil, err
+	case h.scopes == nil:
+		return h.steps[m.name], nil
+	}
+	err = recovered("a scope of WithScopes", func() { wrap = h.guard.Require(middleware.Scopes(scopes...)).Wrap })
+	return wrap, err
+}
+
+// readBody reads the body of r within the limit of the transport, and leaves r with
+// another one of the same bytes. If it returns an error, the answer is written.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	from := r.Body
+	if h.maxBody > 0 {
+		from = http.MaxBytesReader(w, r.Body, h.maxBody)
+	}
+	body, err := io.ReadAll(from)
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			http.Error(w, fmt.Sprintf("request body exceeds %d bytes", tooLarge.Limit), http.StatusRequestEntityTooLarge)
+		} else {
+			http.Error(w, "failed to read body", http.StatusBadRequest)
+		}
+		return nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, nil
+}
+
+// messages are the requests in the body, as far as it can be read.
+func messages(body []byte) []message {
+	type request struct {
+		Method string
+		Params struct{ Name, URI string }
+	}
+	var all []request
+	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
+		_ = json.Unmarshal(b, &all) // What is not read here is left to receive.
+	} else {
+		all = make([]request, 1)
+		_ = json.Unmarshal(b, &all[0])
+	}
+	found := make([]message, 0, len(all))
+	for _, r := range all {
+		m := message{r.Method, r.Params.Name}
+		if m.name == "" {
+			m.name = r.Params.URI
+		}
+		found = append(found, m)
+	}
+	return found
+}
