@@ -15,47 +15,23 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/internal/rpcstatus"
 )
 
 // Domain is the domain of the ErrorInfo in a refusal: its reason is the error code of
 // the RFC in upper case, INVALID_TOKEN, and its metadata has that code as it is, under
 // "error".
-const Domain = "oauth"
+const Domain = rpcstatus.Domain
 
-// texts are the messages of refusals that the Guard describes with no words.
-var texts = map[codes.Code]string{
-	codes.Unauthenticated:    "authentication required",
-	codes.PermissionDenied:   "permission denied",
-	codes.InvalidArgument:    "invalid request",
-	codes.FailedPrecondition: "request refused",
-	codes.Unavailable:        "try again later",
-}
+// errNoDecision is for calls that cannot be judged.
+var errNoDecision = status.Error(codes.Unavailable, rpcstatus.Text(rpcstatus.Unavailable))
 
 // errEnded ends a stream whose token has expired, or whose session is over.
 var errEnded = withDetails(codes.Unauthenticated, "the access token has expired", errorInfo("invalid_token"))
 
-// codeOf is the code for the status of a refusal.
-func codeOf(httpStatus int) codes.Code {
-	switch {
-	case httpStatus == http.StatusUnauthorized:
-		return codes.Unauthenticated
-	case httpStatus == http.StatusForbidden:
-		return codes.PermissionDenied
-	case httpStatus == http.StatusBadRequest, httpStatus == http.StatusRequestHeaderFieldsTooLarge:
-		return codes.InvalidArgument
-	case httpStatus == http.StatusTooEarly, httpStatus >= 500:
-		return codes.Unavailable
-	}
-	return codes.FailedPrecondition
-}
-
 // refusal is the status that the client gets.
 func refusal(v middleware.Verdict) error {
-	code := codeOf(v.Denial.Status)
-	text := v.Denial.Description
-	if text == "" {
-		text = texts[code]
-	}
+	s := rpcstatus.Of(v.Denial)
 	var details []protoadapt.MessageV1
 	if v.Denial.Code != "" {
 		details = append(details, errorInfo(v.Denial.Code))
@@ -63,7 +39,7 @@ func refusal(v middleware.Verdict) error {
 	if after, err := strconv.Atoi(v.Header.Get("Retry-After")); err == nil && after > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(after) * time.Second)})
 	}
-	return withDetails(code, text, details...)
+	return withDetails(codes.Code(s.Code), s.Message, details...)
 }
 
 func errorInfo(code string) *errdetails.ErrorInfo {

@@ -9,9 +9,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/internal/options"
@@ -144,9 +142,6 @@ func (s *Server) judge(ctx context.Context, method string) (p pass, err error) {
 	}
 	return p, nil
 }
-
-// errNoDecision is for calls that cannot be judged.
-var errNoDecision = status.Error(codes.Unavailable, texts[codes.Unavailable])
 
 // guardFor returns the Guard for calls of the method.
 func (s *Server) guardFor(method string) *middleware.Guard {
