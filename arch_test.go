@@ -65,6 +65,7 @@ var rooms = map[string]struct{ own, others []string }{
 	"forwardauth":              {own: []string{"", "oidc", "internal/headers", "internal/identity", "internal/jose", "internal/options", "internal/peers", "internal/strictjson"}},
 	"oidc/oidctest":            {own: []string{"oidc", "internal/josetest"}},
 	"reverseproxy":             {own: []string{"internal/options"}},
+	"openapi":                  {own: []string{""}},
 	"middlewaretest":           {own: []string{"", "dpop", "oidc", "oidc/exchange", "oidc/oidctest", "mtlspop", "dpop/dpoptest", "internal/josetest"}},
 	"examples/quickstart":      {own: []string{"", "dpop", "mtlspop", "oidc", "dpop/dpoptest", "mtlspop/mtlspoptest", "oidc/oidctest"}},
 

@@ -82,7 +82,7 @@ func Run(t *testing.T, d Door) {
 		t.Run(c.Name, func(t *testing.T) {
 			page.ran(c)
 			var told outcomes
-			send := d.Open(t, w.Guard(c, append(d.Options, middleware.WithObserver(told.observe))...))
+			send := d.Open(t, w.Guard(c, append(slices.Clone(d.Options), middleware.WithObserver(told.observe))...))
 			q := Question{c, w.Request(c), w.Client(c)}
 			if c.Request.SentBefore {
 				first := q
