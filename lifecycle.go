@@ -190,7 +190,8 @@ var observeBackground = sync.OnceFunc(func() {
 				return // the request that waits for it is a line already
 			}
 		}
-		fields := attrs{slog.String("url", c.URL)}
+		var fields attrs
+		fields.text("url", c.URL) // not known as long as metadata cannot be had
 		if !c.LastGood.IsZero() {
 			fields = append(fields, slog.Time("last_good", c.LastGood))
 		}
