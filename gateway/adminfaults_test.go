@@ -58,7 +58,7 @@ func TestNoBodyChangesAnID(t *testing.T) {
 	require.Contains(t, a.json("PATCH", "/services/first", `{"id": "`+secondID+`"}`).text, `"fields":{"id":"immutable field cannot be updated"}`)
 }
 
-// Whoever may change the configuration need not see the environment of the gateway.
+// A caller who may change the configuration need not see the environment of the gateway.
 func TestNoAnswerShowsWhatAReferenceStandsFor(t *testing.T) {
 	const value, short = "the value of the environment, which is 5 secrets", "s3cr"
 	bed := testbed.New(t, t.TempDir())

@@ -10,7 +10,7 @@ import (
 )
 
 // hiddenTexts are what no answer of the Admin API shows: secrets of entities, and what
-// references to the environment stand for. Whoever may change a configuration need not
+// references to the environment stand for. A caller who may change a configuration need not
 // see the environment of the gateway.
 type hiddenTexts struct{ all []string }
 

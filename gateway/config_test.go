@@ -142,7 +142,7 @@ func TestSettingsThatDoNotGoTogether(t *testing.T) {
 			`secure_source: false is refused on purpose`},
 		"no CA":                     {"auth_methods: [bearer]", "auth_methods: [bearer]\n      proof_of_possession_mtls: strict\n      proof_of_possession_mtls_from_header: {certificate_header_name: x, ca_certificates: []}", `needs the id of at least one CA`},
 		"a token in a client's tls": {"auth_methods: [bearer]", "auth_methods: [introspection]\n      client_id: [c]\n      client_auth: [tls_client_auth]", `tls_client_auth needs tls_client_auth_cert_id`},
-		"DISC-04 an issuer on plain HTTP": {"https://issuer.example", "http://keycloak:8080/realms/main", `kong.yaml:11: plugins[0].config.issuer: http://keycloak:8080/realms/main is refused on purpose: over plain HTTP, whoever is in between makes the tokens; ` +
+		"DISC-04 an issuer on plain HTTP": {"https://issuer.example", "http://keycloak:8080/realms/main", `kong.yaml:11: plugins[0].config.issuer: http://keycloak:8080/realms/main is refused on purpose: over plain HTTP, an attacker in between makes the tokens; ` +
 			`give the issuer a certificate and an https URL, and name a private CA with -issuer-ca (for development, http is good at localhost, at a loopback address, and at a name under .test or .localhost that stands for one)`},
 		"an issuer whose audience alone tells": {"issuer.example\n      auth_methods: [bearer]\n      audience_required: [a]", "tenant.auth0.com/\n      auth_methods: [bearer]", `audience_required is missing: nothing but the audience tells access tokens of Auth0 from its ID tokens; set it, or start with -profile RFC9068`},
 		"another format":                       {`"3.0"`, `"1.1"`, `_format_version: "1.1" is not supported; it can be 3.0`},

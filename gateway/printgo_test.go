@@ -140,6 +140,38 @@ func TestTheProgramsForThePagesConfigurationsGuard(t *testing.T) {
 	})
 }
 
+// Several plugins share what one program has once, and what differs has names of its own.
+func TestTheProgramForSeveralPluginsCompiles(t *testing.T) {
+	t.Setenv("DECK_ISSUER", "https://issuer.example")
+	plugin := func(config string) string {
+		return "plugins: [{name: openid-connect, config: {issuer: '${{ env \"DECK_ISSUER\" }}', " + config + "}}]}\n"
+	}
+	ca := mtlspoptest.NewCA(t, "CA").Certificate
+	t.Setenv("CA", testbed.PEM(ca))
+	t.Setenv("MACHINE", testbed.PEM(ca))
+	file := filepath.Join(t.TempDir(), "kong.yaml")
+	text := "_format_version: \"3.0\"\nca_certificates: [{id: a, cert: '${{ env \"CA\" }}'}]\nservices:\n- name: s\n  url: http://127.0.0.1:1\n  routes:\n"
+	for i, config := range []string{
+		"auth_methods: [introspection], client_id: [a], client_auth: [private_key_jwt], proof_of_possession_dpop: strict, dpop_use_nonce: true",
+		"auth_methods: [introspection, bearer], client_id: [b], client_auth: [private_key_jwt], client_alg: [PS256], proof_of_possession_dpop: optional, dpop_use_nonce: true",
+		"auth_methods: [client_credentials], client_id: [c], client_auth: [private_key_jwt], introspect_jwt_tokens: true, leeway: 5",
+		"auth_methods: [bearer, client_credentials], client_id: [c], client_secret: [d], rediscovery_lifetime: 60, issuers_allowed: ['https://other.example', 'https://issuer.example']",
+		"auth_methods: [bearer, session], session_secret: 0123456789abcdef0123456789abcdef, claims_forbidden: [x], max_age: 60, roles_required: [a b, c], upstream_headers: [{header: X-User, path: [sub]}]",
+		"auth_methods: [bearer, session], session_secret: fedcba9876543210fedcba9876543210, session_cookie_name: other, proof_of_possession_mtls: strict, proof_of_possession_mtls_from_header: {certificate_header_name: x-c, ca_certificates: [a]}",
+		"auth_methods: [bearer], proof_of_possession_mtls: optional, proof_of_possession_dpop: strict, cluster_cache_strategy: redis, cluster_cache_redis: {host: redis.example, ssl: true, password: p}",
+		"auth_methods: [bearer], protected_resource_metadata: {resource: 'https://api.example/x', scopes_supported: [a]}, run_on_preflight: false, display_errors: true",
+	} {
+		text += "  - {name: r" + strconv.Itoa(i) + ", paths: [/" + strconv.Itoa(i) + "], " + plugin(config)
+	}
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	program := printed(t, "-trusted-proxy", "10.0.0.1/32", file)
+	require.Equal(t, 2, strings.Count(program, "oidc.NewIssuer("), "one issuer for each way to reach it:\n%s", program)
+	main := filepath.Join(t.TempDir(), "main.go")
+	require.NoError(t, os.WriteFile(main, []byte(program), 0o600))
+	out, err := exec.Command("go", "vet", main).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", out, program)
+}
+
 // forms are one plugin in the forms of Kong's pages.
 var forms = map[string]string{
 	"admin.json":   `{"name": "openid-connect", "config": {"issuer": "$ISSUER", "client_id": ["$CLIENT_ID"], "client_secret": ["$CLIENT_SECRET"], "auth_methods": ["bearer"], "proof_of_possession_dpop": "strict"}}`,

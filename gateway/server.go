@@ -50,7 +50,7 @@ func (s *settings) start(ctx context.Context, log *slog.Logger) (err error) {
 		}
 		s.deployment.admin = sv.adminListener.Addr().(*net.TCPAddr).AddrPort()
 		if !s.deployment.admin.Addr().IsLoopback() && s.adminTokenFile == "" {
-			return errors.New("gateway: -admin is not a loopback address, so that -admin-token-file is needed: whoever reaches it sees the configuration")
+			return errors.New("gateway: -admin is not a loopback address, so that -admin-token-file is needed: each client that reaches it sees the configuration")
 		}
 	}
 	if sv.adminListener != nil {

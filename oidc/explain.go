@@ -31,6 +31,9 @@ type Explanation struct {
 	ExpectedIssuers           []string
 	ExpectedAudiences         []string // empty: none is compared
 	ExpectedProfile           string
+	// FitsProfile reports whether the token is an access token by the expected profile,
+	// but for audience, times and signature. [ExplainToken] never sets it.
+	FitsProfile bool
 	// ReadableBy names a profile of this package by which the token would be an access
 	// token, if it is none by the expected one; or "".
 	ReadableBy string
@@ -86,7 +89,10 @@ func (e *Explanation) suggest(raw string, v *Verifier) {
 		return
 	}
 	var c claims // read once, for all of them
-	if c.read(m.Payload, v.dialect.extra) != nil || v.dialect.admits(m, &c) {
+	if c.read(m.Payload, v.dialect.extra) != nil {
+		return
+	}
+	if e.FitsProfile = v.dialect.admits(m, &c); e.FitsProfile {
 		return
 	}
 	for i := range vendors {

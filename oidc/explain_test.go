@@ -4,13 +4,43 @@ import (
 	"encoding/base64"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
 )
+
+// Wrong profile: under each profile the token of each other vendor is explained by a
+// profile that reads it, and ID tokens by none.
+func TestTheRightProfileIsNamed(t *testing.T) {
+	issuer := newIssuer(t)
+	profiles := append(vendors[:len(vendors):len(vendors)], vendor{profile: oidc.RFC9068, audience: oidctest.Audience})
+	for _, expected := range profiles {
+		v := newVendorVerifier(t, issuer, expected.profile, expected.audience)
+		for _, of := range profiles {
+			e := v.Explain(issuer.Token(of.token...))
+			require.Equal(t, expected.profile.String(), e.ExpectedProfile)
+			if of.profile == expected.profile {
+				require.True(t, e.FitsProfile, "%v", of.profile)
+			}
+			require.Equal(t, e.FitsProfile, e.ReadableBy == "", "%v under %v", of.profile, expected.profile)
+			if e.ReadableBy != "" {
+				named := profiles[slices.IndexFunc(profiles, func(p vendor) bool { return p.profile.String() == e.ReadableBy })]
+				_, err := verifyToken(t, newVendorVerifier(t, issuer, named.profile, of.audience), issuer.Token(of.token...))
+				require.NoError(t, err, "%v is said to read a token of %v", named.profile, of.profile)
+			}
+		}
+		for _, more := range [][]oidctest.Change{nil, {oidctest.Without("nonce", "at_hash")}} {
+			e := v.Explain(issuer.Token(append([]oidctest.Change{oidctest.IDToken(clientID)}, more...)...))
+			require.False(t, e.FitsProfile)
+			require.Empty(t, e.ReadableBy)
+		}
+	}
+}
 
 // R6's kind: a token over the limit is refused for nothing, and a logger that wants it
 // explained must not change that.

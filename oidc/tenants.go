@@ -110,8 +110,8 @@ var (
 //   - any other error if it does not know: 503, and the token may be good.
 //
 // Every other result is an error of ours as well: a nil Verifier, one that it returned
-// before, that is closed, or that borrows its [Issuer]; a panic; no result within 10
-// seconds.
+// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of another
+// tenant; a panic; no result within 10 seconds.
 //
 // Any client can have resolve called with an issuer of its own invention. So resolve
 // looks the issuer up, in a table or by a pattern that has a fixed host, and fetches
@@ -180,12 +180,13 @@ func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 	if !ok {
 		return nil, nil, false
 	}
-	if !e.of.serves() || !e.of.signers.include(&e.entry) {
+	by := e.of.serving()
+	if by == nil || !by.signers.include(&e.entry) {
 		s.tokens.Delete(id)
 		return nil, nil, false
 	}
 	now := time.Now()
-	if err := e.token.CheckTimes(now, e.of.verifier.checks.Skew); err != nil {
+	if err := e.token.CheckTimes(now, by.checks.Skew); err != nil {
 		s.tokens.Delete(id)
 		return nil, err, true
 	}
@@ -216,12 +217,16 @@ func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, 
 // Precondition: the caller has acquired t, which verifyBy releases.
 func (s *Tenants) verifyBy(ctx context.Context, t *tenant, id [sha256.Size]byte, raw string, m *jose.Message) (token *Token, err error, counts bool) {
 	defer func() { counts = s.live.release(t) }()
-	if len(raw) > t.verifier.checks.MaxSize {
+	by := t.by.Load()
+	switch {
+	case by == nil: // forgotten since it was acquired
+		return nil, errForgotten, false
+	case len(raw) > by.checks.MaxSize:
 		return nil, ErrTooLarge, true
 	}
 	e := &tenantEntry{of: t}
-	e.generation.Store(t.signers.generation()) // from before the keys are read
-	if token, err = t.verifier.fill(ctx, &e.entry, id, m); err != nil {
+	e.generation.Store(by.signers.generation()) // from before the keys are read
+	if token, err = by.fill(ctx, &e.entry, id, m); err != nil {
 		return nil, err, true
 	}
 	s.live.prove(t)
@@ -293,6 +298,12 @@ func (s *Tenants) remember(q *question, err error, lifetime time.Duration) {
 	s.verdicts.Set(q.key, q.owner, until, verdict{err, until})
 }
 
+// rememberFailure remembers an error of ours, for so short a time that a tenant loses
+// nothing by it.
+func (s *Tenants) rememberFailure(q *question, err error) {
+	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+}
+
 var generationSeed = maphash.MakeSeed()
 
 func (s *Tenants) generationOf(iss string) *atomic.Uint64 {
@@ -337,12 +348,15 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 		return nil, ErrIssuer
 	case err != nil:
 		err = ours(err)
-		s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+		s.rememberFailure(q, err)
 		return nil, err
 	}
 	t := newTenant(q.issuer, v)
 	if err := s.live.add(t, func() bool { return s.generationOf(q.issuer).Load() == q.generation }); err != nil {
 		_ = v.Close()
+		if err != errForgotten && err != errClosed {
+			s.rememberFailure(q, err)
+		}
 		return nil, err
 	}
 	s.approved.Set(sha256.Sum256([]byte(q.issuer)), recall.OwnerOf(q.issuer, ""), time.Now().Add(24*time.Hour), struct{}{})

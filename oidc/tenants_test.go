@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -364,6 +365,20 @@ func TestAVerifierBelongsToOneTenants(t *testing.T) {
 		accept(t, s, raw) // by a new one, not from memory
 		require.Equal(t, 2, n.asked(2))
 	})
+}
+
+func TestTwoTenantsShareNoKeySource(t *testing.T) {
+	n := newTown(t)
+	s := n.tenants(t)
+	keys := &static{key: n.pen.PublicKey()}
+	n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+		return oidc.New(iss, oidctest.Audience, oidc.WithKeys(keys, nil))
+	})
+	accept(t, s, n.token(1))
+	_, err := s.VerifyToken(t.Context(), n.token(2))
+	requireOutageOf(t, err, "with the key source of "+nameOf(1))
+	s.Forget(nameOf(1))
+	accept(t, s, n.token(1))
 }
 
 func TestOneQuestionPerIssuerAtATime(t *testing.T) {
@@ -999,3 +1014,9 @@ func TestEntraTenants(t *testing.T) {
 type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// tokenOf is a token in the name of an issuer, for examples: its algorithm is a MAC.
+func tokenOf(iss string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(`{"alg":"HS256","typ":"at+jwt"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q}`, iss)) + "." + encode([]byte("signature"))
+}

@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"sync/atomic"
@@ -11,17 +12,23 @@ import (
 
 // tenant is an issuer that resolve has approved, with its Verifier.
 type tenant struct {
-	issuer   string
-	verifier *Verifier
-	signers  signers
-	used     atomic.Int64 // last time, in Unix nanoseconds
-	state    atomic.Uint32
+	issuer string
+	// by is what verifies its tokens. It is nil once the Verifier is closed because the
+	// tenant is not live any more: remembered tokens must not keep it in memory.
+	by    atomic.Pointer[verifying]
+	used  atomic.Int64 // last time, in Unix nanoseconds
+	state atomic.Uint32
 
 	// Of the liveTenants, under its lock.
 	users  int // verifications under way
 	proven bool
 
 	ended atomic.Bool // the Verifier is closed, or is being closed, by us
+}
+
+type verifying struct {
+	*Verifier
+	signers signers
 }
 
 // The states of a tenant.
@@ -32,17 +39,24 @@ const (
 )
 
 func newTenant(iss string, v *Verifier) *tenant {
-	t := &tenant{issuer: iss, verifier: v, signers: signersOf(v.keys)}
+	t := &tenant{issuer: iss}
+	t.by.Store(&verifying{v, signersOf(v.keys)})
 	t.touch(time.Now())
 	return t
 }
 
-// serves reports whether tokens that t has verified are good without another look.
-func (t *tenant) serves() bool { return t.state.Load() == tenantLive && !t.isAbandoned() }
+// serving returns what verifies the tokens of t, or nil if t is not live.
+func (t *tenant) serving() *verifying {
+	by := t.by.Load()
+	if by == nil || t.state.Load() != tenantLive || t.isAbandoned(by) {
+		return nil
+	}
+	return by
+}
 
 // isAbandoned reports whether the Verifier was closed by another than its Tenants: its
 // keys would grow old.
-func (t *tenant) isAbandoned() bool { return t.verifier.closed.Load() && !t.ended.Load() }
+func (t *tenant) isAbandoned(by *verifying) bool { return by.closed.Load() && !t.ended.Load() }
 
 // touch remembers that t was used. A millisecond is exact enough, and spares the other
 // processors most of the writes.
@@ -94,7 +108,7 @@ func (l *liveTenants) at(iss string) *tenant {
 	if t == nil {
 		t = l.new[iss]
 	}
-	if t != nil && t.isAbandoned() {
+	if t != nil && t.serving() == nil {
 		l.drop(t)
 		return nil
 	}
@@ -145,12 +159,30 @@ func (l *liveTenants) add(t *tenant, still func() bool) error {
 	case !still():
 		return errForgotten
 	}
+	if other := l.withKeysOf(t); other != nil {
+		return fmt.Errorf("resolve returned a Verifier with the key source of %s: either issuer could make tokens that pass for the other's", other.issuer)
+	}
 	if old := l.at(t.issuer); old != nil {
 		l.drop(old)
 	}
 	l.new[t.issuer] = t
 	if len(l.new) > l.mostNew {
 		l.drop(leastRecent(l.new, t))
+	}
+	return nil
+}
+
+// withKeysOf returns another tenant with the key source of t, if that is one of
+// [WithKeys], or nil. l.mu is held.
+func (l *liveTenants) withKeysOf(t *tenant) *tenant {
+	by := t.by.Load()
+	if by.issuer.inside.Source != nil { // it fetches its own
+		return nil
+	}
+	for other := range l.all() {
+		if o := other.serving(); o != nil && other.issuer != t.issuer && sameSource(o.keys, by.keys) {
+			return other
+		}
 	}
 	return nil
 }
@@ -207,7 +239,8 @@ func (l *liveTenants) shut(t *tenant) {
 	if t.ended.Swap(true) {
 		return
 	}
-	l.work.Go(func() { _ = t.verifier.Close() })
+	v := t.by.Swap(nil)
+	l.work.Go(func() { _ = v.Close() })
 }
 
 // forget ends what is known of an issuer, and what is being found out.
@@ -267,7 +300,7 @@ func (l *liveTenants) close() error {
 	l.mu.Unlock()
 	var problems []error
 	for _, t := range open {
-		problems = append(problems, t.verifier.Close())
+		problems = append(problems, t.by.Load().Close())
 	}
 	done := make(chan struct{})
 	go func() { l.work.Wait(); close(done) }()

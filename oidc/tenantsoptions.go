@@ -64,8 +64,8 @@ func (c *tenantConfig) setInt(name string, to *int, n, least, most int) {
 
 // WithMaxTenants sets how many tenants may be live that have had a good token. The
 // default is 1,000. Beside them an eighth as many, and at least 16, may be live of which
-// no token was verified yet. A live tenant takes some 60 KiB, the keys included, and a
-// few goroutines that wait for the next refresh of its keys.
+// no token was verified yet. A live tenant takes about 31 KiB, the keys included, and six
+// goroutines that wait for the next refresh of its metadata and keys.
 func WithMaxTenants(n int) TenantOption {
 	return tenantOption(func(c *tenantConfig) { c.setInt("WithMaxTenants", &c.most, n, 1, maxMaxTenants) })
 }

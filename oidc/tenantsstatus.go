@@ -45,7 +45,8 @@ func (s *Tenants) Statuses() (all []Status) {
 		return nil
 	}
 	type one struct {
-		t       *tenant
+		by      *verifying
+		issuer  string
 		failing bool
 		used    int64
 		status  Status
@@ -53,13 +54,13 @@ func (s *Tenants) Statuses() (all []Status) {
 	var of []one
 	s.live.mu.Lock()
 	for t := range s.live.all() {
-		if t.serves() {
-			of = append(of, one{t: t, used: t.used.Load()})
+		if by := t.serving(); by != nil {
+			of = append(of, one{by: by, issuer: t.issuer, used: t.used.Load()})
 		}
 	}
 	s.live.mu.Unlock()
 	for i := range of {
-		of[i].status = of[i].t.verifier.Status()
+		of[i].status = of[i].by.Status()
 		of[i].failing = of[i].status.isFailing()
 	}
 	slices.SortFunc(of, func(a, b one) int {
@@ -69,10 +70,10 @@ func (s *Tenants) Statuses() (all []Status) {
 		case b.failing && !a.failing:
 			return 1
 		}
-		return cmp.Or(cmp.Compare(b.used, a.used), cmp.Compare(a.t.issuer, b.t.issuer))
+		return cmp.Or(cmp.Compare(b.used, a.used), cmp.Compare(a.issuer, b.issuer))
 	})
 	for _, o := range of[:min(len(of), maxStatuses)] {
-		o.status.CachedTokens = s.tokens.Held(recall.OwnerOf(o.t.issuer, ""))
+		o.status.CachedTokens = s.tokens.Held(recall.OwnerOf(o.issuer, ""))
 		all = append(all, o.status)
 	}
 	return all
@@ -90,7 +91,9 @@ func (s *Tenants) Explain(raw string) Explanation {
 		return e
 	}
 	if t := s.live.find(e.Issuer); t != nil {
-		return t.verifier.Explain(raw)
+		if by := t.serving(); by != nil {
+			return by.Explain(raw)
+		}
 	}
 	return e
 }

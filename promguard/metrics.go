@@ -4,13 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/tally"
 )
 
 // Metrics are those of one guard. Make them with [New]. They are a
@@ -28,7 +28,7 @@ type Metrics struct {
 	total, token, binding prometheus.Observer // of durations
 
 	known   map[string]bool // the client ids that have series of their own
-	reasons names
+	reasons tally.Names
 
 	state   *state
 	watched atomic.Pointer[[]*middleware.Guard]
@@ -95,8 +95,8 @@ func (m *Metrics) Watch(guards ...*middleware.Guard) *Metrics {
 
 // Observe counts a decision. It is for [middleware.WithObserver].
 func (m *Metrics) Observe(_ context.Context, o middleware.Outcome) {
-	verdict, scheme := verdictOf(&o), schemeOf(&o)
-	m.decisions.WithLabelValues(verdict, scheme, bindingOf(&o)).Inc()
+	verdict, scheme := tally.Verdict(&o), tally.Scheme(&o)
+	m.decisions.WithLabelValues(verdict, scheme, tally.Binding(&o)).Inc()
 	m.total.Observe(o.Total.Seconds())
 	if o.TokenTime > 0 {
 		m.token.Observe(o.TokenTime.Seconds())
@@ -105,10 +105,10 @@ func (m *Metrics) Observe(_ context.Context, o middleware.Outcome) {
 		m.binding.Observe(o.BindingTime.Seconds())
 	}
 	if o.Err != nil {
-		m.refusals.WithLabelValues(m.reasons.bounded(o.Reason)).Inc()
+		m.refusals.WithLabelValues(m.reasons.Bounded(o.Reason)).Inc()
 	}
 	if o.WouldDeny != "" {
-		m.wouldDeny.WithLabelValues(m.reasons.bounded(o.WouldDeny)).Inc()
+		m.wouldDeny.WithLabelValues(m.reasons.Bounded(o.WouldDeny)).Inc()
 	}
 	for _, c := range o.Calls {
 		m.calls.WithLabelValues(c.Part).Observe(c.Time.Seconds())
@@ -123,76 +123,6 @@ func (m *Metrics) Observe(_ context.Context, o middleware.Outcome) {
 		}
 		m.clients.WithLabelValues(id, verdict, scheme).Inc()
 	}
-}
-
-func verdictOf(o *middleware.Outcome) string {
-	switch {
-	case o.Err != nil && o.Status >= 500:
-		return "unavailable"
-	case o.Err != nil:
-		return "refused"
-	case o.Nested:
-		return "nested"
-	case o.Anonymous:
-		return "anonymous"
-	}
-	return "passed"
-}
-
-func schemeOf(o *middleware.Outcome) string {
-	switch o.Scheme {
-	case "DPoP", "Bearer", "Basic":
-		return o.Scheme
-	case "":
-		return "none"
-	}
-	return "other"
-}
-
-func bindingOf(o *middleware.Outcome) string {
-	key, certificate := o.Confirmation.JKT != "", o.Confirmation.X5T != ""
-	switch {
-	case o.KeyUnproven:
-		return "key_unproven"
-	case key && certificate:
-		return "key+certificate"
-	case key:
-		return "key"
-	case certificate:
-		return "certificate"
-	case o.Err != nil && o.Issuer == "" && o.Subject == "" && o.ClientID == "":
-		return "unknown"
-	}
-	return "none"
-}
-
-// names bounds the values of a label that should be few, but that this package does not
-// list.
-type names struct {
-	mu   sync.RWMutex
-	seen map[string]bool
-}
-
-// maxReasons is more than there are: docs/errors.md has some 90.
-const maxReasons = 120
-
-func (n *names) bounded(name string) string {
-	n.mu.RLock()
-	seen := n.seen[name]
-	n.mu.RUnlock()
-	if seen {
-		return name
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.seen == nil {
-		n.seen = make(map[string]bool)
-	}
-	if len(n.seen) >= maxReasons && !n.seen[name] || len(name) > maxLabel || name == "" {
-		return "other"
-	}
-	n.seen[name] = true
-	return name
 }
 
 // Describe is that of a [prometheus.Collector].

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/tally"
 )
 
 // Option is a setting of [New]. Each may be given once.
@@ -34,15 +35,12 @@ func once(name string, set func(*config)) Option {
 	})
 }
 
-// maxLabel is the length of a label's value, in bytes.
-const maxLabel = 256
-
 // WithGuardName sets the value of the label guard. The default is "default". Guards of
 // one process that are registered in one place must have a name each.
 func WithGuardName(name string) Option {
 	return once("WithGuardName", func(c *config) {
-		if name == "" || len(name) > maxLabel || !utf8.ValidString(name) {
-			c.Problem("WithGuardName: a name is UTF-8, not empty, and has %d bytes at the most", maxLabel)
+		if name == "" || len(name) > tally.MaxLabel || !utf8.ValidString(name) {
+			c.Problem("WithGuardName: a name is UTF-8, not empty, and has %d bytes at the most", tally.MaxLabel)
 		}
 		c.name = name
 	})
@@ -61,8 +59,8 @@ func WithConstLabels(labels prometheus.Labels) Option {
 				c.Problem("WithConstLabels: %s is a label of this package", name)
 			case !isLabelName(name):
 				c.Problem("WithConstLabels: %q is not a label name", name)
-			case !utf8.ValidString(labels[name]) || len(labels[name]) > maxLabel:
-				c.Problem("WithConstLabels: the value of %s is not UTF-8 of %d bytes at the most", name, maxLabel)
+			case !utf8.ValidString(labels[name]) || len(labels[name]) > tally.MaxLabel:
+				c.Problem("WithConstLabels: the value of %s is not UTF-8 of %d bytes at the most", name, tally.MaxLabel)
 			}
 		}
 		c.labels = labels
@@ -88,8 +86,8 @@ func WithClientIDs(ids ...string) Option {
 			c.Problem("WithClientIDs needs 1 to %d client ids", maxClients)
 		}
 		for _, id := range ids {
-			if id == "" || len(id) > maxLabel || !utf8.ValidString(id) {
-				c.Problem("WithClientIDs: %q is not UTF-8 of 1 to %d bytes", id, maxLabel)
+			if id == "" || len(id) > tally.MaxLabel || !utf8.ValidString(id) {
+				c.Problem("WithClientIDs: %q is not UTF-8 of 1 to %d bytes", id, tally.MaxLabel)
 			}
 		}
 		c.clients = ids

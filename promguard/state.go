@@ -1,19 +1,13 @@
 package promguard
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/internal/tally"
 )
-
-// maxIssuers is how many issuers have series of their own.
-const maxIssuers = 20
 
 // state makes metrics of the Status of a guard.
 type state struct {
@@ -42,92 +36,29 @@ func (s *state) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// document is the state of the metadata or of the keys of an issuer.
-type document struct {
-	fetched time.Time
-	failing bool
-	stale   bool
-}
-
-// issuer is what several parts of a guard know of one issuer.
-type issuer struct {
-	documents map[string]document
-	keys      int
-	hasKeys   bool
-}
-
-// newer keeps the document that was fetched last: two parts may have one each.
-func (i *issuer) newer(name string, d document) {
-	if old, ok := i.documents[name]; !ok || d.fetched.After(old.fetched) {
-		i.documents[name] = d
-	}
-}
-
-// memory is what all guards together remember of one kind.
-type memory struct{ size, room int }
-
-// summary is the state of several guards.
-type summary struct {
-	issuers  map[string]*issuer // by name, as labels hold it
-	memories map[string]memory
-}
-
-// summaryOf leaves out a guard with a part that panics.
-func summaryOf(guards []*middleware.Guard) summary {
-	all := summary{make(map[string]*issuer), make(map[string]memory)}
-	for _, g := range guards {
-		if status, ok := statusOf(g); ok {
-			all.add(status)
-		}
-	}
-	return all
-}
-
 func (s *state) collect(ch chan<- prometheus.Metric, guards []*middleware.Guard) {
-	all, now := summaryOf(guards), time.Now()
 	gauge := func(d *prometheus.Desc, value float64, by ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, by...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(all.memories)) {
-		gauge(s.entries, float64(all.memories[name].size), name)
-		if room := all.memories[name].room; room > 0 {
-			gauge(s.capacity, float64(room), name)
+	all, now := tally.StateOf(guards), time.Now()
+	for _, m := range all.Memories {
+		gauge(s.entries, float64(m.Size), m.Name)
+		if m.Room > 0 {
+			gauge(s.capacity, float64(m.Room), m.Name)
 		}
 	}
-	gauge(s.issuers, float64(len(all.issuers)))
-	names := slices.Sorted(maps.Keys(all.issuers))
-	for _, name := range names[:min(len(names), maxIssuers)] {
-		for _, kind := range slices.Sorted(maps.Keys(all.issuers[name].documents)) {
-			d := all.issuers[name].documents[kind]
-			gauge(s.failing, number(d.failing), name, kind)
-			gauge(s.stale, number(d.stale), name, kind)
-			if !d.fetched.IsZero() {
-				gauge(s.age, now.Sub(d.fetched).Seconds(), name, kind)
-				gauge(s.success, float64(d.fetched.UnixMilli())/1000, name, kind)
+	gauge(s.issuers, float64(all.Count))
+	for _, i := range all.Issuers {
+		for _, d := range i.Documents {
+			gauge(s.failing, number(d.Failing), i.Name, d.Kind)
+			gauge(s.stale, number(d.Stale), i.Name, d.Kind)
+			if !d.Fetched.IsZero() {
+				gauge(s.age, now.Sub(d.Fetched).Seconds(), i.Name, d.Kind)
+				gauge(s.success, float64(d.Fetched.UnixMilli())/1000, i.Name, d.Kind)
 			}
 		}
-		if all.issuers[name].hasKeys {
-			gauge(s.keys, float64(all.issuers[name].keys), name)
-		}
-	}
-}
-
-func (all *summary) add(status middleware.Status) {
-	for _, m := range status.Memories {
-		held := all.memories[m.Name]
-		all.memories[m.Name] = memory{held.size + m.Size, held.room + m.Room}
-	}
-	for _, st := range status.Issuers {
-		name := strings.ToValidUTF8(st.Issuer, "?")
-		name = strings.ToValidUTF8(name[:min(len(name), maxLabel)], "")
-		i := cmp.Or(all.issuers[name], &issuer{documents: make(map[string]document)})
-		all.issuers[name] = i
-		if m := st.Metadata; m != nil {
-			i.newer("metadata", document{m.FetchedAt, m.LastError != "", m.Stale})
-		}
-		if k := st.Keys; k != nil {
-			i.newer("keys", document{k.FetchedAt, k.LastError != "", k.Stale})
-			i.keys, i.hasKeys = max(i.keys, k.Keys), true
+		if i.Keys >= 0 {
+			gauge(s.keys, float64(i.Keys), i.Name)
 		}
 	}
 }
@@ -137,14 +68,4 @@ func number(set bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// statusOf survives a panic of a part of the user's own.
-func statusOf(g *middleware.Guard) (s middleware.Status, ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	return g.Status(), true
 }

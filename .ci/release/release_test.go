@@ -18,9 +18,11 @@ var consumed = map[string]struct {
 	packages []string
 	command  bool
 }{
-	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth"}},
+	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth", "openapi"}},
 	"redisstore":   {packages: []string{""}},
 	"extauthz":     {packages: []string{""}},
+	"ginguard":     {packages: []string{""}},
+	"fiberguard":   {packages: []string{""}},
 	"mcpguard":     {packages: []string{""}},
 	"gateway":      {command: true},
 	"cmd/keybound": {command: true},
@@ -117,7 +119,7 @@ func TestBillsOfMaterials(t *testing.T) {
 
 // TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
 func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
-	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "examples/routers", "examples/migration"}
+	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "examples/routers", "examples/frameworks", "examples/migration"}
 	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
 	ls.Dir = "../.."
 	out, err := ls.Output()

@@ -58,6 +58,10 @@ var profiles = map[string][]oidctest.Change{
 	"entra-v1": {oidctest.EntraID("1.0", "orders.read")},
 	"entra-v2": {oidctest.EntraID("2.0", "orders.read")},
 	"cognito":  {oidctest.Cognito()},
+	"duende":   {oidctest.Duende("orders:read", "orders:write")},
+	"wso2":     {oidctest.WSO2()},
+	"pingone":  {oidctest.PingOne()},
+	"spring":   {oidctest.SpringAuthorizationServer("orders:read", "orders:write")},
 }
 
 var endpoints = map[string][]oidctest.Endpoint{

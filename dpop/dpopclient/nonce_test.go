@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -61,10 +63,28 @@ func TestNonceChallengeOfAResourceServer(t *testing.T) {
 		get(t, tr, api)
 		require.Len(t, n.seen, 3, "the proof had the nonce already")
 	})
+	for _, mediaType := range []string{"application/grpc", "application/grpc-web+proto", "application/connect+json"} {
+		t.Run("CLI-04 refusals with the status 200: "+mediaType, func(t *testing.T) {
+			tr, n := newTransport(t, demanding(t, "n", func(w http.ResponseWriter, nonce string) {
+				w.Header().Set("Content-Type", mediaType)
+				w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+				w.Header().Set("DPoP-Nonce", nonce)
+			}), withToken())
+			status, body := send(t, tr, request(t, "POST", api, strings.NewReader("message")))
+			require.Equal(t, 200, status)
+			require.Equal(t, "welcome", body)
+			require.Len(t, n.seen, 2)
+		})
+	}
 	for _, c := range []struct {
 		name   string
 		answer http.HandlerFunc
 	}{
+		{"CLI-04 the status 200 of HTTP is no challenge", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
+			w.Header().Set("DPoP-Nonce", "n")
+		}},
 		{"CLI-04 another status is no challenge", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("WWW-Authenticate", `DPoP error="use_dpop_nonce"`)
 			w.Header().Set("DPoP-Nonce", "n")
@@ -149,6 +169,45 @@ func TestBodyOfTheRetry(t *testing.T) {
 		require.Equal(t, 1, second.closed)
 	})
 }
+
+// The base may still read the first body after it has returned the response.
+func TestTheRetryWaitsForTheFirstBody(t *testing.T) {
+	n := 0
+	var first atomic.Bool // closed
+	tr, err := dpopclient.New(ecKey, dpopclient.WithOrigins(api), withToken(), dpopclient.WithBase(roundTrip(func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		if n++; n == 1 {
+			challenge(w, "n")
+			go func() {
+				time.Sleep(50 * time.Millisecond)
+				r.Body.Close()
+				r.Body.Close()
+				n, err := r.Body.Read(make([]byte, 1))
+				require.Zero(t, n, "read after the end")
+				require.Error(t, err)
+			}()
+		} else {
+			require.True(t, first.Load())
+			r.Body.Close()
+		}
+		return w.Result(), nil
+	})))
+	require.NoError(t, err)
+	req := request(t, "POST", api, closing{strings.NewReader("order"), &first})
+	req.GetBody = func() (io.ReadCloser, error) {
+		require.True(t, first.Load(), "CLI-04 GetBody while the first body is in use")
+		return io.NopCloser(strings.NewReader("order")), nil
+	}
+	status, _ := send(t, tr, req)
+	require.Equal(t, 200, status)
+}
+
+type closing struct {
+	io.Reader
+	closed *atomic.Bool
+}
+
+func (c closing) Close() error { c.closed.Store(true); return nil }
 
 func TestOverTheWire(t *testing.T) {
 	srv := httptest.NewTLSServer(demanding(t, "n", challenge))

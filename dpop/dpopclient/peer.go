@@ -42,16 +42,28 @@ func (p *peer) now() time.Time { return time.Now().Add(time.Duration(p.skew.Load
 // learn keeps the nonce of a response, whatever its status (RFC 9449, section 8.2),
 // and returns it; "" if there is none that can be used.
 func (p *peer) learn(h http.Header) string {
+	nonce := nonceIn(h)
+	if nonce != "" {
+		p.keep(nonce)
+	}
+	return nonce
+}
+
+// nonceIn returns the usable nonce of a response, or "".
+func nonceIn(h http.Header) string {
 	// RFC 9449, section 8: not more than one. Several say nothing about which counts.
 	fields := h.Values("DPoP-Nonce")
 	if len(fields) != 1 || !isNonce(fields[0]) {
 		return ""
 	}
-	if fields[0] != p.latest() {
-		nonce := strings.Clone(fields[0]) // Or it would keep all fields of the response alive.
+	return fields[0]
+}
+
+func (p *peer) keep(nonce string) {
+	if nonce != p.latest() {
+		nonce = strings.Clone(nonce) // Or it would keep all fields of the response alive.
 		p.nonce.Store(&nonce)
 	}
-	return fields[0]
 }
 
 // setClock takes the peer's clock from the Date field. A stored response (Age) tells

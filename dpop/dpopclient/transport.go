@@ -73,14 +73,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	used := d.nonce()
-	resp, fresh, err := t.transmit(req, req.Body, d, used)
+	sent := bodies{req: req}
+	resp, fresh, err := t.transmit(req, &sent, sent.first(), d, used)
 	if err != nil || fresh == "" || fresh == used || !d.signed() || !isReplayable(req) {
 		return resp, err
 	}
 	if d.token != "" && !isResourceChallenge(resp) || d.token == "" && !isTokenChallenge(resp) {
 		return resp, nil
 	}
-	return t.retry(req, resp, d, fresh)
+	return t.retry(req, resp, &sent, d, fresh)
 }
 
 // A decision is how one request is to be sent.
@@ -242,7 +243,7 @@ func (t *Transport) outgoing(req *http.Request, body io.ReadCloser, d decision, 
 
 // transmit sends req with a proof of its own for each time that it goes over a
 // connection. It closes body. fresh is the usable nonce in the response, if any.
-func (t *Transport) transmit(req *http.Request, body io.ReadCloser, d decision, nonce string) (resp *http.Response, fresh string, err error) {
+func (t *Transport) transmit(req *http.Request, sent *bodies, body io.ReadCloser, d decision, nonce string) (resp *http.Response, fresh string, err error) {
 	for range maxTransmissions {
 		out, err := t.outgoing(req, body, d, nonce)
 		if err != nil {
@@ -251,19 +252,19 @@ func (t *Transport) transmit(req *http.Request, body io.ReadCloser, d decision, 
 			}
 			return nil, "", err
 		}
-		var sent repeats
+		var repeated repeats
 		if d.signed() {
-			out = sent.watch(out)
+			out = repeated.watch(out)
 		}
 		resp, fresh, err = t.send(out, req, d)
-		if !sent.spoiled(resp, err) || !isReplayable(req) || req.Context().Err() != nil {
+		if !repeated.spoiled(resp, err) || !isReplayable(req) || req.Context().Err() != nil {
 			return resp, fresh, err
 		}
 		// The base has decided that req may be sent again. It gets another proof.
 		if resp != nil {
 			drain(resp)
 		}
-		if body, err = bodyAgain(req); err != nil {
+		if body, err = sent.again(); err != nil {
 			return nil, "", err
 		}
 		nonce = d.nonce()
@@ -292,32 +293,27 @@ func (t *Transport) send(out, req *http.Request, d decision) (resp *http.Respons
 }
 
 // retry answers the challenge in refused, which it closes.
-func (t *Transport) retry(req *http.Request, refused *http.Response, d decision, nonce string) (*http.Response, error) {
+func (t *Transport) retry(req *http.Request, refused *http.Response, sent *bodies, d decision, nonce string) (*http.Response, error) {
 	drain(refused) // First, so that the next request can have the connection.
-	body, err := bodyAgain(req)
+	body, err := sent.again()
 	if err != nil {
 		return nil, err
 	}
-	resp, _, err := t.transmit(req, body, d, nonce)
+	resp, _, err := t.transmit(req, sent, body, d, nonce)
 	return resp, err
-}
-
-// bodyAgain returns req's body from its beginning. Precondition: isReplayable(req).
-func bodyAgain(req *http.Request) (io.ReadCloser, error) {
-	if !hasBody(req) {
-		return req.Body, nil
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		return nil, fmt.Errorf("dpopclient: body for the retry: %w", err)
-	}
-	return body, nil
 }
 
 // isResourceChallenge reports whether a resource server asks for a nonce
 // (RFC 9449, section 9).
 func isResourceChallenge(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusUnauthorized && asksForNonce(resp.Header.Values("WWW-Authenticate"))
+	return (resp.StatusCode == http.StatusUnauthorized || isRPC(resp)) && asksForNonce(resp.Header.Values("WWW-Authenticate"))
+}
+
+// isRPC reports whether the response is of a protocol whose refusals have the status 200:
+// gRPC, gRPC-Web, or a stream of Connect. Their own status comes last, which is too late.
+func isRPC(resp *http.Response) bool {
+	mediaType := resp.Header.Get("Content-Type")
+	return resp.StatusCode == http.StatusOK && (strings.HasPrefix(mediaType, "application/grpc") || strings.HasPrefix(mediaType, "application/connect+"))
 }
 
 // isTokenChallenge reports whether a token endpoint asks for a nonce

@@ -91,7 +91,7 @@ func (f *File) readService(m *mapping) *Service {
 	}
 	m.ignore("id", "tags", "created_at", "updated_at", "ws_id")
 	m.mustBe("enabled", true, "leave the service out instead")
-	m.mustBe("tls_verify", true, "whoever is in between could read the tokens; name the CA in ca_certificates")
+	m.mustBe("tls_verify", true, "an attacker in between could read the tokens; name the CA in ca_certificates")
 	for _, r := range m.list("routes") {
 		s.Routes = append(s.Routes, f.readRoute(r, s))
 	}

@@ -349,7 +349,7 @@ func (p *OpenIDConnect) readCooldown() {
 func (p *OpenIDConnect) readFixed() {
 	p.m.mustBe("verify_signature", true, "any client could write its own tokens")
 	p.m.mustBe("verify_claims", true, "a token would never expire, and those for other services would be accepted")
-	p.m.mustBe("ssl_verify", true, "whoever is in between could hand out other keys; name a private CA with -issuer-ca")
+	p.m.mustBe("ssl_verify", true, "an attacker in between could hand out other keys; name a private CA with -issuer-ca")
 	p.m.mustBe("expose_error_code", true, "without the error code a client cannot tell that it needs a nonce or another token")
 	p.m.mustBe("search_user_info", false, "what a token permits is said by the token")
 	p.m.mustBe("introspection_check_active", true, "a token that the issuer has revoked would be accepted")
@@ -369,7 +369,7 @@ func (p *OpenIDConnect) readFixed() {
 func (p *OpenIDConnect) checkPlainHTTP(key string, urls ...string) {
 	for _, raw := range urls {
 		if strings.HasPrefix(raw, "http://") && !IsForDevelopment(raw) {
-			p.Wrong(key, "%s is refused on purpose: over plain HTTP, whoever is in between makes the tokens; give the issuer a certificate and an https URL, "+
+			p.Wrong(key, "%s is refused on purpose: over plain HTTP, an attacker in between makes the tokens; give the issuer a certificate and an https URL, "+
 				"and name a private CA with -issuer-ca (for development, http is good at localhost, at a loopback address, and at a name under .test or .localhost that stands for one)", raw)
 		}
 	}
@@ -403,7 +403,7 @@ func (p *OpenIDConnect) check() {
 		{asks && p.Client.ID == "", "auth_methods", "introspection needs a client_id"},
 		{p.Introspect.JWTs && !p.Bearer && !p.Introspection && !p.ClientCredentials, "introspect_jwt_tokens", "needs one of the auth_methods that bring tokens"},
 		{asks && len(p.Issuers) > 1, "issuers_allowed", "several issuers and introspection exclude each other: only one of them can be asked"},
-		{p.JWKSURI != "" && len(p.Issuers) > 1, "jwks_endpoint", "several issuers and jwks_endpoint exclude each other: whoever publishes there could make the tokens of all"},
+		{p.JWKSURI != "" && len(p.Issuers) > 1, "jwks_endpoint", "several issuers and jwks_endpoint exclude each other: its publisher could make the tokens of all"},
 		{strings.HasPrefix(p.Client.Auth, "client_secret") && p.Client.Secret == "" && p.Client.ID != "", "client_auth", p.Client.Auth + " needs a client_secret"},
 		{strings.HasPrefix(p.Introspect.Auth, "client_secret") && p.Client.Secret == "", "introspection_endpoint_auth_method", p.Introspect.Auth + " needs a client_secret"},
 	} {
@@ -443,7 +443,7 @@ func (p *OpenIDConnect) addWarnings(f *File) {
 	}
 	for _, issuer := range p.Issuers {
 		if IsForDevelopment(issuer) {
-			warn("issuer", "the issuer is on plain HTTP, which is for development: whoever can answer on that port makes the tokens")
+			warn("issuer", "the issuer is on plain HTTP, which is for development: a program that answers on that port makes the tokens")
 		}
 	}
 	if p.Client.Auth == "private_key_jwt" && p.Client.Key == nil {

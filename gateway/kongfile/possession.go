@@ -62,7 +62,7 @@ func readChain(m *mapping) (c Chain) {
 	if c.Authorities = m.texts("ca_certificates"); len(c.Authorities) == 0 {
 		m.wrong("ca_certificates", "needs the id of at least one CA")
 	}
-	m.mustBe("ssl_verify", true, "whoever is in between could keep revocations back")
+	m.mustBe("ssl_verify", true, "an attacker in between could keep revocations back")
 	c.PartialChains = m.flag("allow_partial_chain", false)
 	c.Revocation = m.oneOf("revocation_check_mode", "IGNORE_CA_ERROR", "SKIP", "IGNORE_CA_ERROR", "STRICT")
 	c.CacheTTL = m.duration("cert_cache_ttl", time.Millisecond, 0)

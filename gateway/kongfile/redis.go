@@ -68,7 +68,7 @@ func newRedis(m *mapping) *Redis {
 		SendTimeout: m.duration("send_timeout", time.Millisecond, second),
 		PoolSize:    m.integer("keepalive_pool_size", 0, 1, 1<<20),
 	}}
-	m.mustBe("ssl_verify", true, "whoever is in between could forget used proofs; name a private CA with -redis-ca")
+	m.mustBe("ssl_verify", true, "an attacker in between could forget used proofs; name a private CA with -redis-ca")
 	nodes := m.list("cluster_nodes")
 	for _, node := range nodes {
 		r.Addresses = append(r.Addresses, address(node, "ip"))

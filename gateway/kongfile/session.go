@@ -40,7 +40,7 @@ func (p *OpenIDConnect) readSession() {
 	s.Idle = m.duration("session_idling_timeout", time.Second, 0)
 	s.Lifetime = m.duration("session_absolute_timeout", time.Second, 0)
 	m.mustBe("session_cookie_http_only", true, "a script that is injected into a page could read the cookie")
-	m.mustBe("session_cookie_secure", true, "whoever is on the path could copy the cookie")
+	m.mustBe("session_cookie_secure", true, "an attacker on the path could copy the cookie")
 	m.mustBe("session_remember", false, "a session ends with its token, and users do not log in here")
 	if storage := m.text("session_storage", "cookie"); storage != "" && storage != "cookie" {
 		p.Wrong("session_storage", "%q is not supported: a session is in its cookie, and there is nothing to store; it can be cookie", storage)

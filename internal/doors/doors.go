@@ -36,6 +36,9 @@ type Door struct {
 	// Certificates are how its guards get certificates, beside the connection.
 	Certificates []mtlspop.Option
 
+	// Options are further settings of its guards, such as how refusals are written.
+	Options []middleware.Option
+
 	// Cannot says why the door cannot be sent a case, in a sentence, or nothing. The
 	// page repeats each sentence.
 	Cannot func(corpus.Case) string
@@ -79,7 +82,7 @@ func Run(t *testing.T, d Door) {
 		t.Run(c.Name, func(t *testing.T) {
 			page.ran(c)
 			var told outcomes
-			send := d.Open(t, w.Guard(c, middleware.WithObserver(told.observe)))
+			send := d.Open(t, w.Guard(c, append(slices.Clone(d.Options), middleware.WithObserver(told.observe))...))
 			q := Question{c, w.Request(c), w.Client(c)}
 			if c.Request.SentBefore {
 				first := q

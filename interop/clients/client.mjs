@@ -1,6 +1,6 @@
 // The clients from npm. Reads one command per line from stdin, and answers each with one line: what came of it, or {error}.
 //
-//   {do: "token", session, library, issuer, client, secret or jwk, scope, resource, dpop}   gets an access token -> {token, type, algorithm}
+//   {do: "token", session, library, issuer, client, secret or jwk, scope, resource or audience, dpop}   gets an access token -> {token, type, algorithm}
 //   {do: "call", session, url}                                                              uses it -> {status, challenge, sent}
 //
 // sent is the header of the last request. A session has a key of its own. Every library goes through a nonce challenge as its documentation says.
@@ -12,7 +12,7 @@ import * as openid from 'openid-client';
 
 const key = (jwk) => crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: jwk.crv }, false, ['sign']);
 
-const grant = ({ scope, resource }) => new URLSearchParams({ scope, resource });
+const grant = ({ scope, resource, audience }) => new URLSearchParams(audience ? { scope, audience } : { scope, resource });
 
 // The header of the last request, which is what a thief would have of it.
 let sent;
@@ -87,7 +87,7 @@ class DPoP {
   nonces = {};
 
   async token(command) {
-    const discovery = await fetch(`${command.issuer}/.well-known/openid-configuration`);
+    const discovery = await fetch(`${command.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
     const server = await discovery.json();
     const ours = ['Ed25519', 'ES256'];
     const algorithm = ours.find((alg) => server.dpop_signing_alg_values_supported.includes(alg));

@@ -69,6 +69,9 @@ func (l library) open(t *testing.T, w *world, wish wish) session {
 		"do": "token", "library": l.title, "issuer": w.issuer.url,
 		"client": wish.client, "scope": wish.scopes(), "resource": wish.resource, "dpop": wish.dpop,
 	}
+	if w.issuer.byAudience {
+		command["audience"] = wish.resource
+	}
 	if wish.client == "signed" {
 		command["jwk"] = w.signedKey(t)
 	} else {
@@ -142,17 +145,24 @@ type curl struct{}
 func (curl) name() string { return "curl" }
 
 func (curl) can(k kind) bool {
-	return slices.Contains([]kind{certificateJWT, certificateAsked, certificateHeader, bearerRefused, bearerAllowed, clientCredentials}, k)
+	return slices.Contains([]kind{certificateJWT, certificateAsked, certificateHeader, bearerRefused, bearerAllowed, bearerAsked, clientCredentials}, k)
 }
 
 func (curl) open(t *testing.T, w *world, wish wish) session {
-	s := &curlSession{files: w.files, certificate: wish.client == "certificate"}
+	s := &curlSession{files: w.files, certificate: wish.client == "certificate" || wish.client == "machine"}
 	if wish.client == "caller" {
 		s.user = "caller:caller-secret"
 		return s
 	}
-	body := s.run(t, "-u", wish.client+":"+wish.client+"-secret", "-d", "grant_type=client_credentials", "-d", "scope="+wish.scopes(),
-		"--data-urlencode", "resource="+wish.resource, w.issuer.tokenEndpoint)
+	as, parameter := []string{"-u", wish.client + ":" + wish.client + "-secret"}, "resource"
+	if s.certificate && w.issuer.tlsClient {
+		as = []string{"-d", "client_id=" + wish.client}
+	}
+	if w.issuer.byAudience {
+		parameter = "audience"
+	}
+	body := s.run(t, append(as, "-d", "grant_type=client_credentials", "-d", "scope="+wish.scopes(),
+		"--data-urlencode", parameter+"="+wish.resource, w.issuer.tokenEndpoint)...)
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}

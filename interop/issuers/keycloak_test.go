@@ -55,9 +55,20 @@ func newKeycloak(t *testing.T, w *world) *issuer {
 		nonces:  "dpop",   // It asks for no nonces itself.
 		profile: []oidc.Option{oidc.WithProfile(oidc.Keycloak)},
 		skip:    []kind{dpopSigned},
-		rotate:  k.rotate,
-		stop:    func(*testing.T) { running.stop() },
-		start:   start,
+		user: func(t *testing.T) userTokens {
+			form := url.Values{
+				"grant_type": {"password"}, "client_id": {"user"}, "client_secret": {"user-secret"},
+				"username": {"alice"}, "password": {"alice-password"}, "scope": {"openid"},
+			}
+			first := k.grant(t, w.files.client(nil), "interop", form)
+			again := k.grant(t, w.files.client(nil), "interop", url.Values{
+				"grant_type": {"refresh_token"}, "client_id": {"user"}, "client_secret": {"user-secret"}, "refresh_token": {first.RefreshToken},
+			})
+			return userTokens{access: first.AccessToken, refreshed: again.AccessToken, id: first.IDToken, refresh: first.RefreshToken, userinfo: k.userinfo(t, first.AccessToken)}
+		},
+		rotate: k.rotate,
+		stop:   func(*testing.T) { running.stop() },
+		start:  start,
 	}
 }
 
@@ -123,16 +134,22 @@ func (k *keycloak) userinfo(t *testing.T, accessToken string) string {
 // rotate adds a key with a higher priority, as an administrator would.
 func (k *keycloak) rotate(t *testing.T) {
 	t.Helper()
+	k.administer(t, "/admin/realms/interop/components", map[string]any{
+		"name": "next", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
+		"config": map[string][]string{"priority": {"200"}, "algorithm": {"RS256"}, "keySize": {"2048"}},
+	})
+}
+
+// administer creates something by the admin API.
+func (k *keycloak) administer(t *testing.T, path string, what map[string]any) {
+	t.Helper()
 	client := k.world.files.client(nil)
 	admin := k.grant(t, client, "master", url.Values{
 		"grant_type": {"password"}, "client_id": {"admin-cli"}, "username": {"admin"}, "password": {"admin"},
 	})
-	body, err := json.Marshal(map[string]any{
-		"name": "next", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
-		"config": map[string][]string{"priority": {"200"}, "algorithm": {"RS256"}, "keySize": {"2048"}},
-	})
+	body, err := json.Marshal(what)
 	require.NoError(t, err)
-	r, err := http.NewRequest(http.MethodPost, k.base+"/admin/realms/interop/components", bytes.NewReader(body))
+	r, err := http.NewRequest(http.MethodPost, k.base+path, bytes.NewReader(body))
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+admin.AccessToken)
 	r.Header.Set("Content-Type", "application/json")
@@ -143,9 +160,12 @@ func (k *keycloak) rotate(t *testing.T) {
 }
 
 func TestKeycloak(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.meet(t, newKeycloak(t, w))
 	t.Run("profile", w.keycloakProfile)
+	t.Run("other tokens", w.otherTokens)
+	t.Run("page", w.keycloakPage)
 	t.Run("rollout", w.rollout)
 	w.run(t)
 	if !t.Failed() {

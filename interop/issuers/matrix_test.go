@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,12 +23,13 @@ const (
 	certificateHeader kind = "certificate in a header"
 	bearerRefused     kind = "bearer refused"
 	bearerAllowed     kind = "bearer allowed"
+	bearerAsked       kind = "bearer, introspection"
 	privateKeyJWT     kind = "private_key_jwt"
 	clientCredentials kind = "client credentials"
 )
 
 var kinds = []kind{dpopJWT, dpopAsked, dpopSigned, dpopNonces, certificateJWT, certificateAsked,
-	certificateHeader, bearerRefused, bearerAllowed, privateKeyJWT, clientCredentials}
+	certificateHeader, bearerRefused, bearerAllowed, bearerAsked, privateKeyJWT, clientCredentials}
 
 // matrix is what came of each client with each kind of token, for one issuer.
 type matrix struct {
@@ -107,9 +109,13 @@ func publish(t *testing.T, name string, m *matrix) {
 	publishText(t, name, text)
 }
 
+var readme sync.Mutex // tests of several issuers write their sections at once
+
 // publishText compares the section called name of the README with text, or writes it there with INTEROP_UPDATE.
 func publishText(t *testing.T, name, text string) {
 	t.Helper()
+	readme.Lock()
+	defer readme.Unlock()
 	const path = "../README.md"
 	page, err := os.ReadFile(path)
 	require.NoError(t, err)

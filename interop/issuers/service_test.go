@@ -52,6 +52,7 @@ type service struct {
 const (
 	verified = "/verified" // JWTs, bound ones only
 	asked    = "/asked"    // tokens by introspection, bound ones only
+	reported = "/reported" // the same, bound or not
 	signed   = "/signed"   // the same, with signed answers
 	nonces   = "/nonces"   // JWTs, and proofs with nonces
 	hidden   = "/hidden"   // the same, but scripts of other origins do not see the nonces
@@ -88,12 +89,17 @@ func (s *service) guard(t *testing.T, w *world) {
 	ask := func(opts ...introspect.Option) *introspect.Introspector {
 		// A second is short enough for the tests to see what happens when the issuer has to be asked again.
 		opts = append(opts, introspect.WithAnswerLifetime(time.Second), introspect.WithAudiences(audience))
+		opts = append(opts, i.introspect...)
 		answers, err := introspect.New(from, opaqueAudience, clientauth.PrivateKeyJWT("api", s.keys), opts...)
 		require.NoError(t, err)
 		t.Cleanup(func() { answers.Close() })
 		return answers
 	}
-	callers, err := exchange.New(from, exchange.WithScopes("orders"), exchange.WithParameter("resource", audience))
+	parameter := "resource"
+	if i.byAudience {
+		parameter = "audience"
+	}
+	callers, err := exchange.New(from, exchange.WithScopes("orders"), exchange.WithParameter(parameter, audience))
 	require.NoError(t, err)
 	t.Cleanup(func() { callers.Close(); from.Close() })
 
@@ -108,7 +114,11 @@ func (s *service) guard(t *testing.T, w *world) {
 		rw.Header().Set("Content-Type", "application/jwk-set+json")
 		_ = json.NewEncoder(rw).Encode(map[string]any{"keys": []any{w.signedPublicKey()}})
 	})
+	for path, page := range i.pages {
+		mux.Handle(path, page)
+	}
 	for path, opts := range map[string][]middleware.Option{
+		reported: {middleware.WithTokens(ask(), nil), proofs, certificates, middleware.AllowUnbound()},
 		verified: {middleware.WithTokens(jwts, nil), proofs, certificates},
 		asked:    {middleware.WithTokens(ask(), nil), proofs, certificates},
 		signed:   {middleware.WithTokens(ask(introspect.RequireSigned()), nil), proofs, certificates},

@@ -25,4 +25,14 @@ func TestTheReadmeNamesTheVersions(t *testing.T) {
 	version := regexp.MustCompile(`(?m)^version=(.+)$`).FindSubmatch(install)
 	require.NotNil(t, version)
 	require.Contains(t, string(page), "Keycloak "+string(version[1]))
+	for name, pin := range map[string]struct{ file, version string }{
+		"Ory Hydra":   {"hydra/go.mod", `github.com/ory/hydra/v2 v(\S+)`},
+		"Spring Boot": {"spring/pom.xml", `(?s)spring-boot-starter-parent</artifactId>\s*<version>(.+?)</version>`},
+	} {
+		text, err := os.ReadFile(pin.file)
+		require.NoError(t, err)
+		version := regexp.MustCompile(pin.version).FindSubmatch(text)
+		require.NotNil(t, version, pin.file)
+		require.Contains(t, string(page), name+" "+string(version[1]))
+	}
 }

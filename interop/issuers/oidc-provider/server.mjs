@@ -12,6 +12,8 @@ import { join } from 'node:path';
 
 import Provider from 'oidc-provider';
 
+console.info = console.error; // What the library says; stdout has the lines above alone.
+
 const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const issuer = `https://localhost:${settings.port}`;
 const scopes = 'orders orders:read orders:write';
@@ -57,7 +59,10 @@ class FileAdapter {
     records.save();
   }
 
-  async findByUid() {}
+  async findByUid(uid) {
+    const ours = Object.entries(records.value).find(([id, record]) => id.startsWith(`${this.model}:`) && record.uid === uid);
+    return ours?.[1];
+  }
 
   async findByUserCode() {}
 
@@ -86,10 +91,10 @@ function configuration() {
     extraTokenClaims: (ctx, { clientId }) => settings.roles[clientId] && { realm_access: { roles: settings.roles[clientId] } },
     fetch: (url, { method, headers }) => fetch(url, { method, headers }), // The default refuses loopback addresses.
     jwks: { keys: keys.value },
-    scopes: scopes.split(' '),
+    scopes: ['openid', 'offline_access', ...scopes.split(' ')],
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      devInteractions: { enabled: true }, // Any user, any password.
       dPoP: {
         enabled: true,
         nonceSecret: Buffer.alloc(32, 1),

@@ -13,7 +13,9 @@ import (
 	"strings"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
+	"github.com/keybound-go/middleware/cmd/keybound/internal/profile"
 	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // issuer looks at the issuer's metadata and keys, as the service does.
@@ -111,31 +113,26 @@ func (c *Config) token(_ context.Context) error {
 		if raw == "" {
 			continue
 		}
-		header, claims, isJWT := decodeJWT(raw)
+		claims, isJWT := decodeJWT(raw)
 		if !isJWT {
 			c.pass(id, "opaque: the service needs introspection (oidc/introspect)")
 			continue
 		}
-		c.judgeToken(id, header, claims)
+		c.judgeToken(id, raw, claims)
 	}
 	return nil
 }
 
-func decodeJWT(raw string) (header, claims map[string]any, ok bool) {
+func decodeJWT(raw string) (claims map[string]any, ok bool) {
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 {
-		return nil, nil, false
+		return nil, false
 	}
-	for i, into := range []*map[string]any{&header, &claims} {
-		text, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil || json.Unmarshal(text, into) != nil {
-			return nil, nil, false
-		}
-	}
-	return header, claims, true
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return claims, err == nil && json.Unmarshal(text, &claims) == nil
 }
 
-func (c *Config) judgeToken(id string, header, claims map[string]any) {
+func (c *Config) judgeToken(id, raw string, claims map[string]any) {
 	before := len(c.findings)
 	if iss, _ := claims["iss"].(string); c.Issuer != "" && iss != c.Issuer {
 		c.finding(id+"/issuer", "error", fmt.Sprintf("iss is %q, not %q", iss, c.Issuer), "Give oidc.New the issuer as the token spells it, to the letter.")
@@ -166,31 +163,13 @@ func (c *Config) judgeToken(id string, header, claims map[string]any) {
 	} else if x5t, _ := cnf["x5t#S256"].(string); x5t == "" || c.Certificate != nil && x5t != pen.CertificateThumbprint(c.Certificate.Certificate[0]) {
 		c.finding(id+"/binding", "error", "the token is not bound to the certificate of --cert", "Obtain the token over the same certificate, from the issuer's mTLS alias, with certificate-bound tokens switched on for the client.")
 	}
-	if len(c.findings) == before {
-		c.pass(id, "%s", profileOf(header, claims))
-	}
-}
-
-// profileOf says which profile of oidc takes such a token.
-func profileOf(header, claims map[string]any) string {
-	typ, _ := header["typ"].(string)
-	has := func(name string) bool { return claims[name] != nil }
-	complete := has("iss") && has("exp") && has("aud") && has("sub") && has("client_id") && has("iat") && has("jti")
+	fits, advice, err := profile.Fits(raw, oidc.RFC9068)
 	switch {
-	case strings.EqualFold(strings.TrimPrefix(typ, "application/"), "at+jwt") && complete:
-		return "needs no profile: it is as RFC 9068 has it"
-	case has("typ") && has("azp"):
-		return "needs oidc.WithProfile(oidc.Keycloak)"
-	case has("token_use"):
-		return "needs oidc.WithProfile(oidc.Cognito)"
-	case has("ver") && has("cid"):
-		return "needs oidc.WithProfile(oidc.Okta)"
-	case has("ver") && (has("appid") || has("azp")):
-		return "needs oidc.WithProfile of Entra ID's version in the claim ver"
-	case has("azp"):
-		return "needs oidc.WithProfile(oidc.Auth0)"
+	case len(c.findings) != before || err != nil:
+	case fits:
+		c.pass(id, "needs no profile: it is as RFC 9068 has it")
 	default:
-		return "needs a described profile (oidc.Described): typ is " + fmt.Sprintf("%q", typ)
+		c.pass(id, "%s", advice)
 	}
 }
 

@@ -8,6 +8,7 @@
 package explain
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/x509"
 	"encoding/base64"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
+	"github.com/keybound-go/middleware/cmd/keybound/internal/profile"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // Verdict of one check.
@@ -46,7 +49,7 @@ type Config struct {
 	Origins  []string // of dpop.New; empty for the request's own
 	Issuer   string
 	Audience []string
-	Profile  string // rfc9068, keycloak, auth0, okta, entra, cognito
+	Profile  string // the name of a profile of package oidc, in any case; empty for RFC9068
 	// Lifetime and Skew are the window of iat of proofs, and Leeway that of tokens.
 	Lifetime, Skew, Leeway time.Duration
 	Algorithms             []string // of proofs
@@ -174,17 +177,36 @@ func (e *examination) accessToken() {
 }
 
 func (e *examination) tokenHeader(j *jwt) {
-	typ := text(j.header["typ"])
-	short := strings.ToLower(strings.TrimPrefix(strings.ToLower(typ), "application/"))
-	good, expected := short == "at+jwt", "at+jwt"
-	if e.Profile != "" && e.Profile != "rfc9068" {
-		good, expected = short == "at+jwt" || short == "jwt" || j.header["typ"] == nil, "as the profile has it"
+	if e.isRFC9068() {
+		typ := text(j.header["typ"])
+		short := strings.ToLower(strings.TrimPrefix(strings.ToLower(typ), "application/"))
+		e.check("typ", short == "at+jwt", quoted(j.header["typ"]), "at+jwt", "RFC 9068, section 4", e.profile(oidc.RFC9068))
+	} else if v, err := profile.Named(e.Profile); err != nil {
+		e.check("profile", false, e.Profile, "", "", err.Error())
+	} else {
+		advice := e.profile(v)
+		e.check("an access token by the profile "+v.String(), advice == "", "typ "+quoted(j.header["typ"]), "", "RFC 9068, section 4", advice)
 	}
-	e.check("typ", good, quoted(j.header["typ"]), expected, "RFC 9068, section 4", "oidc.WithProfile, for issuers that deviate")
 	alg := text(j.header["alg"])
 	e.check("alg", slices.Contains(e.TokenAlgorithms, alg), quoted(j.header["alg"]), strings.Join(e.TokenAlgorithms, " "), "RFC 8725, section 3.1", "oidc.WithAlgorithms")
 	_, crit := j.header["crit"]
 	e.check("no critical extension", !crit, "", "", "RFC 7515, section 4.1.11", "")
+}
+
+func (e *examination) isRFC9068() bool {
+	return e.Profile == "" || strings.EqualFold(e.Profile, oidc.RFC9068.String())
+}
+
+// profile is what to do about a token that is no access token by the profile, or "".
+func (e *examination) profile(by oidc.Vendor) string {
+	switch fits, advice, err := profile.Fits(e.token, by); {
+	case err != nil:
+		return err.Error()
+	case fits:
+		return ""
+	default:
+		return "the token " + advice
+	}
 }
 
 func (e *examination) tokenSignature(j *jwt) {
@@ -222,7 +244,7 @@ func (e *examination) tokenClaims(claims map[string]any) {
 	} else {
 		e.unknown("aud", "it is "+quoted(claims["aud"])+"; --audience says what is expected", "RFC 9068, section 4", "oidc.New")
 	}
-	if e.Profile != "" && e.Profile != "rfc9068" {
+	if !e.isRFC9068() {
 		return
 	}
 	var missing []string
@@ -231,7 +253,7 @@ func (e *examination) tokenClaims(claims map[string]any) {
 			missing = append(missing, name)
 		}
 	}
-	e.check("required claims", len(missing) == 0, without(missing), "iss exp aud sub client_id iat jti", "RFC 9068, section 2.2", "oidc.WithProfile, or oidc.Described")
+	e.check("required claims", len(missing) == 0, without(missing), "iss exp aud sub client_id iat jti", "RFC 9068, section 2.2", cmp.Or(e.profile(oidc.RFC9068), "the issuer must set them, or oidc.Described"))
 }
 
 func (e *examination) tokenTimes(claims map[string]any) {

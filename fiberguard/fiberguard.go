@@ -1,0 +1,191 @@
+// Package fiberguard answers: may this request reach its Fiber handlers?
+//
+//	app := fiber.New(fiber.Config{ReadBufferSize: 16 << 10})
+//	orders := app.Group("/orders", fiberguard.Wrap(guard))
+//	orders.Get("/", list)
+//	orders.Post("/", fiberguard.Wrap(guard.Require(middleware.Scopes("orders:write"))), create)
+//
+// A handler finds the credential with middleware.FromContext(c.Context()), not in c
+// itself.
+//
+// # Order
+//
+// Recovery and CORS belong before the guard. Guards of one request add up, and it is
+// verified once. The response gets the fields of the guard when the handlers are done,
+// whatever they have set.
+//
+// # What Fiber does differently
+//
+// Fiber stands on fasthttp, which has no HTTP/2 and reads no header larger than
+// ReadBufferSize: 4 KB by default, which a token with a proof exceeds. Certificates of the
+// connection work if Fiber itself ends TLS. The strings of a request are only good until
+// its handler returns, unless Immutable is set; the guard keeps some of what it has
+// verified, such as digests of tokens, and so judges a copy.
+//
+// The middleware adaptor of Fiber (adaptor.HTTPMiddleware) must not be used with a guard:
+// it does not take out of the request what the guard has taken out, such as a forged
+// certificate field, and lets the guard keep strings that Fiber writes over.
+package fiberguard
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/keybound-go/middleware"
+)
+
+// Wrap returns the middleware that calls the handlers behind it for the requests that g
+// lets pass, as [middleware.Guard.Wrap] does, and that answers the others. It panics if g
+// is nil.
+func Wrap(g *middleware.Guard) fiber.Handler {
+	if g == nil {
+		panic("fiberguard: Wrap: nil guard")
+	}
+	return func(c fiber.Ctx) (err error) {
+		r := requestOf(c)
+		if r == nil {
+			return fiber.ErrBadRequest // net/http does not serve such a target either.
+		}
+		a := &answer{header: make(http.Header)}
+		passed := false
+		defer func() {
+			if passed { // also if a handler panics
+				a.update(c)
+			}
+		}()
+		g.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, seen *http.Request) {
+			passed = true
+			defer a.collect(c)
+			hide(c, r.Header, seen.Header)
+			c.SetContext(seen.Context())
+			c.Locals(requestKey{}, seen)
+			err = c.Next()
+		})).ServeHTTP(a, r)
+		if !passed {
+			a.send(c)
+		}
+		return err
+	}
+}
+
+// requestKey is that of the request as an outer guard has let it pass.
+type requestKey struct{}
+
+// requestOf returns the request of c, all strings copied, or nil if its target is none.
+func requestOf(c fiber.Ctx) *http.Request {
+	if r, ok := c.Locals(requestKey{}).(*http.Request); ok {
+		return r.WithContext(c.Context())
+	}
+	ctx := c.RequestCtx()
+	target := string(ctx.RequestURI())
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil
+	}
+	r := &http.Request{
+		Method: string(ctx.Method()), Host: string(ctx.Host()), RequestURI: target, URL: u,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: make(http.Header), Body: http.NoBody,
+		TLS: ctx.TLSConnectionState(), RemoteAddr: ctx.RemoteAddr().String(),
+	}
+	for name, value := range ctx.Request.Header.All() {
+		r.Header.Add(string(name), string(value))
+	}
+	delete(r.Header, "Host")
+	if r.ContentLength = int64(ctx.Request.Header.ContentLength()); r.ContentLength < 0 || len(r.Header["Transfer-Encoding"]) > 0 {
+		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
+	}
+	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
+}
+
+// hide takes out of the request of c what the guard has taken out of it, and changes what
+// the guard has changed.
+func hide(c fiber.Ctx, came, seen http.Header) {
+	h := &c.Request().Header
+	var names []string // as fasthttp has them
+	for name := range h.All() {
+		names = append(names, string(name))
+	}
+	for _, name := range names {
+		canonical := http.CanonicalHeaderKey(name)
+		if canonical != "Host" && !slices.Equal(came[canonical], seen[canonical]) {
+			h.Del(name)
+		}
+	}
+	for name, values := range seen {
+		if slices.Equal(came[name], values) {
+			continue
+		}
+		for _, value := range values {
+			h.Add(name, value)
+		}
+	}
+}
+
+// answer is what the guard says to the client.
+type answer struct {
+	header    http.Header
+	status    int
+	body      []byte
+	collected http.Header // what the handlers have said
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	a.body = append(a.body, p...)
+	return len(p), nil
+}
+
+// send answers in place of the handlers.
+func (a *answer) send(c fiber.Ctx) {
+	h := &c.Response().Header
+	for name, values := range a.header {
+		h.Del(name)
+		for _, value := range values {
+			h.Add(name, value)
+		}
+	}
+	c.Status(a.status)
+	c.Response().SetBodyRaw(a.body)
+}
+
+// collect puts into the header of a what the handlers have said. When the handler of net/http
+// returns, the guard puts into it what it answers for.
+func (a *answer) collect(c fiber.Ctx) {
+	clear(a.header)
+	for name, value := range c.Response().Header.All() {
+		a.header.Add(string(name), string(value))
+	}
+	a.collected = a.header.Clone()
+}
+
+// update gives the response what the guard has changed since collect.
+func (a *answer) update(c fiber.Ctx) {
+	h := &c.Response().Header
+	for name := range a.collected {
+		if len(a.header[name]) == 0 {
+			h.Del(name)
+		}
+	}
+	for name, values := range a.header {
+		if slices.Equal(values, a.collected[name]) {
+			continue
+		}
+		h.Del(name)
+		for _, value := range values {
+			h.Add(name, value)
+		}
+	}
+}

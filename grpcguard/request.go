@@ -1,0 +1,78 @@
+package grpcguard
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/keybound-go/middleware"
+)
+
+// request is the call as the Guard sees it: a POST of the full method, which is what
+// stands in :method and :path.
+func request(ctx context.Context, method string, md metadata.MD) middleware.Request {
+	q := middleware.Request{Method: http.MethodPost, Target: method, Header: make(http.Header, len(md))}
+	for key, values := range md {
+		switch {
+		case key == ":authority":
+			if len(values) == 1 { // package grpc refuses several
+				q.Host = values[0]
+			}
+		case isField(key):
+			name := http.CanonicalHeaderKey(key)
+			if q.Header[name] == nil {
+				q.Header[name] = values
+			} else { // keys in several cases, by an interceptor in front
+				q.Header[name] = append(q.Header[name][:len(q.Header[name]):len(q.Header[name])], values...)
+			}
+		}
+	}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return q
+	}
+	q.LocalAddr = p.LocalAddr
+	// Without the local end the Guard takes RemoteAddr for an IP address, which a peer on
+	// a unix socket can choose.
+	if p.Addr != nil && (p.LocalAddr != nil || strings.HasPrefix(p.Addr.Network(), "tcp")) {
+		q.RemoteAddr = p.Addr.String()
+	}
+	switch info := p.AuthInfo.(type) {
+	case credentials.TLSInfo:
+		q.TLS = &info.State
+	case *credentials.TLSInfo:
+		if info != nil {
+			q.TLS = &info.State
+		}
+	}
+	return q
+}
+
+// isField reports whether metadata under key is text as in a field of HTTP. Values under
+// names that end in -bin are bytes.
+func isField(key string) bool {
+	return key != "" && key[0] != ':' && !strings.HasSuffix(key, "-bin")
+}
+
+// forwarded returns the metadata that the handler should see, and false if that is md. It
+// keeps what the Guard was not shown.
+func forwarded(md metadata.MD, given, forward http.Header) (metadata.MD, bool) {
+	if reflect.ValueOf(given).Pointer() == reflect.ValueOf(forward).Pointer() {
+		return nil, false
+	}
+	changed := make(metadata.MD, len(md))
+	for key, values := range md {
+		if !isField(key) {
+			changed[key] = values
+		}
+	}
+	for name, values := range forward {
+		changed[strings.ToLower(name)] = values
+	}
+	return changed, true
+}
