@@ -97,15 +97,28 @@ func fragments(page string) (names []string) {
 // TestEveryGoSnippetOfThePagesCompiles: a snippet is a whole program, which is
 // compiled here, or an excerpt of a Go file of the tree, which the tests of that
 // file's module compile.
+// Snippets in other languages are excerpts of programs that a test of interop runs.
 func TestEveryGoSnippetOfThePagesCompiles(t *testing.T) {
+	programs := map[string][]string{}
+	for language, suffixes := range map[string][]string{"javascript": {".mjs", ".js"}, "python": {".py"}, "java": {".java"}, "bash": {".sh"}} {
+		for _, suffix := range suffixes {
+			for _, text := range files(t, suffix) {
+				programs[language] = append(programs[language], unindented(text))
+			}
+		}
+	}
+
 	var sources []string
 	for _, text := range files(t, ".go") {
 		sources = append(sources, unindented(text))
 	}
 	for page, text := range pages(t) {
 		for _, m := range fence.FindAllStringSubmatch(text, -1) {
+			sources := sources
 			if m[2] != "go" {
-				continue
+				if sources = programs[m[2]]; sources == nil {
+					continue
+				}
 			}
 			snippet := m[3]
 			if strings.HasPrefix(strings.TrimSpace(snippet), "package ") {
@@ -116,7 +129,7 @@ func TestEveryGoSnippetOfThePagesCompiles(t *testing.T) {
 			for _, excerpt := range regexp.MustCompile(`(?m)^\s*(// )?\.\.\.\s*$`).Split(snippet, -1) {
 				excerpt = strings.TrimSpace(unindented(excerpt))
 				if !slices.ContainsFunc(sources, func(s string) bool { return strings.Contains(s, excerpt) }) {
-					t.Errorf("%s: this snippet is in no Go file of the tree, so nothing compiles it:\n%s", page, excerpt)
+					t.Errorf("%s: this snippet is in no file of the tree, so nothing compiles or runs it:\n%s", page, excerpt)
 				}
 			}
 		}

@@ -60,7 +60,7 @@ func ruleHint(u *unmet) string {
 	if e, ok := asClientError(u.err); ok {
 		return e.Hint()
 	}
-	return ""
+	return outages[reasonOf(u.err)]
 }
 
 func (g *Guard) requestHint(q *Request, o *Outcome, err RequestError) string {

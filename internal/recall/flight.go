@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,6 +29,7 @@ const (
 
 var (
 	errAborted = errors.New("the attempt ended without a result")
+	errEnded   = errors.New("closed while the issuer was asked")
 	errDeaf    = errors.New("the attempt goes on beyond its time: what it calls ignores its context")
 )
 
@@ -51,7 +54,8 @@ type flight[V any] struct {
 	queue  *queue // where its slot is from
 	lane   Lane
 	landed bool
-	stray  bool          // it was given up before it ended
+	stray  bool // it was given up before it ended
+	end    context.CancelCauseFunc
 	done   chan struct{} // closed when landed
 	value  V             // valid once done is closed, like err
 	err    error
@@ -129,7 +133,8 @@ func (f *Flights[V]) launch(ctx context.Context, key [32]byte, from *queue, lane
 		from.release(lane)
 		return nil, fmt.Errorf("%s: %w", f.room, errDeaf)
 	}
-	fl := &flight[V]{asked: time.Now(), queue: from, lane: lane, done: make(chan struct{})}
+	ctx, end := context.WithCancelCause(ctx)
+	fl := &flight[V]{asked: time.Now(), queue: from, lane: lane, end: end, done: make(chan struct{})}
 	f.under[key] = fl
 	clock := time.AfterFunc(flightTimeout+grace, func() {
 		var none V
@@ -143,6 +148,7 @@ func (f *Flights[V]) launch(ctx context.Context, key [32]byte, from *queue, lane
 				err = fmt.Errorf("%s: panic while asking the issuer: %s", f.room, printable(p))
 			}
 			clock.Stop()
+			end(nil)
 			f.land(key, fl, value, err, false)
 		}()
 		ctx, cancel := context.WithTimeout(ctx, flightTimeout)
@@ -150,6 +156,27 @@ func (f *Flights[V]) launch(ctx context.Context, key [32]byte, from *queue, lane
 		value, err = ask(ctx)
 	}()
 	return fl, nil
+}
+
+// End cancels the flights that are under way, and waits for them, but no longer than
+// grace: what they call may ignore its context. Their callers are told so. Later questions
+// are asked as before.
+func (f *Flights[V]) End() {
+	f.mu.Lock()
+	under := slices.Collect(maps.Values(f.under))
+	f.mu.Unlock()
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
+	for _, fl := range under {
+		fl.end(errEnded)
+	}
+	for _, fl := range under {
+		select {
+		case <-fl.done:
+		case <-patience.C:
+			return
+		}
+	}
 }
 
 // land ends a flight, once, for its callers. given up says that it was not its own

@@ -265,3 +265,40 @@ func BenchmarkMemory(b *testing.B) {
 		}
 	})
 }
+
+// End cancels what is under way and waits for it; later questions are asked as before.
+func TestEndEndsTheFlightsUnderWay(t *testing.T) {
+	f := recall.NewFlights[int]("test")
+	asked, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := f.Do(context.Background(), [32]byte{1}, recall.Question{}, func(ctx context.Context) (int, error) {
+			close(asked)
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		ended <- err
+	}()
+	<-asked
+	began := time.Now()
+	f.End()
+	f.End()
+	require.Less(t, time.Since(began), 5*time.Second)
+	require.ErrorContains(t, <-ended, "closed while the issuer was asked")
+	n, err := f.Do(context.Background(), [32]byte{1}, recall.Question{}, func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, 7, n)
+
+	// What ignores its context is not waited for.
+	deaf := make(chan struct{})
+	asked = make(chan struct{})
+	go func() {
+		_, err := f.Do(context.Background(), [32]byte{2}, recall.Question{}, func(context.Context) (int, error) { close(asked); <-deaf; return 0, nil })
+		ended <- err
+	}()
+	<-asked
+	began = time.Now()
+	f.End()
+	require.Less(t, time.Since(began), 5*time.Second)
+	close(deaf)
+	<-ended
+}

@@ -166,6 +166,7 @@ func TestKeycloak(t *testing.T) {
 	t.Run("profile", w.keycloakProfile)
 	t.Run("other tokens", w.otherTokens)
 	t.Run("page", w.keycloakPage)
+	t.Run("spellings", w.spelt)
 	t.Run("rollout", w.rollout)
 	w.run(t)
 	if !t.Failed() {

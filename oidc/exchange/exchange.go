@@ -467,10 +467,12 @@ func (x *Exchange) Prefetch(ctx context.Context) error {
 	return nil
 }
 
-// Close closes idle connections to the endpoint. The [oidc.Issuer] is its owner's
-// to close. Close may be called more than once.
+// Close ends the questions that are under way, whose requests are answered with 503, and
+// closes idle connections to the endpoint. The [oidc.Issuer] is its owner's to close.
+// Close may be called more than once.
 func (x *Exchange) Close() error {
 	if x != nil && x.endpoint != nil {
+		x.flights.End()
 		x.endpoint.CloseIdleConnections()
 	}
 	return nil

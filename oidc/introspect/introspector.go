@@ -226,10 +226,12 @@ func (i *Introspector) Prefetch(ctx context.Context) error {
 	return nil
 }
 
-// Close closes idle connections to the endpoint. The [oidc.Issuer] is its owner's
-// to close. Close may be called more than once.
+// Close ends the questions that are under way, whose requests are answered with 503, and
+// closes idle connections to the endpoint. The [oidc.Issuer] is its owner's to close.
+// Close may be called more than once.
 func (i *Introspector) Close() error {
 	if i != nil && i.endpoint != nil {
+		i.flights.End()
 		i.endpoint.CloseIdleConnections()
 	}
 	return nil
