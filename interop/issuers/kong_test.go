@@ -221,7 +221,7 @@ func (w *world) kongHeader(t *testing.T, c client, at *place) string {
 	at.expect(t, 401, thief.send(t, w.files.client(nil), address, claimed), "a certificate that the client claims to have", token)
 	at.expect(t, 401, thief.send(t, w.files.client(nil), at.guard+"/anything", claimed), "the same past the terminator", token)
 	if at.log != nil {
-		require.Eventually(t, func() bool { return strings.Contains(at.said(), "untrusted_certificate_header=true") },
+		require.Eventually(t, func() bool { return strings.Contains(at.said(), "untrusted_forward=true") },
 			time.Minute, 10*time.Millisecond, "the log does not say why")
 	}
 	at.expect(t, 401, s.call(t, at.guard+"/anything"), "the certificate of the connection", token)
