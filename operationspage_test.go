@@ -71,8 +71,8 @@ func quoted(text string) (all []string) {
 	return all
 }
 
-// TestTheOperationsPageIsWhatHappens does what docs/operations.md says.
-func TestTheOperationsPageIsWhatHappens(t *testing.T) {
+// TestWhatOperatorsReadOfOperationsHappens does what docs/operations.md says.
+func TestWhatOperatorsReadOfOperationsHappens(t *testing.T) {
 	p := readPage(t, "docs/operations.md")
 	t.Run("the lines", func(t *testing.T) { p.linesOfRefusals(t) })
 	t.Run("the keys", func(t *testing.T) { p.keysOfLines(t) })
@@ -83,6 +83,7 @@ func TestTheOperationsPageIsWhatHappens(t *testing.T) {
 	p.run("When something is down", "down", outages)
 	require.Contains(t, p.prose["When something is down"], "It is never 401")
 	t.Run("a clock of the service", func(t *testing.T) { p.clock(t) })
+	t.Run("long responses", func(t *testing.T) { p.longResponses(t) })
 	t.Run("alerts", func(t *testing.T) { p.alerts(t) })
 	p.done()
 }
@@ -403,6 +404,25 @@ var outages = map[string]func(t *testing.T, cells []string){
 		require.Contains(t, cells[0], "Retry-After")
 		require.NotEmpty(t, a.Header().Get("Retry-After"))
 	},
+	"the function given to `oidc.NewTenants`": func(t *testing.T, cells []string) {
+		require.Contains(t, cells[0], "tenants that are live are served")
+		w := newWorld(t)
+		var o told
+		down := false
+		tenants := middleware.WithTokens(oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+			if down {
+				return nil, errors.New("the database is down")
+			}
+			return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()), oidc.WithCacheSize(0))
+		}))
+		g, err := middleware.New(both(tenants, o.option())...)
+		require.NoError(t, err)
+		defer g.Close()
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		down = true
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		refusedFor(t, &o, serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://new.example"))), cells[0])
+	},
 	"the introspection endpoint": func(t *testing.T, cells []string) {
 		require.Contains(t, cells[0], "`introspect.WithStaleAnswers`")
 		for _, stale := range []bool{false, true} {
@@ -472,6 +492,26 @@ func (p *page) clock(t *testing.T) {
 		seen[o.Reason] = true
 	}
 	require.Len(t, seen, 4)
+}
+
+// longResponses is the option that the page names; longresponses_test.go has real servers.
+func (p *page) longResponses(t *testing.T) {
+	p.step("Long responses", "")
+	require.Subset(t, quoted(p.prose["Long responses"]), []string{"middleware.EndResponsesWithToken", "exp", "middleware.ErrTokenEnded", "reverseproxy"})
+	for _, opts := range [][]middleware.Option{nil, {middleware.EndResponsesWithToken()}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			var cause error
+			w.guard(both(opts...)...).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				select {
+				case <-r.Context().Done():
+					cause = context.Cause(r.Context())
+				case <-time.After(24 * time.Hour):
+				}
+			})).ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/r"))
+			require.Equal(t, len(opts) == 1, cause == middleware.ErrTokenEnded)
+		})
+	}
 }
 
 // alerts are on reasons that exist, and on messages that are logged.
