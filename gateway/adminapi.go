@@ -282,14 +282,21 @@ func (a *adminAPI) checkEntity(kind string, e kongfile.Entity) error {
 	return nil
 }
 
+// cutPath cuts a mistake into the path of its key, "@entity" if it has none, and the
+// reason.
+func cutPath(mistake string) (path, reason string) {
+	path, reason, ok := strings.Cut(mistake, ": ")
+	if !ok || strings.Contains(path, " ") {
+		return "@entity", mistake
+	}
+	return path, reason
+}
+
 // violation is the answer to a body that cannot be, with all problems.
 func violation(problems []string) error {
 	fields := make(map[string]any)
 	for _, text := range problems {
-		path, reason, ok := strings.Cut(text, ": ")
-		if !ok {
-			path, reason = "@entity", text
-		}
+		path, reason := cutPath(text)
 		into := fields
 		names := strings.Split(path, ".")
 		for _, name := range names[:len(names)-1] {

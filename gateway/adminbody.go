@@ -98,7 +98,7 @@ func fromForm(form url.Values) (map[string]any, error) {
 		switch {
 		case last == "" || into[last] != nil && !had:
 			return nil, refuse(http.StatusBadRequest, "Cannot parse the form: "+name)
-		case bare != name || had || len(values) > 1:
+		case bare != name || had || len(values) > 1 || kongfile.IsList(path):
 			into[last] = append(list, values...)
 		default:
 			into[last] = values[0]

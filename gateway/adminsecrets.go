@@ -54,10 +54,7 @@ func (h *hiddenTexts) isIn(text string) bool {
 // without returns a mistake, which begins with the path of its key in the entity e, as
 // a caller may see it. e is nil where the mistake is not in the entity that was sent.
 func (h *hiddenTexts) without(mistake string, e kongfile.Entity) string {
-	path, reason, ok := strings.Cut(mistake, ": ")
-	if !ok {
-		path, reason = "@entity", mistake
-	}
+	path, reason := cutPath(mistake)
 	if reference := e.Reference(path); reference != "" {
 		return fmt.Sprintf("%s: what %s stands for does not fit; gateway check says why, where the variable is set", path, reference)
 	}

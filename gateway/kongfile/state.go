@@ -269,9 +269,14 @@ func typeOf(path []string) string {
 		return "boolean"
 	case "port", "retries", "connect_timeout", "read_timeout", "write_timeout", "https_redirect_status_code", "regex_priority", "tls_verify_depth":
 		return "number"
+	case "paths", "hosts", "methods", "protocols", "tags", "snis", "ca_certificates":
+		return "strings"
 	}
 	return ""
 }
+
+// IsList reports whether the key at path in an entity has a list of strings to Kong.
+func IsList(path []string) bool { return typeOf(path) == "strings" }
 
 // Coerce turns a text, such as a form has it, into a value of the type that Kong has
 // for the key at path in an entity.

@@ -24,14 +24,19 @@ const gatewayModule = "../../gateway"
 // gatewayProgram builds the gateway, once.
 func (w *world) gatewayProgram(t *testing.T) string {
 	if w.gateway == "" {
-		program := filepath.Join(w.files.dir, "gateway")
-		build := exec.Command(need(t, "go"), "build", "-o", program, ".")
-		build.Dir = gatewayModule
-		out, err := build.CombinedOutput()
-		require.NoError(t, err, string(out))
-		w.gateway = program
+		w.gateway = w.program(t, gatewayModule)
 	}
 	return w.gateway
+}
+
+// program builds the program of a module of this repository.
+func (w *world) program(t *testing.T, module string) string {
+	program := filepath.Join(w.files.dir, filepath.Base(module))
+	build := exec.Command(need(t, "go"), "build", "-o", program, ".")
+	build.Dir = module
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return program
 }
 
 // startGateway runs the gateway with httpbin behind it.

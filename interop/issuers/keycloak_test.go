@@ -168,6 +168,7 @@ func TestKeycloak(t *testing.T) {
 	t.Run("page", w.keycloakPage)
 	t.Run("spellings", w.spelt)
 	t.Run("rollout", w.rollout)
+	t.Run("the pages of Kong", w.pages)
 	w.run(t)
 	if !t.Failed() {
 		publish(t, "Keycloak", &w.results)
