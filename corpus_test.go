@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,6 +74,26 @@ func TestDoors(t *testing.T) {
 	})
 }
 
+// A line that no test owns would stand for ever.
+func TestEveryDoorOfThePageHasATest(t *testing.T) {
+	page, err := os.ReadFile("docs/doors.md")
+	require.NoError(t, err)
+	rows := regexp.MustCompile(`(?m)^\| \[([^\]]+)\]\(([^)]+)\) \|`).FindAllStringSubmatch(string(page), -1)
+	require.NotEmpty(t, rows)
+	for _, row := range rows {
+		tests, err := filepath.Glob(filepath.Join("docs", row[2], "*_test.go"))
+		require.NoError(t, err)
+		runs := slices.ContainsFunc(tests, func(name string) bool {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			return strings.Contains(string(text), "doors.Run(")
+		})
+		require.True(t, runs, "%s: no test in %s runs the corpus", row[1], row[2])
+	}
+}
+
+// What a rule in report says it would answer is what it answers once it is enforced:
+// for every case of the corpus with its rules staged, and with each further rule.
 // furtherRules are rules of every kind, beside those that the cases have.
 func furtherRules(w *corpus.World) map[string]middleware.Rule {
 	rules := map[string]middleware.Rule{"": nil}

@@ -136,6 +136,30 @@ func TestEveryGoSnippetOfThePagesCompiles(t *testing.T) {
 	}
 }
 
+// TestReasonsOfThePagesExist: a reason that a page for operators or clients names is one
+// of docs/errors.md.
+func TestReasonsOfThePagesExist(t *testing.T) {
+	known := pages(t)["docs/errors.md"]
+	require.NotEmpty(t, known)
+	outcome, err := os.ReadFile("outcome.go")
+	require.NoError(t, err)
+	keys := string(outcome)
+	named := regexp.MustCompile("`((?:dpop|token|certificate|unavailable|rule)_[a-z0-9_]+)`")
+	found := 0
+	for _, page := range []string{"docs/clients.md", "docs/operations.md", "docs/proxies.md", "docs/rollout.md", "docs/troubleshooting.md"} {
+		for _, m := range named.FindAllStringSubmatch(pages(t)[page], -1) {
+			if strings.HasSuffix(m[1], "_endpoint") && !strings.HasPrefix(m[1], "unavailable") || m[1] == "token_type" {
+				continue // of the metadata, or of an answer
+			}
+			found++
+			if !strings.Contains(known, "| `"+m[1]+"` |") && !strings.Contains(keys, `"`+m[1]+`"`) {
+				t.Errorf("%s names %s, which is no reason and no key of a log line", page, m[1])
+			}
+		}
+	}
+	require.Greater(t, found, 40)
+}
+
 // unindented drops what indents the lines of a text, and the blank ones.
 func unindented(text string) string {
 	var b strings.Builder

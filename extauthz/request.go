@@ -66,7 +66,7 @@ func header(h *authv3.AttributeContext_HttpRequest) (http.Header, error) {
 		if value == "" {
 			value = string(field.GetRawValue())
 		}
-		name = http.CanonicalHeaderKey(name)
+		name = canonical(name)
 		if before, ok := fields[name]; ok {
 			fields[name] = append(before, value)
 			continue
@@ -81,13 +81,34 @@ func header(h *authv3.AttributeContext_HttpRequest) (http.Header, error) {
 		if name[0] == ':' {
 			continue
 		}
-		name = http.CanonicalHeaderKey(name)
+		name = canonical(name)
 		fields[name] = append(fields[name], unmerged(name, value)...)
 	}
 	delete(fields, partialBody)
 	delete(fields, hostField)
 	return fields, nil
 }
+
+// canonical is http.CanonicalHeaderKey. It spares the allocation for names that come with
+// many requests: Envoy's are in lower case.
+func canonical(name string) string {
+	if known, ok := common[name]; ok {
+		return known
+	}
+	return http.CanonicalHeaderKey(name)
+}
+
+var common = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{
+		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dpop",
+		"Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "Tracestate", "User-Agent",
+		"X-Envoy-External-Address", "X-Envoy-Internal", "X-Forwarded-Client-Cert", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id",
+	} {
+		m[strings.ToLower(name)] = name
+	}
+	return m
+}()
 
 // unmerged takes the values of a field apart that Envoy has put together with a comma.
 // None of these fields has a comma in a single value that a Guard accepts.

@@ -29,6 +29,7 @@ package fiberguard
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -59,7 +60,9 @@ func Wrap(g *middleware.Guard) fiber.Handler {
 		}()
 		g.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, seen *http.Request) {
 			passed = true
-			defer a.collect(c)
+			if len(a.header) > 0 { // Otherwise the guard answers for no field.
+				defer a.collect(c)
+			}
 			hide(c, r.Header, seen.Header)
 			c.SetContext(seen.Context())
 			c.Locals(requestKey{}, seen)
@@ -105,6 +108,9 @@ func requestOf(c fiber.Ctx) *http.Request {
 // hide takes out of the request of c what the guard has taken out of it, and changes what
 // the guard has changed.
 func hide(c fiber.Ctx, came, seen http.Header) {
+	if maps.EqualFunc(came, seen, func(a, b []string) bool { return slices.Equal(a, b) }) {
+		return
+	}
 	h := &c.Request().Header
 	var names []string // as fasthttp has them
 	for name := range h.All() {

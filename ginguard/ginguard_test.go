@@ -169,6 +169,45 @@ func TestTheWriterIsStillGins(t *testing.T) {
 	require.Equal(t, 4, size)
 }
 
+// HTTP/2 without TLS, with prior knowledge: each request on the connection is guarded.
+func TestEachRequestOverH2CIsGuarded(t *testing.T) {
+	w := newWorld(t)
+	router := gin.New()
+	router.UseH2C = true
+	router.GET("/orders", ginguard.Wrap(w.guard), func(c *gin.Context) { c.Status(204) })
+	server := httptest.NewServer(router.Handler())
+	defer server.Close()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: &protocols}
+	defer transport.CloseIdleConnections()
+	send := func(r *http.Request) int {
+		r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", server.Listener.Addr().String()
+		a, err := transport.RoundTrip(r)
+		require.NoError(t, err)
+		a.Body.Close()
+		require.Equal(t, 2, a.ProtoMajor)
+		return a.StatusCode
+	}
+	require.Equal(t, 401, send(httptest.NewRequest("GET", "/orders", nil)))
+	require.Equal(t, 204, send(w.signed(t, router, "GET", "/orders")))
+	require.Equal(t, 401, send(httptest.NewRequest("GET", "/orders", nil)))
+}
+
+// Middleware in front replaces the request: the guard judges the request line that came.
+func TestAReplacedRequestChangesNoVerdict(t *testing.T) {
+	w := newWorld(t)
+	router := gin.New()
+	router.Use(func(c *gin.Context) {
+		r := c.Request.Clone(c.Request.Context())
+		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = "/elsewhere", "", ""
+		c.Request = r
+	})
+	router.GET("/orders", ginguard.Wrap(w.guard), func(c *gin.Context) { c.Status(204) })
+	require.Equal(t, 204, serve(router, w.signed(t, router, "GET", "/orders")).Code)
+	require.Equal(t, 400, serve(router, httptest.NewRequest("GET", "/orders?access_token=x", nil)).Code/100*100)
+}
+
 func TestUnknownRoutes(t *testing.T) {
 	w := newWorld(t)
 	router := gin.New()

@@ -22,7 +22,7 @@ const root = "github.com/keybound-go/middleware"
 // published are the modules that users import or install, by folder, each after
 // those that it requires. The others (bench, interop, difftest, examples) are for
 // people who have the tree.
-var published = []string{".", "redisstore", "promguard", "otelguard", "extauthz", "mcpguard", "ginguard", "fiberguard", "gateway", "cmd/keybound"}
+var published = []string{".", "redisstore", "promguard", "otelguard", "extauthz", "grpcguard", "connectguard", "mcpguard", "ginguard", "fiberguard", "gateway", "cmd/keybound"}
 
 // part is one module of a release.
 type part struct {
