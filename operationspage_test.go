@@ -72,8 +72,8 @@ func quoted(text string) (all []string) {
 	return all
 }
 
-// TestTheOperationsPageIsWhatHappens does what docs/operations.md says.
-func TestTheOperationsPageIsWhatHappens(t *testing.T) {
+// TestWhatOperatorsReadOfOperationsHappens does what docs/operations.md says.
+func TestWhatOperatorsReadOfOperationsHappens(t *testing.T) {
 	p := readPage(t, "docs/operations.md")
 	t.Run("ten lines", func(t *testing.T) { p.tenLines(t) })
 	t.Run("the lines", func(t *testing.T) { p.linesOfRefusals(t) })
@@ -85,6 +85,7 @@ func TestTheOperationsPageIsWhatHappens(t *testing.T) {
 	p.run("When something is down", "down", outages)
 	require.Contains(t, p.prose["When something is down"], "It is never 401")
 	t.Run("a clock of the service", func(t *testing.T) { p.clock(t) })
+	t.Run("long responses", func(t *testing.T) { p.longResponses(t) })
 	t.Run("alerts", func(t *testing.T) { p.alerts(t) })
 	p.done()
 }
@@ -406,23 +407,23 @@ var outages = map[string]func(t *testing.T, cells []string){
 		require.NotEmpty(t, a.Header().Get("Retry-After"))
 	},
 	"the function given to `oidc.NewTenants`": func(t *testing.T, cells []string) {
+		require.Contains(t, cells[0], "tenants that are live are served")
 		w := newWorld(t)
-		failed := false
-		tenants, err := oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
-			if failed {
-				return nil, errors.New("no database")
-			}
-			return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
-		})
-		require.NoError(t, err)
-		defer tenants.Close()
 		var o told
-		g, err := middleware.New(both(middleware.WithTokens(tenants, nil), o.option())...)
+		down := false
+		tenants := middleware.WithTokens(oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+			if down {
+				return nil, errors.New("the database is down")
+			}
+			return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()), oidc.WithCacheSize(0))
+		}))
+		g, err := middleware.New(both(tenants, o.option())...)
 		require.NoError(t, err)
+		defer g.Close()
 		serve(g, w.dpopRequest("/r")).accepted(t)
-		failed = true
+		down = true
 		serve(g, w.dpopRequest("/r")).accepted(t)
-		refusedFor(t, &o, serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://other.example"))), cells[0])
+		refusedFor(t, &o, serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://new.example"))), cells[0])
 	},
 	"the introspection endpoint": func(t *testing.T, cells []string) {
 		require.Contains(t, cells[0], "`introspect.WithStaleAnswers`")
@@ -495,7 +496,26 @@ func (p *page) clock(t *testing.T) {
 	require.Len(t, seen, 4)
 }
 
-// alerts are on reasons that exist, and on messages that are logged.
+// longResponses is the option that the page names; longresponses_test.go has real servers.
+func (p *page) longResponses(t *testing.T) {
+	p.step("Long responses", "")
+	require.Subset(t, quoted(p.prose["Long responses"]), []string{"middleware.EndResponsesWithToken", "exp", "middleware.ErrTokenEnded", "reverseproxy"})
+	for _, opts := range [][]middleware.Option{nil, {middleware.EndResponsesWithToken()}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			var cause error
+			w.guard(both(opts...)...).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				select {
+				case <-r.Context().Done():
+					cause = context.Cause(r.Context())
+				case <-time.After(24 * time.Hour):
+				}
+			})).ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/r"))
+			require.Equal(t, len(opts) == 1, cause == middleware.ErrTokenEnded)
+		})
+	}
+}
+
 // alerts compares the names of the section with what there is.
 func (p *page) alerts(t *testing.T) {
 	const title = "Alerts and a dashboard"
