@@ -582,3 +582,38 @@ func TestForwardedCertificates(t *testing.T) {
 		require.Empty(t, serve(g, forwarded("10.0.0.7:1234")).Header()["Client-Cert"])
 	})
 }
+
+// Several dialects in one guard: a peer's own is read, and what it sends in another's
+// field is removed and never read.
+func TestEachTerminatorIsReadInItsOwnDialectOnly(t *testing.T) {
+	w := newWorld(t)
+	stranger := mtlspoptest.SelfSigned(t, "stranger")
+	g := w.guard(middleware.WithMTLS(mtlspop.New(
+		mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("10.1.0.0/16")),
+		mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.2.0.0/16")))))
+	rfc9440 := func(c *mtlspoptest.Client) string {
+		return ":" + base64.StdEncoding.EncodeToString(c.Certificate.Raw) + ":"
+	}
+	from := func(peer, pem, dict string) *answer {
+		r := w.certRequest("/r")
+		r.TLS, r.RemoteAddr = nil, peer
+		for name, value := range map[string]string{"X-Client-Cert": pem, "Client-Cert": dict} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		return serve(g, r)
+	}
+	own, theirs := mtlspoptest.Nginx(w.cert), rfc9440(stranger)
+	a := from("10.1.0.1:1", own, theirs).accepted(t)
+	require.Equal(t, own, a.seen.Header.Get("X-Client-Cert"))
+	require.Empty(t, a.seen.Header["Client-Cert"], "the other dialect is the client's own claim")
+	a = from("10.2.0.1:1", mtlspoptest.Nginx(stranger), rfc9440(w.cert)).accepted(t)
+	require.Empty(t, a.seen.Header["X-Client-Cert"])
+	from("10.1.0.1:1", "", rfc9440(w.cert)).refused(t, 401)
+	from("10.2.0.1:1", own, "").refused(t, 401)
+	from("10.3.0.1:1", own, rfc9440(w.cert)).refused(t, 401)
+	_, err := mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("10.0.0.0/8")),
+		mtlspop.WithForwardedCertificate("Client-Cert", mtlspop.RFC9440, netip.MustParsePrefix("10.2.0.0/16")))
+	require.ErrorContains(t, err, "overlap")
+}

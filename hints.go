@@ -106,10 +106,12 @@ func (g *Guard) tokenHint(o *Outcome, err oidc.TokenError) string {
 }
 
 func proofHint(o *Outcome, err dpop.ProofError) string {
-	switch err {
-	case dpop.ErrMisdirected:
+	switch {
+	case err == dpop.ErrMisdirected && o.Host == "":
+		return "the request names no host: let the proxy in front pass Host on, or write one of its own and name that with dpop.WithInternalHosts"
+	case err == dpop.ErrMisdirected:
 		return fmt.Sprintf("the request names the host %q, which is no origin of this service: dpop.New or dpop.WithOrigins if clients use it, dpop.WithInternalHosts(%q) if a proxy in front writes it", o.Host, o.Host)
-	case dpop.ErrTarget:
+	case err == dpop.ErrTarget:
 		return targetHint(o.Proof.HTU, o.Proof.ExpectedHTU)
 	}
 	return ""

@@ -71,7 +71,8 @@ func (g *Guard) Close() error {
 // Status is how a guard is doing, for an operator: it can be shown as JSON, and holds
 // no secret and nothing of any token.
 type Status struct {
-	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it.
+	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it, and
+	// that of the issuer of [WithExchange].
 	Issuers []oidc.Status `json:"issuers,omitempty"`
 	// Memories are what this process remembers, each with how many entries it holds
 	// and how many it has room for (0 if it cannot say): "tokens" that were verified,
@@ -103,6 +104,9 @@ func (g *Guard) Status() (s Status) {
 		}
 		s.remember("tokens", tokens, 0)
 		s.remember("introspection", answers, 0)
+	}
+	if g.exchange != nil && !slices.ContainsFunc(s.Issuers, func(i oidc.Status) bool { return i.Issuer == g.exchange.Issuer().URL() }) {
+		s.Issuers = append(s.Issuers, g.exchange.Issuer().Status())
 	}
 	if g.dpop != nil {
 		if cache := g.dpop.Memory(); cache != nil {
@@ -186,7 +190,8 @@ var observeBackground = sync.OnceFunc(func() {
 				return // the request that waits for it is a line already
 			}
 		}
-		fields := attrs{slog.String("url", c.URL)}
+		var fields attrs
+		fields.text("url", c.URL) // not known as long as metadata cannot be had
 		if !c.LastGood.IsZero() {
 			fields = append(fields, slog.Time("last_good", c.LastGood))
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
@@ -184,4 +185,23 @@ func TestBackgroundFailuresAreLogged(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		require.Contains(t, out.String(), "issuer document can be fetched again")
 	})
+}
+
+// An exchange may ask another issuer than the verifier of tokens knows.
+func TestStatusNamesTheIssuerOfTheExchange(t *testing.T) {
+	w := newWorld(t)
+	other, err := oidc.NewIssuer("https://other.example", oidc.WithHTTPClient(w.issuer.Client()))
+	require.NoError(t, err)
+	defer other.Close()
+	issuers := func(from *oidc.Issuer) (all []string) {
+		for _, i := range w.guard(both(middleware.AllowUnbound(), middleware.WithExchange(exchange.New(from)))...).Status().Issuers {
+			all = append(all, i.Issuer)
+		}
+		return all
+	}
+	require.Equal(t, []string{issuerURL, "https://other.example"}, issuers(other))
+	same, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(w.issuer.Client()))
+	require.NoError(t, err)
+	defer same.Close()
+	require.Equal(t, []string{issuerURL}, issuers(same))
 }

@@ -247,6 +247,10 @@ func TestTheLogLineOfOtherMistakesNamesTheFix(t *testing.T) {
 			},
 			func() *http.Request { r := w.dpopRequest("/r"); r.TLS, r.RemoteAddr = nil, "203.0.113.9"; return r }(),
 			map[string]string{"reason": "plain_http", "hint": `"real IP" middleware`}},
+		"33 a proxy that sends no Host": {
+			func() []middleware.Option { return both(w.tokens()) },
+			func() *http.Request { r := w.dpopRequest("/r"); r.Host = ""; return r }(),
+			map[string]string{"reason": "dpop_misdirected", "hint": "the request names no host: let the proxy in front pass Host on"}},
 		"38 introspection: a wrong secret": {
 			func() []middleware.Option {
 				o := w.asked("")

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -71,9 +72,10 @@ func quoted(text string) (all []string) {
 	return all
 }
 
-// TestTheOperationsPageIsWhatHappens does what docs/operations.md says.
-func TestTheOperationsPageIsWhatHappens(t *testing.T) {
+// TestWhatOperatorsReadOfOperationsHappens does what docs/operations.md says.
+func TestWhatOperatorsReadOfOperationsHappens(t *testing.T) {
 	p := readPage(t, "docs/operations.md")
+	t.Run("ten lines", func(t *testing.T) { p.tenLines(t) })
 	t.Run("the lines", func(t *testing.T) { p.linesOfRefusals(t) })
 	t.Run("the keys", func(t *testing.T) { p.keysOfLines(t) })
 	t.Run("what no line can say", func(t *testing.T) { p.silentMistakes(t) })
@@ -83,6 +85,7 @@ func TestTheOperationsPageIsWhatHappens(t *testing.T) {
 	p.run("When something is down", "down", outages)
 	require.Contains(t, p.prose["When something is down"], "It is never 401")
 	t.Run("a clock of the service", func(t *testing.T) { p.clock(t) })
+	t.Run("long responses", func(t *testing.T) { p.longResponses(t) })
 	t.Run("alerts", func(t *testing.T) { p.alerts(t) })
 	p.done()
 }
@@ -403,6 +406,25 @@ var outages = map[string]func(t *testing.T, cells []string){
 		require.Contains(t, cells[0], "Retry-After")
 		require.NotEmpty(t, a.Header().Get("Retry-After"))
 	},
+	"the function given to `oidc.NewTenants`": func(t *testing.T, cells []string) {
+		require.Contains(t, cells[0], "tenants that are live are served")
+		w := newWorld(t)
+		var o told
+		down := false
+		tenants := middleware.WithTokens(oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+			if down {
+				return nil, errors.New("the database is down")
+			}
+			return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()), oidc.WithCacheSize(0))
+		}))
+		g, err := middleware.New(both(tenants, o.option())...)
+		require.NoError(t, err)
+		defer g.Close()
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		down = true
+		serve(g, w.dpopRequest("/r")).accepted(t)
+		refusedFor(t, &o, serve(g, w.dpopRequest("/r", oidctest.Claim("iss", "https://new.example"))), cells[0])
+	},
 	"the introspection endpoint": func(t *testing.T, cells []string) {
 		require.Contains(t, cells[0], "`introspect.WithStaleAnswers`")
 		for _, stale := range []bool{false, true} {
@@ -474,19 +496,60 @@ func (p *page) clock(t *testing.T) {
 	require.Len(t, seen, 4)
 }
 
-// alerts are on reasons that exist, and on messages that are logged.
+// longResponses is the option that the page names; longresponses_test.go has real servers.
+func (p *page) longResponses(t *testing.T) {
+	p.step("Long responses", "")
+	require.Subset(t, quoted(p.prose["Long responses"]), []string{"middleware.EndResponsesWithToken", "exp", "middleware.ErrTokenEnded", "reverseproxy"})
+	for _, opts := range [][]middleware.Option{nil, {middleware.EndResponsesWithToken()}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			var cause error
+			w.guard(both(opts...)...).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				select {
+				case <-r.Context().Done():
+					cause = context.Cause(r.Context())
+				case <-time.After(24 * time.Hour):
+				}
+			})).ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/r"))
+			require.Equal(t, len(opts) == 1, cause == middleware.ErrTokenEnded)
+		})
+	}
+}
+
+// alerts compares the names of the section with what there is.
 func (p *page) alerts(t *testing.T) {
-	p.step("Alerts worth having", "")
+	const title = "Alerts and a dashboard"
+	p.step(title, "")
 	known := []string{"panic", "misconfigured", "unavailable_"}
 	known = append(known, outage.Reasons...)
 	for i := range 256 {
 		known = append(known, middleware.RequestError(i).Reason(), dpop.ProofError(i).Reason(), mtlspop.BindingError(i).Reason(), oidc.TokenError(i).Reason(), exchange.Error(i).Reason())
 	}
-	for _, name := range quoted(p.prose["Alerts worth having"]) {
-		if strings.Contains(name, " ") {
+	rules, err := os.ReadFile("promguard/alerts.yml")
+	require.NoError(t, err)
+	metrics, err := os.ReadFile("promguard/doc.go")
+	require.NoError(t, err)
+	for _, name := range quoted(p.prose[title]) {
+		switch {
+		case strings.HasPrefix(name, "go "):
+		case strings.HasPrefix(name, "Keybound"):
+			require.Contains(t, string(rules), "- alert: "+name+"\n")
+		case strings.HasPrefix(name, "keybound_"):
+			require.Contains(t, string(metrics), "\n//\t"+name+"{")
+		case strings.HasPrefix(name, "promguard/"):
+			require.FileExists(t, name)
+		case name == "Guard.Status", name == "rule_files", name == "would_deny":
+		case strings.Contains(name, " "):
 			require.Contains(t, p.texts["One log line per refusal"][2], name, "a message of the log")
-		} else if name != "reason" {
+		default:
 			require.Contains(t, known, name)
 		}
 	}
+	require.Equal(t, strings.Count(string(rules), "- alert: "), strings.Count(p.prose[title], "\n| `Keybound"), "each alert has a row")
+}
+
+// tenLines counts those of the program whose test is in examples/observability.
+func (p *page) tenLines(t *testing.T) {
+	blocks := p.step("Logs, metrics and traces in ten lines", "go")
+	require.Len(t, regexp.MustCompile(`// \d+: `).FindAllString(strings.Join(blocks, "\n"), -1), 10)
 }

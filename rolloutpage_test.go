@@ -82,9 +82,9 @@ func requireLines(t *testing.T, page, log string) {
 	}
 }
 
-// TestTheRolloutPageIsWhatHappens does what docs/rollout.md says, with the settings,
+// TestWhatOperatorsReadOfARolloutHappens does what docs/rollout.md says, with the settings,
 // lines and commands that stand there.
-func TestTheRolloutPageIsWhatHappens(t *testing.T) {
+func TestWhatOperatorsReadOfARolloutHappens(t *testing.T) {
 	p := readPage(t, "docs/rollout.md")
 	w := newWorld(t)
 	var log bytes.Buffer

@@ -92,6 +92,8 @@ func hintOf(o middleware.Outcome) string {
 		return "a CORS preflight, which browsers send without credentials, and the gateway has no plugin for CORS: let the proxy in front of it answer, or the service on a route of its own for OPTIONS"
 	case o.Err == mtlspop.ErrPeerNotTrusted:
 		return hostOf(o.Peer) + " is none of -trusted-proxy, so that its certificate in a header was ignored: name it there if it is your terminator"
+	case o.Err == dpop.ErrMisdirected && o.Host == "":
+		return "the request names no host: let the proxy in front pass Host on, or write one of its own and name that with -internal-host"
 	case o.Err == dpop.ErrMisdirected:
 		return fmt.Sprintf("the request names the host %q: -public-origin says what clients call the gateway, -internal-host %s is for what a terminator in front writes", o.Host, o.Host)
 	}

@@ -39,6 +39,7 @@ func TestHintsOfOneRequestAreInTheWordsOfTheGateway(t *testing.T) {
 		{middleware.Outcome{Err: mtlspop.ErrNoCertificate, Hint: "the trusted peer 10.1.2.3 sent no X-Client-Cert"}, "sent no X-Client-Cert"},
 		{middleware.Outcome{Err: mtlspop.ErrNoCertificate, Hint: mtlspop.ErrNoCertificate.Hint()}, "tls-handshake-modifier"},
 		{middleware.Outcome{Err: dpop.ErrMisdirected, Hint: "dpop.WithInternalHosts", Host: "backend:8080"}, "-internal-host backend:8080"},
+		{middleware.Outcome{Err: dpop.ErrMisdirected, Hint: "dpop.WithInternalHosts"}, "the request names no host"},
 		{middleware.Outcome{Err: middleware.ErrNoCredentials, Hint: "a CORS preflight: see middleware.PassPreflights"}, "the gateway has no plugin for CORS"},
 		{middleware.Outcome{Err: oidc.ErrExpired, Hint: "the token expired 5m0s ago"}, "expired 5m0s ago"},
 		{middleware.Outcome{Err: oidc.ErrNoKey, Hint: "see oidc.WithCooldown"}, "rediscovery_lifetime"},

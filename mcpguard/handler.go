@@ -100,6 +100,10 @@ func (h *Handler) build() {
 		return
 	}
 	h.checkResource(d)
+	h.assemble(resource)
+}
+
+func (h *Handler) assemble(resource *url.URL) {
 	h.path = resource.EscapedPath()
 	if h.path == "" {
 		h.path = "/"
