@@ -280,6 +280,8 @@ func (i *inspection) checkPolicy() error {
 		return ErrDowngrade
 	case cnf.JKT == "" && i.scheme == schemeDPoP:
 		return ErrNotForDPoP
+	case cnf.X5T == "" && i.mtlsPoP:
+		return ErrNotCertificateBound
 	case cnf.JKT == "" && cnf.X5T == "" && !i.allowUnbound && !i.bindingSkipped:
 		return ErrUnbound
 	case cnf.JKT == "" && i.refuseStrayProofs && len(i.req.Header[headers.DPoP]) > 0:

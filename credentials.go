@@ -31,6 +31,7 @@ type credentials struct {
 	scheme  scheme    // as far as it was recognised
 	raw     string    // the token, or what stands behind Basic
 	session bool      // they came in a cookie, under the scheme that the session began with
+	mtlsPoP bool      // they came under MTLS_POP, and the token must be bound to a certificate
 	ends    time.Time // when the session is over at the latest
 }
 
@@ -39,13 +40,16 @@ type credentials struct {
 // client used, or gone.
 func (g *Guard) readCredentials(ctx context.Context, q *Request, before *verified) (sent credentials, err error) {
 	if before.token(g.tokens) != nil {
-		sent.scheme, sent.raw, sent.ends = before.scheme, before.raw, before.ends
+		sent.scheme, sent.raw, sent.ends, sent.mtlsPoP = before.scheme, before.raw, before.ends, before.mtlsPoP
 		if sent.scheme == schemeBasic && g.exchange == nil {
 			sent.scheme = schemeBearer // which is how the token arrives here
 		}
 		return sent, nil
 	}
 	sent.scheme, sent.raw, err = readAuthorization(q.Header[headers.Authorization])
+	if err == ErrUnsupportedScheme && g.mtls.AcceptsMTLSPoP() {
+		sent, err = readMTLSPoP(q.Header[headers.Authorization][0])
+	}
 	if err == nil && before != nil && before.scheme == schemeDPoP {
 		sent.scheme = schemeDPoP
 	}
@@ -81,11 +85,29 @@ func readAuthorization(values []string) (s scheme, credentials string, err error
 	default:
 		return noScheme, "", ErrUnsupportedScheme
 	}
-	credentials = strings.TrimLeft(value[len(name):], " ")
-	if len(credentials) == len(value)-len(name) || !headers.IsToken68(credentials) {
-		return s, "", ErrMalformedAuthorization
+	credentials, err = readToken68(value[len(name):])
+	return s, credentials, err
+}
+
+// readToken68 takes what follows the name of a scheme.
+func readToken68(rest string) (string, error) {
+	credentials := strings.TrimLeft(rest, " ")
+	if len(credentials) == len(rest) || !headers.IsToken68(credentials) {
+		return "", ErrMalformedAuthorization
 	}
-	return s, credentials, nil
+	return credentials, nil
+}
+
+// readMTLSPoP takes the credentials of mtlspop.AcceptMTLSPoP, which are a bearer token by
+// another name, and a promise.
+func readMTLSPoP(value string) (sent credentials, err error) {
+	name := headers.LeadingToken(value)
+	if !strings.EqualFold(name, "MTLS_POP") {
+		return sent, ErrUnsupportedScheme
+	}
+	sent.scheme, sent.mtlsPoP = schemeBearer, true
+	sent.raw, err = readToken68(value[len(name):])
+	return sent, err
 }
 
 // readSession takes the credentials from the session, for a request without an

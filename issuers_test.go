@@ -50,6 +50,14 @@ func entraV2() (*middleware.Guard, error) {
 	)
 }
 
+func entraBound() (*middleware.Guard, error) {
+	const tenant, application = "8d8d7f1a-5f0b-4e0c-9a0e-3f6c1b2d4e5f", "2b1c0d9e-7a6b-4c5d-8e9f-0a1b2c3d4e5f"
+	return middleware.New(
+		middleware.WithTokens(oidc.New("https://login.microsoftonline.com/"+tenant+"/v2.0", application, oidc.WithProfile(oidc.EntraID))),
+		middleware.WithMTLS(mtlspop.New(mtlspop.AcceptMTLSPoP())),
+	)
+}
+
 func entraV1() (*oidc.Verifier, error) {
 	const tenant = "8d8d7f1a-5f0b-4e0c-9a0e-3f6c1b2d4e5f"
 	return oidc.New("https://sts.windows.net/"+tenant+"/", "api://orders", oidc.WithProfile(oidc.EntraID),
@@ -95,7 +103,7 @@ func withoutIDs() (*middleware.Guard, error) {
 
 func TestTheLinesOfTheIssuersPages(t *testing.T) {
 	for name, guarded := range map[string]func() (*middleware.Guard, error){
-		"auth0.md": auth0, "auth0.md, own domain": auth0WithItsOwnDomain, "okta.md": okta, "entra-id.md": entraV2, "cognito.md": cognito,
+		"auth0.md": auth0, "auth0.md, own domain": auth0WithItsOwnDomain, "okta.md": okta, "entra-id.md": entraV2, "entra-id.md, bound": entraBound, "cognito.md": cognito,
 		"another.md": described, "another.md, MCP": withoutIDs,
 	} {
 		guard, err := guarded()

@@ -24,6 +24,7 @@ type config struct {
 
 	revocation RevocationChecker
 	validity   bool
+	mtlsPoP    bool
 }
 
 // configure applies opts and reports every mistake in them.

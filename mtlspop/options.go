@@ -224,3 +224,11 @@ func WithRevocation(checker RevocationChecker, err error) Option {
 		}
 	})
 }
+
+// AcceptMTLSPoP has a Guard take certificate-bound tokens under the scheme MTLS_POP
+// besides Bearer, where RFC 8705, section 3, has them: Microsoft.Identity.Web sends
+// tokens of Entra ID so. A token under this scheme must be bound to a certificate,
+// whatever else the Guard accepts.
+func AcceptMTLSPoP() Option {
+	return optionFunc(func(c *config) { c.mtlsPoP = c.Once("AcceptMTLSPoP") || c.mtlsPoP })
+}

@@ -28,6 +28,7 @@ type Verifier struct {
 	roots      *anchors          // nil: any issuer
 	revocation RevocationChecker // nil: not checked; never without roots
 	validity   bool              // refuse certificates outside their validity
+	mtlsPoP    bool              // takes tokens under the scheme of that name
 }
 
 // New returns a Verifier for certificates of direct TLS connections, unless
@@ -42,6 +43,7 @@ func New(opts ...Option) (*Verifier, error) {
 		roots:      c.anchors(),
 		revocation: c.revocation,
 		validity:   c.validity,
+		mtlsPoP:    c.mtlsPoP,
 	}
 	for _, d := range c.dialects {
 		f := d.forwarding()
@@ -235,6 +237,9 @@ func (v *Verifier) examine(ctx context.Context, leaf *x509.Certificate, sum thum
 	}
 	return checkRevocation(ctx, v.revocation, chain)
 }
+
+// AcceptsMTLSPoP reports whether [AcceptMTLSPoP] was given. A nil Verifier reports false.
+func (v *Verifier) AcceptsMTLSPoP() bool { return v != nil && v.mtlsPoP }
 
 // ForwardedHeaders returns the canonical names of the fields that v reads
 // forwarded certificates from: for each dialect the field of the certificate, then
