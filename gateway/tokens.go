@@ -275,6 +275,14 @@ func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Tok
 	return nil, told
 }
 
+// Explain says what the last one expected, which has the say.
+func (vs *firstOf) Explain(raw string) oidc.Explanation {
+	if len(*vs) == 0 {
+		return oidc.ExplainToken(raw)
+	}
+	return explainedBy((*vs)[len(*vs)-1], raw)
+}
+
 // Statuses are those of all of them.
 func (vs *firstOf) Statuses() (all []oidc.Status) {
 	for _, v := range *vs {
