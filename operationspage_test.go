@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -74,6 +75,7 @@ func quoted(text string) (all []string) {
 // TestWhatOperatorsReadOfOperationsHappens does what docs/operations.md says.
 func TestWhatOperatorsReadOfOperationsHappens(t *testing.T) {
 	p := readPage(t, "docs/operations.md")
+	t.Run("ten lines", func(t *testing.T) { p.tenLines(t) })
 	t.Run("the lines", func(t *testing.T) { p.linesOfRefusals(t) })
 	t.Run("the keys", func(t *testing.T) { p.keysOfLines(t) })
 	t.Run("what no line can say", func(t *testing.T) { p.silentMistakes(t) })
@@ -514,19 +516,40 @@ func (p *page) longResponses(t *testing.T) {
 	}
 }
 
-// alerts are on reasons that exist, and on messages that are logged.
+// alerts compares the names of the section with what there is.
 func (p *page) alerts(t *testing.T) {
-	p.step("Alerts worth having", "")
+	const title = "Alerts and a dashboard"
+	p.step(title, "")
 	known := []string{"panic", "misconfigured", "unavailable_"}
 	known = append(known, outage.Reasons...)
 	for i := range 256 {
 		known = append(known, middleware.RequestError(i).Reason(), dpop.ProofError(i).Reason(), mtlspop.BindingError(i).Reason(), oidc.TokenError(i).Reason(), exchange.Error(i).Reason())
 	}
-	for _, name := range quoted(p.prose["Alerts worth having"]) {
-		if strings.Contains(name, " ") {
+	rules, err := os.ReadFile("promguard/alerts.yml")
+	require.NoError(t, err)
+	metrics, err := os.ReadFile("promguard/doc.go")
+	require.NoError(t, err)
+	for _, name := range quoted(p.prose[title]) {
+		switch {
+		case strings.HasPrefix(name, "go "):
+		case strings.HasPrefix(name, "Keybound"):
+			require.Contains(t, string(rules), "- alert: "+name+"\n")
+		case strings.HasPrefix(name, "keybound_"):
+			require.Contains(t, string(metrics), "\n//\t"+name+"{")
+		case strings.HasPrefix(name, "promguard/"):
+			require.FileExists(t, name)
+		case name == "Guard.Status", name == "rule_files", name == "would_deny":
+		case strings.Contains(name, " "):
 			require.Contains(t, p.texts["One log line per refusal"][2], name, "a message of the log")
-		} else if name != "reason" {
+		default:
 			require.Contains(t, known, name)
 		}
 	}
+	require.Equal(t, strings.Count(string(rules), "- alert: "), strings.Count(p.prose[title], "\n| `Keybound"), "each alert has a row")
+}
+
+// tenLines counts those of the program whose test is in examples/observability.
+func (p *page) tenLines(t *testing.T) {
+	blocks := p.step("Logs, metrics and traces in ten lines", "go")
+	require.Len(t, regexp.MustCompile(`// \d+: `).FindAllString(strings.Join(blocks, "\n"), -1), 10)
 }

@@ -102,7 +102,8 @@ type Outcome struct {
 	Calls []struct {
 		// Part is what was asked: "metadata" or "keys" of an issuer, its
 		// "introspection" or "token_endpoint", a "replay_cache" that is not in the
-		// memory of this process, a source of "revocation".
+		// memory of this process, a source of "revocation", the function that is to
+		// "resolve" a tenant.
 		Part  string
 		Begin time.Time
 		// Time is for how long this request waited, also if another one had asked

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
@@ -171,9 +170,4 @@ func one(t testing.TB, h http.Header, name string) string {
 	t.Helper()
 	require.Len(t, h[http.CanonicalHeaderKey(name)], 1, name)
 	return h.Get(name)
-}
-
-// without returns the names but for some.
-func without(names []string, some ...string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(some, name) })
 }

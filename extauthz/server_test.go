@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -391,8 +392,12 @@ func TestASignerDoesNotPrintItsKey(t *testing.T) {
 	key := newKey(t)
 	s, err := extauthz.NewSigner("orders", key)
 	require.NoError(t, err)
+	secret, err := key.Bytes()
+	require.NoError(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-		require.NotContains(t, fmt.Sprintf(verb, s), key.D.String())
+		printed := fmt.Sprintf(verb, s)
+		require.NotContains(t, printed, fmt.Sprint(new(big.Int).SetBytes(secret)))
+		require.NotContains(t, printed, fmt.Sprint(secret))
 	}
 	require.Contains(t, fmt.Sprint(s), "orders")
 	require.Contains(t, fmt.Sprint((*extauthz.Signer)(nil), &extauthz.Signer{}), "none")

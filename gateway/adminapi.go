@@ -326,9 +326,13 @@ func (a *adminAPI) commit(ctx context.Context, next kongfile.State, kind, id str
 		return err
 	}
 	l := a.settings.server.live
-	hidden := hiddenOf(next)
-	f := kongfile.Read(hidden.lookup, source)
+	lookup, found := seen()
+	f := kongfile.Read(lookup, source)
 	if err := l.apply(context.WithoutCancel(ctx), f, l.current().server); err != nil {
+		hidden := hiddenOf(next)
+		for _, value := range found {
+			hidden.add(value)
+		}
 		problems := f.Problems.Texts()
 		if len(problems) == 0 {
 			return refuse(http.StatusBadRequest, hidden.without("@entity: "+err.Error(), nil))

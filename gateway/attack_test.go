@@ -137,7 +137,7 @@ func TestEachSecretSurvivesTheRoundTrip(t *testing.T) {
 	for _, config := range []string{`"client_secret": ["***"]`, `"session_secret": "***"`, `"client_jwk": [{"kty": "EC", "d": "***"}]`} {
 		require.Contains(t, a.json("POST", "/plugins", `{"name": "openid-connect", "config": {"issuer": "https://a.example", `+config+`}}`).requireStatus(t, 400).text, "there is none yet")
 	}
-	// A key that Kong has, and this gateway does not know as a secret, shows nothing that was not sent to it as what it is.
+	// Each key of Kong's whose name is that of a secret is one.
 	var all []string
 	var collect func(prefix string, keys []kongfile.Key)
 	collect = func(prefix string, keys []kongfile.Key) {
@@ -270,4 +270,37 @@ func TestTheAdminTokenIsComparedWhole(t *testing.T) {
 		a.send("GET", "/services", "", "", edit).requireStatus(t, 401)
 	}
 	a.send("GET", "/services?Kong-Admin-Token=0123456789abcdef", "", "").requireStatus(t, 401)
+}
+
+// A body of the largest size takes about a second to read, whatever it is full of. This
+// is a quarter of one.
+func TestNoLargeBodyTakesLong(t *testing.T) {
+	const size = maxAdminBody / 4
+	filled := func(before, item, after string) string {
+		return before + strings.TrimSuffix(strings.Repeat(item, (size-len(before)-len(after))/len(item)), ",") + after
+	}
+	keys := make([]string, 0, 12500)
+	for i := range cap(keys) {
+		keys = append(keys, fmt.Sprintf(`"key%d": 1`, i))
+	}
+	const plugin = `{"_format_version": "3.0", "plugins": [{"name": "openid-connect", "config": {"issuer": "https://a.example", "auth_methods": ["bearer"], `
+	for name, text := range map[string]string{
+		"references":   filled(plugin+`"scopes_required": [`, `"${{ env \"A\" }}",`, `]}}]}`),
+		"in one text":  filled(plugin+`"scopes_required": ["`, `${{ env \"A\" }} `, `"]}}]}`),
+		"vaults":       filled(plugin+`"scopes_required": [`, `"{vault://env/a}",`, `]}}]}`),
+		"elements":     filled(plugin+`"groups_claim": [`, `"x",`, `]}}]}`),
+		"wrong ones":   filled(plugin+`"client_auth": [`, `"x",`, `]}}]}`),
+		"unknown keys": plugin + strings.Join(keys, ", ") + `}}]}`,
+		"plugins":      filled(`{"_format_version": "3.0", "plugins": [`, `{"name":"x"},`, `]}`),
+		"services":     filled(`{"_format_version": "3.0", "services": [`, `{"name":"x"},`, `]}`),
+		"paths":        filled(`{"_format_version": "3.0", "services": [{"name": "s", "url": "http://a", "routes": [{"paths": [`, `"/x",`, `]}]}]}`),
+	} {
+		began := time.Now()
+		source := kongfile.Source{Name: "kong.json", Text: []byte(text)}
+		f := kongfile.Read(func(string) (string, bool) { return "x", true }, source)
+		require.LessOrEqual(t, len(f.Problems.Texts()), 1001, name)
+		_, err := kongfile.StateOf(source)
+		require.NoError(t, err, name)
+		require.Less(t, time.Since(began), 10*time.Second, name)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/internal/strictjson"
 )
 
 // CodeInsufficientScope is the code of the JSON-RPC error for a message whose token lacks
@@ -100,8 +101,8 @@ func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
 			return nil, insufficient(scopes)
 		}
 		result, err := next(ctx, method, req)
-		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil && list != nil {
-			h.hideUnnamed(list)
+		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil && list != nil && h.tools != nil {
+			return h.named(list), nil
 		}
 		return result, err
 	}
@@ -130,20 +131,19 @@ func nameOf(params mcp.Params) string {
 	return ""
 }
 
-// hideUnnamed removes the tools that WithToolScopes does not name.
-func (h *Handler) hideUnnamed(list *mcp.ListToolsResult) {
-	if h.tools == nil {
-		return
-	}
-	kept := make([]*mcp.Tool, 0, len(list.Tools))
+// named is the list without the tools that WithToolScopes does not name. The list itself
+// stays as it is: it may be the answer to other messages too.
+func (h *Handler) named(list *mcp.ListToolsResult) *mcp.ListToolsResult {
+	kept := *list
+	kept.Tools = make([]*mcp.Tool, 0, len(list.Tools))
 	for _, t := range list.Tools {
 		if _, named := h.tools[t.Name]; named {
-			kept = append(kept, t)
+			kept.Tools = append(kept.Tools, t)
 		} else if _, told := h.unnamed.LoadOrStore(t.Name, true); !told {
 			h.log.Error("mcpguard: WithToolScopes does not name a tool of the server: it is neither listed nor called", "tool", t.Name)
 		}
 	}
-	list.Tools = kept
+	return &kept
 }
 
 // buildSteps makes the guards that demand the scopes of the tools.
@@ -210,6 +210,9 @@ func (h *Handler) step(c *middleware.Credential, m message) (wrap func(http.Hand
 	return wrap, err
 }
 
+// smallBody is for how many bytes a client's word is enough to make room beforehand.
+const smallBody = 16 << 10
+
 // readBody reads the body of r within the limit of the transport, and leaves r with
 // another one of the same bytes. If it returns an error, the answer is written.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -217,7 +220,12 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if h.maxBody > 0 {
 		from = http.MaxBytesReader(w, r.Body, h.maxBody)
 	}
-	body, err := io.ReadAll(from)
+	var read bytes.Buffer
+	if r.ContentLength > 0 && r.ContentLength <= smallBody {
+		read.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := read.ReadFrom(from)
+	body := read.Bytes()
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -231,26 +239,53 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return body, nil
 }
 
-// messages are the requests in the body, as far as it can be read.
+// maxDepth is how deep JSON may nest, for the SDK too.
+const maxDepth = 1000
+
+// messages are the requests in the body, as far as it can be read: a text that two
+// readers could understand in two ways is left to receive.
 func messages(body []byte) []message {
-	type request struct {
-		Method string
-		Params struct{ Name, URI string }
-	}
-	var all []request
+	all := []json.RawMessage{body}
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
-		_ = json.Unmarshal(b, &all) // What is not read here is left to receive.
-	} else {
-		all = make([]request, 1)
-		_ = json.Unmarshal(b, &all[0])
+		all = nil
+		_ = json.Unmarshal(b, &all)
 	}
 	found := make([]message, 0, len(all))
-	for _, r := range all {
-		m := message{r.Method, r.Params.Name}
-		if m.name == "" {
-			m.name = r.Params.URI
+	for _, raw := range all {
+		if m, ok := messageIn(raw); ok {
+			found = append(found, m)
 		}
-		found = append(found, m)
 	}
 	return found
+}
+
+func messageIn(raw []byte) (m message, ok bool) {
+	var o strictjson.Object
+	var params []byte
+	for o.Start(raw, maxDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "method":
+			o.Text(&m.method)
+		case "params":
+			params = o.Value()
+		}
+	}
+	if o.Err() != nil || m.method == "" {
+		return m, false
+	}
+	if len(params) > 0 {
+		var uri string
+		for o.Start(params, maxDepth); o.Next(); {
+			switch string(o.Name()) {
+			case "name":
+				o.Text(&m.name)
+			case "uri":
+				o.Text(&uri)
+			}
+		}
+		if m.name == "" {
+			m.name = uri
+		}
+	}
+	return m, true
 }

@@ -318,11 +318,14 @@ func TestOddIssuersDoNotEndAScrape(t *testing.T) {
 	require.Equal(t, 1.0, series["issuers{}"])
 
 	var many []oidc.Status
+	good := &oidc.KeysStatus{Keys: 1, FetchedAt: now}
 	for i := range 10_000 {
-		many = append(many, oidc.Status{Issuer: fmt.Sprintf("https://%d.example", i), Keys: old})
+		many = append(many, oidc.Status{Issuer: fmt.Sprintf("https://%d.example", i), Keys: good})
 	}
+	many = append(many, oidc.Status{Issuer: "https://down.example", Keys: old})
 	series, n := gathered(t, newMetrics(t).Watch(guard(&oddIssuers{statuses: many})))
-	require.Equal(t, 10_000.0, series["issuers{}"])
+	require.Equal(t, 10_001.0, series["issuers{}"])
+	require.Equal(t, 1.0, series["issuer_document_failing{keys,https://down.example}"], "those that fail come first")
 	require.Less(t, n, 200)
 	require.Panics(t, func() { newMetrics(t).Watch(nil) })
 }

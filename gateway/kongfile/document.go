@@ -47,6 +47,7 @@ type mapping struct {
 	at     int    // line
 	where  string // path from the top
 	keys   []*yaml.Node
+	lines  map[string]int
 	values map[string]*yaml.Node
 	read   map[string]bool
 	known  map[string]*Key // of Kong's schema; nil: not known
@@ -54,7 +55,7 @@ type mapping struct {
 
 // mapping makes one of a node, or notes a mistake and returns nil.
 func (d *document) mapping(n *yaml.Node, where string) *mapping {
-	m := &mapping{document: d, at: n.Line, where: where, values: make(map[string]*yaml.Node), read: make(map[string]bool)}
+	m := &mapping{document: d, at: n.Line, where: where, lines: make(map[string]int), values: make(map[string]*yaml.Node), read: make(map[string]bool)}
 	if n.Kind != yaml.MappingNode {
 		d.add(n.Line, "%s%s where a mapping is expected", prefix(where), kind(n))
 		return nil
@@ -71,6 +72,7 @@ func (d *document) mapping(n *yaml.Node, where string) *mapping {
 		}
 		m.keys = append(m.keys, key)
 		m.values[key.Value] = value
+		m.lines[key.Value] = key.Line
 	}
 	return m
 }
@@ -93,10 +95,8 @@ func (m *mapping) place(line int) Place { return Place{m.name, line, m.where} }
 
 // line is where key stands, or the mapping if it is not there.
 func (m *mapping) line(key string) int {
-	for _, k := range m.keys {
-		if k.Value == key {
-			return k.Line
-		}
+	if line, ok := m.lines[key]; ok {
+		return line
 	}
 	return m.at
 }
@@ -364,6 +364,9 @@ func (m *mapping) ignoreAll() {
 // is not supported.
 func (m *mapping) done(why func(key string) string) {
 	for _, key := range m.keys {
+		if m.full() {
+			return // the reasons below take their time
+		}
 		older := why != nil && why(key.Value) != "" && isNull(m.values[key.Value])
 		if m.read[key.Value] || older || m.isIdle(key.Value) {
 			continue

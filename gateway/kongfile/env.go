@@ -15,11 +15,9 @@ import (
 // {vault://env/name}.
 type environment struct {
 	lookup func(string) (string, bool)
-	marks  *strings.Replacer // of marks by values
-	mark   string            // what stands in the text for a variable, up to its number
-	names  []string          // by number
-	refs   []string          // as they were written
-	pairs  []string          // of marks and values
+	mark   string   // what stands in the text for a variable, up to its number
+	names  []string // by number
+	refs   []string // as they were written
 }
 
 var reference = regexp.MustCompile(`\$\{\{-?[ \t]*env[ \t]+\\?"([A-Za-z_][A-Za-z0-9_]*)\\?"[ \t]*(?:\|[ \t]*(?:to(?:Bool|Int|Float)|indent[ \t]+([0-9]{1,3}))[ \t]*)?-?\}\}`)
@@ -33,14 +31,11 @@ func newEnvironment(text []byte, lookup func(string) (string, bool)) (*environme
 		mark := e.mark + strconv.Itoa(len(e.names)) + "e"
 		found := reference.FindSubmatch(ref)
 		name := string(found[1])
-		value, _ := lookup(name)
 		e.names = append(e.names, name)
 		e.refs = append(e.refs, strings.ReplaceAll(string(ref), `\"`, `"`)) // JSON escapes them
-		e.pairs = append(e.pairs, mark, value)
-		spaces, _ := strconv.Atoi(string(found[2])) // 0 without indent
+		spaces, _ := strconv.Atoi(string(found[2]))                         // 0 without indent
 		return []byte(strings.Repeat(" ", spaces) + mark)
 	})
-	e.marks = strings.NewReplacer(e.pairs...)
 	return e, marked
 }
 
@@ -53,15 +48,37 @@ func (e *environment) expand(scalar string) (value string, from bool, err error)
 	if !strings.Contains(scalar, e.mark) {
 		return scalar, false, nil
 	}
-	for i, name := range e.names {
-		if !strings.Contains(scalar, e.mark+strconv.Itoa(i)+"e") {
-			continue
+	value, err = e.replace(scalar, func(i int) (string, error) {
+		value, ok := e.lookup(e.names[i])
+		if !ok {
+			return "", fmt.Errorf("the environment variable %s is not set", e.names[i])
 		}
-		if _, ok := e.lookup(name); !ok {
-			return "", true, fmt.Errorf("the environment variable %s is not set", name)
+		return value, nil
+	})
+	return value, true, err
+}
+
+// replace puts texts into the places of marks.
+func (e *environment) replace(scalar string, with func(i int) (string, error)) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(scalar, e.mark)
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
 		}
+		number, rest, _ := strings.Cut(rest, "e")
+		i, err := strconv.Atoi(number)
+		if err != nil || i < 0 || i >= len(e.names) {
+			return "", fmt.Errorf("kongfile: a reference to the environment is broken")
+		}
+		text, err := with(i)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
+		scalar = rest
 	}
-	return e.marks.Replace(scalar), true, nil
 }
 
 var vaultReference = regexp.MustCompile(`^\{vault://([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)(?:/([^/}?#]+))?\}$`)

@@ -253,9 +253,8 @@ func constant(value cty.Value, line int) *yaml.Node {
 
 // variable is a scalar with the value of an environment variable.
 func (e *environment) variable(name string, line int) *yaml.Node {
-	value, _ := e.lookup(name)
+	e.lookup(name) // which notes that it is used
 	mark := e.mark + strconv.Itoa(len(e.names)) + "e"
-	e.names, e.refs, e.pairs = append(e.names, name), append(e.refs, `${{ env "`+name+`" }}`), append(e.pairs, mark, value)
-	e.marks = strings.NewReplacer(e.pairs...)
+	e.names, e.refs = append(e.names, name), append(e.refs, `${{ env "`+name+`" }}`)
 	return scalar(mark, line)
 }

@@ -18,7 +18,13 @@ type Place struct {
 func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
 // Problems are the mistakes in the files of one configuration, each with its place.
-type Problems struct{ list []problem }
+type Problems struct {
+	list []problem
+	seen map[problem]bool
+}
+
+// maxProblems is how many mistakes are told. Each is told once.
+const maxProblems = 1000
 
 type problem struct {
 	file  string
@@ -29,11 +35,23 @@ type problem struct {
 
 func (p *Problems) add(d *document, line int, format string, args ...any) {
 	for text := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		if found := (problem{d.name, d.order, line, text}); !slices.Contains(p.list, found) {
-			p.list = append(p.list, found)
+		found := problem{d.name, d.order, line, text}
+		if p.seen[found] || p.full() {
+			continue
 		}
+		if len(p.list) == maxProblems {
+			found = problem{d.name, d.order, line, "there are more mistakes"}
+		}
+		if p.seen == nil {
+			p.seen = make(map[problem]bool)
+		}
+		p.seen[found] = true
+		p.list = append(p.list, found)
 	}
 }
+
+// full reports whether no more mistakes are told.
+func (p *Problems) full() bool { return len(p.list) > maxProblems }
 
 // Err is all of them in the order of their lines, or nil.
 func (p *Problems) Err() error {

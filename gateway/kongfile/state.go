@@ -240,10 +240,11 @@ func (e *environment) plain(n *yaml.Node, path []string) any {
 
 // asWritten puts the references back into a text.
 func (e *environment) asWritten(text string) string {
-	for i, ref := range e.refs {
-		text = strings.ReplaceAll(text, e.mark+strconv.Itoa(i)+"e", ref)
+	written, err := e.replace(text, func(i int) (string, error) { return e.refs[i], nil })
+	if err != nil {
+		return text
 	}
-	return text
+	return written
 }
 
 // typeOf returns the type of a key, by its path in an entity or a file, or "".
@@ -297,7 +298,8 @@ func Coerce(path []string, text string) any {
 // Hidden is what stands for a secret in an answer, and keeps it in a request.
 const Hidden = "***"
 
-// isSecret reports whether the value of a key at a path is shown to no caller of the Admin API.
+// isSecret reports whether no caller of the Admin API is shown the value of a key at a
+// path.
 func isSecret(kind string, path []string) bool {
 	last := path[len(path)-1]
 	switch {

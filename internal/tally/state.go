@@ -15,7 +15,8 @@ const maxIssuers = 20
 
 // State is that of several guards together.
 type State struct {
-	// Count is how many issuers there are. Issuers are 20 of them at the most, by name.
+	// Count is how many issuers there are. Issuers are 20 of them at the most: those first
+	// of which something failed, then by name.
 	Count   int
 	Issuers []*Issuer
 	// Memories are by name.
@@ -70,12 +71,22 @@ func StateOf(guards []*middleware.Guard) (s State) {
 	for _, name := range slices.Sorted(maps.Keys(memories)) {
 		s.Memories = append(s.Memories, memories[name])
 	}
-	names := slices.Sorted(maps.Keys(issuers))
-	s.Count = len(names)
-	for _, name := range names[:min(len(names), maxIssuers)] {
-		s.Issuers = append(s.Issuers, issuers[name])
-	}
+	s.Count = len(issuers)
+	s.Issuers = slices.SortedFunc(maps.Values(issuers), func(a, b *Issuer) int {
+		switch fails := a.fails(); {
+		case fails == b.fails():
+			return cmp.Compare(a.Name, b.Name)
+		case fails:
+			return -1
+		}
+		return 1
+	})
+	s.Issuers = s.Issuers[:min(len(s.Issuers), maxIssuers)]
 	return s
+}
+
+func (i *Issuer) fails() bool {
+	return slices.ContainsFunc(i.Documents, func(d Document) bool { return d.Failing || d.Stale })
 }
 
 func (i *Issuer) add(d Document) {

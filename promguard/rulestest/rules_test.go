@@ -140,6 +140,15 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// The page for operators explains every alert.
+func TestEveryAlertIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	require.NoError(t, err)
+	for _, rule := range loadRules(t) {
+		require.Contains(t, string(page), "\n| `"+rule.Alert+"` | ")
+	}
+}
+
 type dashboard struct {
 	Panels []struct {
 		Title       string `json:"title"`

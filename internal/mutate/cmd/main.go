@@ -6,6 +6,7 @@
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
 //	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt
+//	go run ./internal/mutate/cmd -check 65            instead, how many of 65 mutants "keybound check" finds from outside
 package main
 
 import (
@@ -72,11 +73,20 @@ func main() {
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
+	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
+	seed := flag.Uint64("seed", 1, "of the draw of -check")
 	verbose := flag.Bool("v", false, "name each mutant")
 	seeds := flag.Bool("seeds", false, "plant the faults of internal/mutate/seeds.txt")
 	flag.Parse()
 	if *seeds {
 		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt"); err != nil {
+			fmt.Fprintln(os.Stderr, "mutate:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *sample > 0 {
+		if err := runCheck(context.Background(), *sample, *seed, *listed); err != nil {
 			fmt.Fprintln(os.Stderr, "mutate:", err)
 			os.Exit(1)
 		}
@@ -281,6 +291,14 @@ func (t target) load(fset *token.FileSet) ([]mutate.File, *types.Info, error) {
 	return files, info, err
 }
 
+// A package may be one of a module below, as in "cmd/keybound//internal/check".
+func moduleOf(pkg string) (dir, within string) {
+	if dir, within, ok := strings.Cut(pkg, "//"); ok {
+		return dir, "./" + within
+	}
+	return ".", pkg
+}
+
 // compiled is a test binary and where it runs.
 type compiled struct{ binary, dir, tests string }
 
@@ -290,10 +308,13 @@ func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, 
 	for i, pkg := range t.tests {
 		pkg, names, _ := strings.Cut(pkg, " ")
 		binary := filepath.Join(work, fmt.Sprintf("test%d", i))
-		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, pkg).CombinedOutput(); err != nil {
+		module, within := moduleOf(pkg)
+		build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, within)
+		build.Dir = module
+		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
 		}
-		c := compiled{binary, pkg, names}
+		c := compiled{binary, filepath.Join(module, within), names}
 		if out, ok := c.run(ctx, 0); !ok {
 			return nil, fmt.Errorf("%s fails without a mutant:\n%s", pkg, out)
 		}
