@@ -119,7 +119,7 @@ func TestBillsOfMaterials(t *testing.T) {
 
 // TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
 func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
-	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "examples/routers", "examples/frameworks", "examples/migration"}
+	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "interop/rpc", "examples/routers", "examples/frameworks", "examples/grpc", "examples/mcp", "examples/migration", "examples/observability", "promguard/rulestest"}
 	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
 	ls.Dir = "../.."
 	out, err := ls.Output()
