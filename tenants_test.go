@@ -129,7 +129,7 @@ func TestATokenIsGoodAtTheOriginsOfItsTenant(t *testing.T) {
 		}
 		t.Run(verifier+", a message with a URL", func(t *testing.T) {
 			for url, want := range map[string]error{
-				"https://acme.example/r": nil, "https://umbrella.example/r": oidc.ErrOrigin, "http://acme.example/r": oidc.ErrOrigin,
+				"https://acme.example/r": nil, "https://acme.example?page=2": nil, "https://umbrella.example/r": oidc.ErrOrigin, "http://acme.example/r": oidc.ErrOrigin,
 				"https://acme.example@umbrella.example/r": oidc.ErrOrigin, "https://umbrella.example?https://acme.example/r": oidc.ErrOrigin,
 			} {
 				raw := w.issuer.Token(oidctest.Claim("iss", acme), oidctest.BoundToKey(w.key.Thumbprint()))

@@ -60,7 +60,8 @@ func (v *Verifier) originsOf(req *Request) ([]origin, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dpop: Origins of the Request: %q: %w", s, err)
 		}
-		o.exclusive, of[i] = true, o
+		o.exclusive = true
+		of[i] = o
 	}
 	return of, nil
 }

@@ -10,12 +10,14 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -310,8 +312,11 @@ func TestAResolveThatFailsIsNoRefusal(t *testing.T) {
 			return nil, oidc.ErrIssuer
 		}, "ignores its context"},
 		"a Verifier that comes too late": {func(ctx context.Context, iss string) (*oidc.Verifier, error) {
+			v, err := n.verifier(iss)
+			require.NoError(t, err)
+			require.NoError(t, v.Prefetch(ctx)) // so that it would stay if it were not closed
 			<-ctx.Done()
-			return n.verifier(iss)
+			return v, nil
 		}, "deadline"},
 	} {
 		inBubble(t, name, func(t *testing.T) {
@@ -456,6 +461,93 @@ func TestATenantThatMakesRoomEndsWhatItServes(t *testing.T) {
 		accept(t, s, n.token(7))
 		require.Equal(t, 1, n.asked(7), "it is live again, since its token was good")
 		require.NoError(t, s.Close())
+	})
+}
+
+// The same for a request that ends badly: its tenant is closed after it.
+func TestATenantThatHasMadeRoomIsClosedAfterItsLastRequest(t *testing.T) {
+	var made weak.Pointer[oidc.Verifier]
+	for name, last := range map[string]func(t *testing.T, n *town, s *oidc.Tenants, end func()){
+		"a bad token": func(t *testing.T, n *town, s *oidc.Tenants, end func()) {
+			end()
+			for range 10 { // its refreshes would keep it in memory
+				synctest.Wait()
+				runtime.GC()
+			}
+			require.Nil(t, made.Value(), "it is closed")
+			require.Equal(t, 1, n.asked(7))
+			refuse(t, s, n.forged(7), oidc.ErrSignature)
+			require.Equal(t, 2, n.asked(7))
+		},
+		"a good one, and Forget": func(t *testing.T, n *town, s *oidc.Tenants, end func()) {
+			n.become(says(nil, oidc.ErrIssuer))
+			s.Forget(nameOf(7))
+			synctest.Wait()
+			end()
+		},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			n := newTown(t)
+			s := n.tenants(t, oidc.WithMaxTenants(1))
+			release := make(chan struct{})
+			n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+				v, err := oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: waiting{n, release}}))
+				made = weak.Make(v)
+				return v, err
+			})
+			raw, want := n.forged(7), error(oidc.ErrSignature)
+			if name != "a bad token" {
+				raw, want = n.token(7), oidc.ErrIssuer
+			}
+			var all sync.WaitGroup
+			all.Go(func() { refuse(t, s, raw, want) })
+			synctest.Wait()
+			n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) { return n.verifier(iss) })
+			for i := 100; i < 140; i++ {
+				time.Sleep(time.Millisecond)
+				refuse(t, s, n.forged(i), oidc.ErrSignature)
+			}
+			last(t, n, s, sync.OnceFunc(func() { close(release) }))
+			all.Wait()
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
+func TestKnownTokensOfTenantsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTown(t)
+		s := n.tenants(t)
+		keys := &static{key: n.pen.PublicKey()}
+		n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+			return oidc.New(iss, oidctest.Audience, oidc.WithKeys(keys, nil))
+		})
+		raw := n.token(1)
+		accept(t, s, raw)
+		accept(t, s, raw)
+		require.EqualValues(t, 1, keys.lookups.Load(), "the second time it is known")
+		keys.gone.Store(true) // the issuer withdraws the key
+		refuse(t, s, raw, oidc.ErrNoKey)
+		keys.gone.Store(false)
+		accept(t, s, raw)
+		time.Sleep(time.Hour)
+		refuse(t, s, raw, oidc.ErrExpired)
+		require.NoError(t, s.Close())
+	})
+	t.Run("and keep no tenant in memory", func(t *testing.T) {
+		n := newTown(t)
+		s := n.tenants(t)
+		var made weak.Pointer[oidc.Verifier]
+		n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+			v, err := n.verifier(iss)
+			made = weak.Make(v)
+			return v, err
+		})
+		accept(t, s, n.token(1))
+		require.NotNil(t, made.Value())
+		s.Forget(nameOf(1))
+		require.Eventually(t, func() bool { runtime.GC(); return made.Value() == nil }, 5*time.Second, 10*time.Millisecond)
+		accept(t, s, n.token(1))
 	})
 }
 
@@ -747,9 +839,9 @@ func TestAFloodOfInventedIssuersTouchesNoTenant(t *testing.T) {
 
 // The memory of refusals is bounded, and a flood displaces what the flood has put there.
 func TestRefusalsAreSharedOutByCaller(t *testing.T) {
-	flood := 40_000
+	flood := 20_000
 	if testing.Short() {
-		flood = 14_000
+		flood = 11_000
 	}
 	n := newTown(t)
 	s := n.tenants(t, oidc.WithRefusalLifetime(5*time.Minute))
@@ -758,6 +850,10 @@ func TestRefusalsAreSharedOutByCaller(t *testing.T) {
 	}
 	invented := func(i int) string {
 		return n.pen.Token(oidctest.Claim("iss", fmt.Sprintf("https://invented-%d.example", i)))
+	}
+	for i := range flood {
+		_, err := s.VerifyToken(caller("192.0.2.66"), invented(100_000+i))
+		requireKind(t, oidc.ErrIssuer, err)
 	}
 	for i := range 50 {
 		_, err := s.VerifyToken(caller("198.51.100.1"), invented(i))

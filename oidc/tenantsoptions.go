@@ -203,9 +203,8 @@ func isRoutable(iss []byte) bool {
 			return false
 		}
 	}
-	raw := string(iss)
-	u, err := url.Parse(raw)
-	if err != nil || u.String() != raw || u.Path != "" && u.Path[0] != '/' {
+	u, err := url.Parse(string(iss))
+	if err != nil {
 		return false
 	}
 	if normal, err := origins.Parse(scheme + u.Host); err != nil || normal != scheme+u.Host {
