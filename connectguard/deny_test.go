@@ -321,6 +321,7 @@ func TestForms(t *testing.T) {
 		{"GET", unaryCall + "?connect=v1&encoding=json&message=%7b%7d", "", 401, `"code":"unauthenticated"`, ""},
 		{"GET", unaryCall + "?encoding=json&message=%7b%7d", "", 401, `"code":"unauthenticated"`, ""},
 		{"POST", streamCall, "application/connect+json", 200, `"code":"unauthenticated"`, ""},
+		{"POST", streamCall, "application/connect+proto", 200, `"metadata":{"Www-Authenticate":["DPoP realm=`, ""},
 		{"POST", unaryCall, "application/grpc", 200, "", "trailer"},
 		{"POST", unaryCall, "application/grpc+proto", 200, "", "trailer"},
 		{"POST", unaryCall, "application/grpc-web", 200, "", "header"},

@@ -6,6 +6,7 @@ replace github.com/keybound-go/middleware => ../
 
 require (
 	connectrpc.com/connect v1.21.1
+	github.com/jub0bs/cors v0.8.0
 	github.com/keybound-go/middleware v0.0.0
 	github.com/stretchr/testify v1.12.1
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261110000943-09e21b237f2c

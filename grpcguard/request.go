@@ -24,12 +24,7 @@ func request(ctx context.Context, method string, md metadata.MD) middleware.Requ
 				q.Host = values[0]
 			}
 		case isField(key):
-			name := http.CanonicalHeaderKey(key)
-			if q.Header[name] == nil {
-				q.Header[name] = values
-			} else { // keys in several cases, by an interceptor in front
-				q.Header[name] = append(q.Header[name][:len(q.Header[name]):len(q.Header[name])], values...)
-			}
+			q.Header[http.CanonicalHeaderKey(key)] = values // keys of md are in lower case
 		}
 	}
 	p, ok := peer.FromContext(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -352,6 +353,27 @@ func TestHandlersSeeWhatTheGuardForwards(t *testing.T) {
 	require.Equal(t, []string{"7"}, seen["x-request-id"])
 	require.Equal(t, []string{"\x01"}, seen["trace-bin"])
 	require.Equal(t, []string{"api.example"}, seen[":authority"])
+}
+
+// Rules see a request of HTTP, and the call by its context.
+func TestRulesSeeTheCall(t *testing.T) {
+	w := newWorld(t)
+	seen := make(chan *http.Request, 1)
+	h := w.serve(w.server(w.guard(middleware.WithRules(middleware.RuleFunc("see", func(r *http.Request, _ *middleware.Credential) bool {
+		seen <- r
+		return true
+	})))))
+	ctx := metadata.AppendToOutgoingContext(w.with(unaryCall, w.token()), "x-request-id", "7", "trace-bin", "\x01", "x-request-id", "8")
+	require.NoError(t, call(ctx, w.dial(h)).err)
+	r := <-seen
+	require.Equal(t, "POST", r.Method)
+	require.Equal(t, unaryCall, r.URL.Path)
+	require.Equal(t, "api.example", r.Host)
+	require.Equal(t, []string{"7", "8"}, r.Header["X-Request-Id"])
+	require.Empty(t, r.Header["Trace-Bin"])
+	md, _ := metadata.FromIncomingContext(r.Context())
+	require.Equal(t, []string{"\x01"}, md["trace-bin"])
+	require.NotNil(t, r.TLS)
 }
 
 func TestAnonymousCallsBringNoCredential(t *testing.T) {

@@ -56,6 +56,19 @@ func TestSign(t *testing.T) {
 		asks["Dpop-Nonce"] = []string{"a", "b"}
 		require.False(t, learn(asks), "several say nothing about which counts")
 	})
+	t.Run("CLI-06 the end of a long answer does not bring back its nonce", func(t *testing.T) {
+		tr := signer(t, withToken())
+		_, long, err := tr.Sign(ctx, "POST", api+"/stream")
+		require.NoError(t, err)
+		_, short, err := tr.Sign(ctx, "POST", api+"/r")
+		require.NoError(t, err)
+		long(http.Header{"Dpop-Nonce": {"old"}})
+		short(http.Header{"Dpop-Nonce": {"new"}})
+		long(http.Header{"Dpop-Nonce": {"old"}})
+		h, _, err := tr.Sign(ctx, "POST", api+"/r")
+		require.NoError(t, err)
+		require.Equal(t, "new", proofIn(t, signedRequest(t, h)).claim("nonce"))
+	})
 	outage := errors.New("issuer down")
 	for _, c := range []struct {
 		name, target string
