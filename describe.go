@@ -194,7 +194,7 @@ func describeRule(rule Rule) string {
 	case *funcRule:
 		return "function " + r.unmet.rule
 	case *stagedRule:
-		return "staged (" + describeRule(r.rule) + ")"
+		return "staged, " + r.stage.describe() + " (" + describeRule(r.rule) + ")"
 	}
 	return fmt.Sprintf("%T", rule)
 }

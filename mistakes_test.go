@@ -268,7 +268,7 @@ func TestTheLogLineOfOtherMistakesNamesTheFix(t *testing.T) {
 			map[string]string{"reason": "token_audience", "hint": "introspect.DangerouslyAllowMissingAudience"}},
 		"38 introspection: an answer for another": {
 			func() []middleware.Option { return both(w.asked(active + `,"aud":"account"}`)) }, opaque(),
-			map[string]string{"reason": "token_audience", "hint": "introspect.WithAudiences"}},
+			map[string]string{"reason": "token_audience", "hint": "introspect.WithAudiences", "expected_aud": oidctest.Audience, "expected_iss": issuerURL}},
 		"38 introspection: an answer that says nothing of the kind": {
 			func() []middleware.Option {
 				return both(w.asked(strings.Replace(active, `,"token_type":"Bearer"`, "}", 1)))

@@ -58,6 +58,18 @@ func TestAStagedRuleIsOffReportedOrEnforced(t *testing.T) {
 	serve(g, w.bearerRequest("/r")).refused(t, 401)
 }
 
+// An audit sees what is not enforced.
+func TestDescribeSaysHowFarARuleIsRolledOut(t *testing.T) {
+	w := newWorld(t)
+	stage := staged(middleware.Report)
+	g := w.guard(both(middleware.AllowUnbound(), middleware.WithRules(middleware.Staged(middleware.DPoPBound(), stage)))...)
+	require.Equal(t, []string{"staged, report (dpop_bound)"}, g.Describe().Rules)
+	stage.Set(middleware.Enforce)
+	require.Equal(t, []string{"staged, enforce (dpop_bound)"}, g.Describe().Rules)
+	stage.Choose(func(*middleware.Credential) middleware.Level { return middleware.Off })
+	require.Equal(t, []string{"staged, by a function, else enforce (dpop_bound)"}, g.Describe().Rules)
+}
+
 func TestAStageCanBeChosenPerClient(t *testing.T) {
 	w := newWorld(t)
 	var o told

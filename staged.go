@@ -75,6 +75,14 @@ func (s *Stage) Choose(f func(*Credential) Level) {
 	s.choose.Store(&f)
 }
 
+// describe says how far the rule is rolled out at this moment.
+func (s *Stage) describe() string {
+	if s.choose.Load() != nil {
+		return "by a function, else " + s.Level().String()
+	}
+	return s.Level().String()
+}
+
 // of is the Level for a credential, which is nil if there is none.
 func (s *Stage) of(c *Credential) (l Level) {
 	f := s.choose.Load()

@@ -38,6 +38,21 @@ func (v *audienceForbidden) VerifyToken(ctx context.Context, raw string) (*oidc.
 // Statuses are those of the verifier that it stands before.
 func (v *audienceForbidden) Statuses() []oidc.Status { return statusesOf(v.TokenVerifier) }
 
+// Explain says what the verifier that it stands before expected.
+func (v *audienceForbidden) Explain(raw string) oidc.Explanation {
+	return explainedBy(v.TokenVerifier, raw)
+}
+
+// explainedBy is what a refused token says, beside what v expected.
+func explainedBy(v middleware.TokenVerifier, raw string) oidc.Explanation {
+	if e, ok := v.(interface {
+		Explain(raw string) oidc.Explanation
+	}); ok {
+		return e.Explain(raw)
+	}
+	return oidc.ExplainToken(raw)
+}
+
 func statusesOf(v middleware.TokenVerifier) []oidc.Status {
 	if r, ok := v.(oidc.Reporter); ok {
 		return r.Statuses()

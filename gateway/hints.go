@@ -29,6 +29,7 @@ var hints = map[error]string{
 	middleware.ErrBindingNotConfigured: "the token is bound, and the plugin has neither proof_of_possession_dpop nor proof_of_possession_mtls for what it is bound to",
 	middleware.ErrNotDPoPBound:         "proof_of_possession_dpop is strict: turn DPoP on for the client at the issuer",
 	middleware.ErrNotCertificateBound:  "proof_of_possession_mtls is strict: turn certificate binding on for the client at the issuer",
+	middleware.ErrClaim:                "aud names none of audience_required; " + hintMapper, // of a claim that the file demands, the line says which
 	middleware.ErrPlainHTTP:            "name the terminator with -trusted-proxy",
 	middleware.ErrNotBound:             "proof_of_possession_dpop or proof_of_possession_mtls is strict: turn DPoP or certificate binding on for the client at the issuer",
 	middleware.ErrLongLived:            "let the issuer make tokens that live for less long",

@@ -2,15 +2,21 @@ package main
 
 import (
 	"errors"
+	"net/http"
+	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/gateway/testbed"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
 func TestHintsAreInTheWordsOfTheGateway(t *testing.T) {
@@ -50,5 +56,57 @@ func TestHintsOfOneRequestAreInTheWordsOfTheGateway(t *testing.T) {
 		require.Contains(t, got, row.want)
 		require.NotRegexp(t, inGo, got)
 		require.Equal(t, row.want == "", got == "")
+	}
+}
+
+// The mistakes that operators make, at the gateway: the line has what came, what was
+// expected, and the fix in the gateway's words.
+func TestTheGatewaysLineNamesTheFix(t *testing.T) {
+	bed := testbed.New(t, t.TempDir())
+	for name, row := range map[string]struct {
+		file    string
+		request func(r *http.Request)
+		want    []string
+	}{
+		"1 another audience": {
+			withoutAudience("      auth_methods: [bearer]\n      audience_required: ['https://api.example']\n"),
+			bearer(bed.Issuer.Token(oidctest.Claim("aud", "https://other.example"))),
+			[]string{"reason=rule_claim", "unverified_aud=https://other.example", "expected_aud=https://api.example", `hint="aud names none of audience_required; with Keycloak, add an audience mapper`}},
+		"8 another issuer": {
+			withoutAudience("      auth_methods: [bearer]\n"), bearer(bed.Issuer.Token(oidctest.Claim("iss", bed.Issuer.URL+"/"))),
+			[]string{"reason=token_issuer", "unverified_iss=" + bed.Issuer.URL + "/", "expected_iss=" + bed.Issuer.URL + " ", "last slash"}},
+		"16 an expired token": {
+			withoutAudience("      auth_methods: [bearer]\n"), bearer(bed.Issuer.Token(oidctest.ExpiresIn(-time.Hour))),
+			[]string{"reason=token_expired", "expired 1h0m"}},
+		"21 a profile": {
+			withoutAudience("      auth_methods: [bearer]\n"), bearer(bed.Issuer.Token(oidctest.Without("sub"))),
+			[]string{"reason=token_no_subject", "-profile says"}},
+		"29 a preflight": {
+			withoutAudience("      auth_methods: [bearer]\n"), func(r *http.Request) {
+				r.Method = "OPTIONS"
+				r.Header.Set("Origin", "https://app.example")
+				r.Header.Set("Access-Control-Request-Method", "GET")
+			},
+			[]string{"reason=no_credentials", "method=OPTIONS", "the gateway has no plugin for CORS"}},
+		"a claim that the file demands": {
+			withoutAudience("      auth_methods: [bearer]\n      groups_required: [admin]\n"), bearer(bed.Issuer.Token()),
+			[]string{"reason=rule_claim", `hint="the rule demands claim groups`, "client_id=client"}},
+		"a bound token is due": {
+			withoutAudience("      auth_methods: [bearer]\n      proof_of_possession_dpop: strict\n"), bearer(bed.Issuer.Token()),
+			[]string{"reason=", "turn DPoP"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gw := start(t, bed, row.file)
+			ask(t, bed.Client(nil), gw.url+"/anything", row.request)
+			lines := regexp.MustCompile(`(?m)^.*msg="request refused".*$`).FindAllString(gw.log.String(), -1)
+			require.Len(t, lines, 1, gw.log.String())
+			require.Contains(t, lines[0], "hint=")
+			for _, want := range row.want {
+				require.Contains(t, lines[0], want)
+			}
+			_, hint, _ := strings.Cut(lines[0], "hint=")
+			hint, _, _ = strings.Cut(hint, " method=")
+			require.NotRegexp(t, inGo, hint)
+		})
 	}
 }

@@ -133,8 +133,8 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	if len(alternatives) == 1 {
 		v = alternatives[0]
 	}
-	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
-	// the issuer makes of them.
+	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself
+	// are what the issuer makes of them.
 	if p.Introspection || introspector != nil && !p.Bearer {
 		either, err := introspect.OrElse(v, introspector)
 		if err != nil {
@@ -273,6 +273,14 @@ func (vs *firstOf) VerifyToken(ctx context.Context, raw string) (token *oidc.Tok
 		}
 	}
 	return nil, told
+}
+
+// Explain says what the last one expected, which has the say.
+func (vs *firstOf) Explain(raw string) oidc.Explanation {
+	if len(*vs) == 0 {
+		return oidc.ExplainToken(raw)
+	}
+	return explainedBy((*vs)[len(*vs)-1], raw)
 }
 
 // Statuses are those of all of them.

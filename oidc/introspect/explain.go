@@ -1,6 +1,24 @@
 package introspect
 
-import "github.com/keybound-go/middleware/oidc"
+import (
+	"slices"
+
+	"github.com/keybound-go/middleware/oidc"
+)
+
+// Explain reads a refused token again; see [oidc.Verifier.Explain]. What the issuer has
+// answered is not in it: of an opaque token it says only what was expected.
+func (i *Introspector) Explain(raw string) oidc.Explanation {
+	e := oidc.ExplainToken(raw)
+	if i == nil || i.issuer == nil {
+		return e
+	}
+	e.ExpectedIssuers = []string{i.issuer.URL()}
+	if !i.checks.AnyAudience {
+		e.ExpectedAudiences = slices.Clone(i.checks.Audiences)
+	}
+	return e
+}
 
 // Explain reads a refused token again; see [oidc.Verifier.Explain].
 func (x *Revocable) Explain(raw string) oidc.Explanation {
@@ -13,8 +31,11 @@ func (x *Revocable) Explain(raw string) oidc.Explanation {
 // Explain reads a refused token again; see [oidc.Verifier.Explain].
 func (f *ByForm) Explain(raw string) oidc.Explanation {
 	e := oidc.ExplainToken(raw)
-	if f == nil || e.Form != "JWT" {
+	if f == nil || f.opaque == nil {
 		return e
+	}
+	if e.Form != "JWT" {
+		return f.opaque.Explain(raw)
 	}
 	if v, ok := f.jwts.(interface{ Explain(string) oidc.Explanation }); ok {
 		return v.Explain(raw)
