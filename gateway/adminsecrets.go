@@ -10,8 +10,8 @@ import (
 )
 
 // hiddenTexts are what no answer of the Admin API shows: secrets of entities, and what
-// references to the environment stand for. A caller who may change a configuration need not
-// see the environment of the gateway.
+// references to the environment stand for. A caller who may change a configuration need
+// not see the environment of the gateway.
 type hiddenTexts struct {
 	short map[string]bool // whole, in quotes
 	parts map[string]bool // each run of shownOf+1 bytes of the others

@@ -137,7 +137,7 @@ func TestEachSecretSurvivesTheRoundTrip(t *testing.T) {
 	for _, config := range []string{`"client_secret": ["***"]`, `"session_secret": "***"`, `"client_jwk": [{"kty": "EC", "d": "***"}]`} {
 		require.Contains(t, a.json("POST", "/plugins", `{"name": "openid-connect", "config": {"issuer": "https://a.example", `+config+`}}`).requireStatus(t, 400).text, "there is none yet")
 	}
-	// A key that Kong has, and this gateway does not know as a secret, shows nothing that was not sent to it as what it is.
+	// Each key of Kong's whose name is that of a secret is one.
 	var all []string
 	var collect func(prefix string, keys []kongfile.Key)
 	collect = func(prefix string, keys []kongfile.Key) {

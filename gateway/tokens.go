@@ -133,8 +133,8 @@ func (tm *tokenMaker) make(profiles func(issuer string) []oidc.Profile) (middlew
 	if len(alternatives) == 1 {
 		v = alternatives[0]
 	}
-	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself are what
-	// the issuer makes of them.
+	// Of tokens that callers bring, bearer means JWTs. Those that the gateway gets itself
+	// are what the issuer makes of them.
 	if p.Introspection || introspector != nil && !p.Bearer {
 		either, err := introspect.OrElse(v, introspector)
 		if err != nil {

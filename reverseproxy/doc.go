@@ -29,6 +29,8 @@
 //   - What a service says of DPoP, in DPoP-Nonce or in a challenge, is dropped: its
 //     client is the proxy, and the client of the proxy would take it for the guard's.
 //   - A client that goes away is not logged as a failure of the service.
+//   - A service that answers as soon as it has the body of an HTTP/1.1 request is
+//     not cut off; ReverseProxy alone reads that body once more, which fails then.
 //
 // Expect, 1xx responses, trailers of responses, streaming and WebSocket work as
 // with ReverseProxy alone. What a Guard has set in the response is there also

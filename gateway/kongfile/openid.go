@@ -281,8 +281,8 @@ func (p *OpenIDConnect) readGrant() {
 	if !p.m.flag("cache_tokens", true) {
 		g.TokenLifetime = time.Second // the least: the issuer is asked once for requests that come together
 	}
-	// The key of what is remembered is a MAC over id, secret and request, so that it includes the
-	// scopes in any case, and its salt is random.
+	// The key of what is remembered is a MAC over id, secret and request, so that it
+	// includes the scopes in any case, and its salt is random.
 	p.m.flag("token_cache_key_include_scope", true)
 	p.m.text("cache_tokens_salt", "")
 }

@@ -298,7 +298,8 @@ func Coerce(path []string, text string) any {
 // Hidden is what stands for a secret in an answer, and keeps it in a request.
 const Hidden = "***"
 
-// isSecret reports whether the value of a key at a path is shown to no caller of the Admin API.
+// isSecret reports whether no caller of the Admin API is shown the value of a key at a
+// path.
 func isSecret(kind string, path []string) bool {
 	last := path[len(path)-1]
 	switch {
