@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +110,11 @@ func TestTheLinesOfTheIssuersPages(t *testing.T) {
 		guard, err := guarded()
 		require.NoError(t, err, name)
 		require.NoError(t, guard.Close())
+	}
+	page, err := os.ReadFile("docs/issuers/another.md")
+	require.NoError(t, err)
+	for v := oidc.RFC9068; v.String() != "unknown"; v++ {
+		require.Contains(t, string(page), "`"+v.String()+"`", "the table of profiles")
 	}
 	v, err := entraV1()
 	require.NoError(t, err)

@@ -95,10 +95,23 @@ func (e *Explanation) suggest(raw string, v *Verifier) {
 	if e.FitsProfile = v.dialect.admits(m, &c); e.FitsProfile {
 		return
 	}
+	// Several can read one token. RFC 9068 comes first, then software that is known by its
+	// mark, then what has none.
+	best := -1
 	for i := range vendors {
-		if vendors[i].admits(m, &c) {
-			e.ReadableBy = vendors[i].name
-			return
+		if d := &vendors[i]; d.admits(m, &c) {
+			rank := 1
+			switch {
+			case Vendor(i) == RFC9068:
+				rank = 3
+			case d.mark != 0 && c.has(d.mark):
+				rank = 2
+			case d.mark != 0:
+				rank = 0
+			}
+			if rank > best {
+				best, e.ReadableBy = rank, d.name
+			}
 		}
 	}
 }
@@ -111,7 +124,7 @@ func (d *dialect) admits(m *jose.Message, c *claims) bool {
 		return false
 	}
 	t, err := c.token(m.Payload, d, nil)
-	return err == nil && d.checkAccess(t, c, typed) == nil && t.ClientID != "" && (t.ID != "" || slices.Contains(d.mayLack, "jti"))
+	return err == nil && d.checkAccess(t, c, typed) == nil && d.lacks(t) == nil
 }
 
 // explain looks into a token of at most maxSize bytes: a longer one is refused at no

@@ -42,6 +42,26 @@ func TestTheRightProfileIsNamed(t *testing.T) {
 	}
 }
 
+// Of profiles that read a token alike, that of the software is named.
+func TestTheSoftwareIsNamed(t *testing.T) {
+	issuer := newIssuer(t)
+	v := newVerifier(t, issuer)
+	for want, token := range map[string][]oidctest.Change{
+		"Duende":                    {oidctest.Duende("a")},
+		"WSO2":                      {oidctest.WSO2(), oidctest.Claim("scope", []string{"a"})},
+		"SpringAuthorizationServer": {oidctest.SpringAuthorizationServer("a")},
+		"Keycloak":                  {oidctest.Keycloak()},
+		"Okta":                      {oidctest.Okta("a")},
+		"Auth0":                     {oidctest.Auth0()},
+		"EntraID":                   {oidctest.EntraID("2.0", "a")},
+		"Cognito":                   {oidctest.Cognito()},
+		"EntraIDAnyApplication":     {oidctest.EntraID("2.0", ""), oidctest.Without("scp"), oidctest.Claim("idtyp", "app")},
+	} {
+		require.Equal(t, want, v.Explain(issuer.Token(token...)).ReadableBy)
+	}
+	require.Equal(t, "Duende", v.Explain(issuer.Token(oidctest.Duende("a"), oidctest.Without("sub", "idp"))).ReadableBy, "of a client")
+}
+
 // R6's kind: a token over the limit is refused for nothing, and a logger that wants it
 // explained must not change that.
 func TestExplainingATokenOverTheLimitCostsNothing(t *testing.T) {

@@ -122,6 +122,7 @@ var vendors = completed([numVendors]dialect{
 	// 2026-11: tokens of Keycloak 26 (interop), and its JWT type constants since 20.
 	Keycloak: {
 		name:     "Keycloak",
+		mark:     typ,
 		types:    []string{"jwt"},
 		clientID: []ref{azp, clientID},
 		evidence: evidence{always: true, values: []valued{{typ, []string{"Bearer", "DPoP"}}}},
@@ -161,6 +162,7 @@ var vendors = completed([numVendors]dialect{
 	// registration. ID tokens have roles, but neither azp, appid nor scp.
 	EntraID: {
 		name:        "EntraID",
+		mark:        uti,
 		types:       []string{"jwt"},
 		clientID:    []ref{azp, appID},
 		scopes:      []scoped{{scp, text}},
@@ -173,6 +175,7 @@ var vendors = completed([numVendors]dialect{
 	},
 	EntraIDAnyApplication: {
 		name:        "EntraIDAnyApplication",
+		mark:        uti,
 		types:       []string{"jwt"},
 		clientID:    []ref{azp, appID},
 		scopes:      []scoped{{scp, text}},
@@ -198,6 +201,7 @@ var vendors = completed([numVendors]dialect{
 	// TokenExtensions, IdentityServerOptions). Logout tokens are logout+jwt there.
 	Duende: {
 		name:     "Duende",
+		mark:     idp,
 		scopes:   []scoped{{scope, either}},
 		mayLack:  []string{"sub"},
 		idClaims: idClaims,
@@ -206,6 +210,7 @@ var vendors = completed([numVendors]dialect{
 	// 2026-11: source of WSO2's identity-inbound-auth-oauth of 2026-08 (JWTTokenIssuer).
 	WSO2: {
 		name:     "WSO2",
+		mark:     aut,
 		scopes:   []scoped{{scope, either}},
 		idClaims: idClaims,
 		isClient: func(t *Token, c *claims) bool { return t.ClientID != "" && c.text(aut) == "APPLICATION" },
@@ -260,6 +265,7 @@ type dialect struct {
 	evidence evidence // of an access token
 	idClaims []ref    // claims that show an ID token: no other evidence outweighs one of them
 	extra    []string // the names of claims that only this dialect reads
+	mark     ref      // a claim by which the software is known; 0: none
 
 	// clientForAudience has the client's id stand for an aud that is missing.
 	clientForAudience bool
@@ -384,10 +390,16 @@ func (d *dialect) audience(t *Token) []string {
 
 // checkPresent is RFC 9068, section 2.2, for the claims that no earlier check requires.
 func (d *dialect) checkPresent(t *Token) error {
+	if t.Expiry.IsZero() {
+		return ErrNoExpiry
+	}
+	return d.lacks(t)
+}
+
+// lacks is what must be there besides exp.
+func (d *dialect) lacks(t *Token) error {
 	missing := func(claim string, absent bool) bool { return absent && !slices.Contains(d.mayLack, claim) }
 	switch {
-	case t.Expiry.IsZero():
-		return ErrNoExpiry
 	case t.Subject == "":
 		return ErrNoSubject
 	case missing("client_id", t.ClientID == ""):
@@ -473,6 +485,7 @@ const (
 	tokenType // of an introspection answer
 	idtyp
 	aut
+	idp
 	oid
 	username
 	sid
@@ -486,7 +499,7 @@ const (
 
 var refNames = [numRefs]string{
 	"cnf", "jti", "uti", "client_id", "azp", "appid", "cid", "scope", "scp", "roles", "typ", "token_use", "purpose", "token_type",
-	"idtyp", "aut", "oid", "preferred_username", "sid", "nonce", "at_hash", "c_hash", "s_hash", "events",
+	"idtyp", "aut", "idp", "oid", "preferred_username", "sid", "nonce", "at_hash", "c_hash", "s_hash", "events",
 }
 
 var refs = func() map[string]ref {
