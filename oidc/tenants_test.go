@@ -933,6 +933,34 @@ func TestTheDeclaredPolicyHoldsForEveryTenant(t *testing.T) {
 			}
 			s.Forget(nameOf(1))
 		}
+		// What the Policy lists holds as well: mcpguard tells clients so.
+		lists := policy
+		lists.Skew, lists.Issuers, lists.Audiences = time.Minute, []string{nameOf(1), nameOf(2)}, []string{"https://two.example", oidctest.Audience}
+		es256, both := oidc.WithAlgorithms("ES256"), oidc.WithAudiences("https://two.example")
+		for name, tc := range map[string]struct {
+			tenant int
+			opts   []oidc.Option
+			want   string
+		}{
+			"what it lists":  {1, []oidc.Option{es256, both}, ""},
+			"one issuer":     {3, []oidc.Option{es256, both}, "Issuers"},
+			"fewer":          {2, []oidc.Option{es256}, "https://two.example"},
+			"more audiences": {2, []oidc.Option{es256, oidc.WithAudiences("https://two.example", "https://three.example")}, "https://three.example"},
+		} {
+			s := n.tenants(t, oidc.WithPolicy(lists))
+			require.Equal(t, lists, s.Policy())
+			s.Policy().Issuers[0], s.Policy().Audiences[0] = "", ""
+			require.Equal(t, lists, s.Policy(), "the slices are the caller's")
+			n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) { return n.verifier(iss, tc.opts...) })
+			_, err := s.VerifyToken(t.Context(), n.token(tc.tenant))
+			if tc.want == "" {
+				require.NoError(t, err, name)
+			} else {
+				requireOutageOf(t, err, tc.want)
+				require.ErrorContains(t, err, "WithPolicy")
+			}
+			require.NoError(t, s.Close())
+		}
 		require.Equal(t, oidc.Policy{}, new(oidc.Tenants).Policy())
 		undeclared := n.tenants(t).Policy()
 		require.False(t, undeclared.ChecksAudience)
