@@ -18,7 +18,8 @@ import (
 )
 
 // The cost of the door: the median of a request through it less that of one through the
-// guard alone, in raw P-256 verifications of the same run. It must be at most 0.05. The SDK is replaced by a handler that does nothing.
+// guard alone, in raw P-256 verifications of the same run. It must be at most 0.05. The
+// SDK is replaced by a handler that does nothing.
 func BenchmarkDoor(b *testing.B) {
 	w := newWorld(b)
 	g, err := w.guardOf()

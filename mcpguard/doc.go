@@ -10,14 +10,16 @@
 //				Identifier:           "https://mcp.example/mcp",
 //				AuthorizationServers: []string{"https://issuer.example"},
 //			}))),
-//		mcpguard.WithToolScopes(map[string][]string{"greet": nil, "refund": {"payments:write"}}))
+//		mcpguard.WithToolScopes(map[string][]string{
+//			"greet":  nil,
+//			"refund": {"payments:write"},
+//		}))
 //	if err != nil {
 //		log.Fatal(err) // every mistake, one per line
 //	}
 //	http.ListenAndServe(":8080", handler)
 //
-// Add receiving middleware of your own before New: what is added later runs outside of
-// ours, without a credential. Every decision about tokens, proofs and certificates is the Guard's. This package adds
+// Every decision about tokens, proofs and certificates is the Guard's. This package adds
 // what the two sides need to know of each other:
 //
 //   - The SDK gets an auth.TokenInfo with every message, whatever the scheme was. Its
@@ -25,7 +27,9 @@
 //     or DELETE on the session of another; see [New].
 //   - In the SDK's handlers [middleware.FromContext] finds the credential of the very
 //     message. Without this package it finds that of the message which began the session:
-//     the SDK keeps the context of that one for as long as the session lasts.
+//     the SDK keeps the context of that one for as long as the session lasts. Add
+//     receiving middleware of your own before [New]: what is added later runs outside of
+//     ours, without a credential.
 //   - A tool that needs scopes ([WithToolScopes], [WithScopes]) is refused with 403 and a
 //     challenge that names them, so that clients can ask the user for more. The same is
 //     checked again where the SDK has read the message, with a JSON-RPC error.

@@ -27,3 +27,13 @@ func Assembled(server *mcp.Server, g *middleware.Guard, resource string, transpo
 	h.install(server)
 	return h, c.Err()
 }
+
+// OriginOf is the origin of a URL as browsers send it.
+func OriginOf(u *url.URL) string { return originOf(u) }
+
+// Installed is how many servers have the middleware of the Handler.
+func (h *Handler) Installed() int {
+	h.installing.Lock()
+	defer h.installing.Unlock()
+	return len(h.installed)
+}

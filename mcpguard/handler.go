@@ -108,8 +108,8 @@ func (h *Handler) assemble(resource *url.URL) {
 	if h.path == "" {
 		h.path = "/"
 	}
-	h.own = resource.Scheme + "://" + resource.Host
 	h.host, _ = hostName(resource.Host)
+	h.own = originOf(resource)
 	if h.log = h.transport.Logger; h.log == nil {
 		h.log = slog.Default()
 	}

@@ -1,7 +1,11 @@
 package mcpguard_test
 
 import (
+	"log/slog"
 	"net/http"
+	"runtime"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,6 +122,37 @@ func TestServersByUser(t *testing.T) {
 	require.Equal(t, "root", (<-w.seen).credential.Token.Subject)
 	require.Error(t, call(w, w.connect(w.client("alice", "app")), "reboot"))
 	require.NoError(t, call(w, w.connect(w.client("alice", "app")), "look"))
+}
+
+// A server that is made for one request has its scopes from the start, and none is kept.
+func TestServersOfOneRequestEach(t *testing.T) {
+	w := newWorld(t)
+	h, err := mcpguard.New(nil, mcpguard.WithGuard(w.guardOf()), mcpguard.WithToolScopes(toolScopes),
+		mcpguard.WithTransport(&mcp.StreamableHTTPOptions{Stateless: true, Logger: slog.New(slog.DiscardHandler)}),
+		mcpguard.WithServers(func(*http.Request) *mcp.Server {
+			s := mcp.NewServer(&mcp.Implementation{Name: "one", Version: "1"}, nil)
+			for _, name := range []string{"look", "unnamed"} {
+				mcp.AddTool(s, &mcp.Tool{Name: name}, func(ctx, *mcp.CallToolRequest, nothing) (*mcp.CallToolResult, any, error) {
+					return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: "ran " + name}}}, nil, nil
+				})
+			}
+			return s
+		}))
+	require.NoError(t, err)
+	w.Serve(h)
+	c := w.bearer("alice", "app")
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			for tool, want := range map[string]string{"look": "ran look", "unnamed": "unknown tool"} {
+				if a := w.do(c, w.request("POST", "", rpc(1, tool))); !strings.Contains(a.body, want) {
+					t.Errorf("%s: %d %s", tool, a.StatusCode, a.body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Eventually(t, func() bool { runtime.GC(); return h.Installed() < 10 }, 10*time.Second, 50*time.Millisecond)
 }
 
 // Two Handlers may share a server: each demands its own scopes of its own messages.

@@ -103,6 +103,15 @@ func isOrigin(o string) bool {
 		(u.Scheme == "http" && u.Port() != "80" || u.Scheme == "https" && u.Port() != "443")
 }
 
+// originOf is the origin of a URL as browsers send it.
+func originOf(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	if port := u.Port(); port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return strings.ToLower(u.Scheme) + "://" + host
+}
+
 // WithHosts adds values of the Host field under which requests may come, such as the
 // name that a proxy in front puts there. The host of the resource identifier is one
 // without this option, and so are "localhost" and IP addresses: no page of an attacker

@@ -217,3 +217,14 @@ func TestNewReportsEveryMistake(t *testing.T) {
 	require.ErrorContains(t, err, "no server")
 	require.ErrorContains(t, err, "WithOrigins")
 }
+
+func TestTheServersOwnOrigin(t *testing.T) {
+	for id, want := range map[string]string{
+		"https://mcp.example/mcp": "https://mcp.example", "https://MCP.example:443/mcp": "https://mcp.example", "https://mcp.example:8443/mcp": "https://mcp.example:8443",
+		"https://mcp.example:80/": "https://mcp.example:80", "http://localhost:80/mcp": "http://localhost", "http://[::1]:8080/mcp": "http://[::1]:8080", "https://mcp.example:/mcp": "https://mcp.example",
+	} {
+		u, err := url.Parse(id)
+		require.NoError(t, err)
+		require.Equal(t, want, mcpguard.OriginOf(u), id)
+	}
+}

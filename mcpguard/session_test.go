@@ -3,6 +3,7 @@ package mcpguard_test
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,35 @@ func TestSessionsThatAreBoundToAKey(t *testing.T) {
 	require.Equal(t, 403, w.do(w.client("alice", "app"), w.request("POST", alice.ID(), rpc(7, "look"))).StatusCode)
 	require.Equal(t, 403, w.do(w.bearer("alice", "app"), w.request("POST", alice.ID(), rpc(7, "look"))).StatusCode)
 	require.NoError(t, call(w, alice, "look"))
+}
+
+// The id of an event is of no use in a session of one's own.
+func TestEventsOfAnotherUserCannotBeResumed(t *testing.T) {
+	w := newWorld(t)
+	w.serve(mcpguard.WithTransport(&mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)}))
+	alice := w.connect(w.client("alice", "app"))
+	r := w.request("POST", alice.ID(), rpc(7, "look"))
+	r.Header.Set("Mcp-Protocol-Version", "2025-11-25")
+	a := w.do(w.client("alice", "app"), r)
+	event := regexp.MustCompile(`id: (\S+)_0`).FindStringSubmatch(a.body)
+	require.NotNil(t, event, a.body)
+	resumed := func(c *http.Client, session string) (int, string) {
+		r := w.request("GET", session, "")
+		r.Header.Set("Last-Event-ID", event[1]+"_0")
+		resp, err := c.Do(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	status, body := resumed(w.client("alice", "app"), alice.ID())
+	require.Equal(t, 200, status)
+	require.Contains(t, body, "looked", "with a new token and key of the same client")
+	status, _ = resumed(w.client("mallory", "app"), alice.ID())
+	require.Equal(t, 403, status)
+	_, body = resumed(w.client("mallory", "app"), w.connect(w.client("mallory", "app")).ID())
+	require.NotContains(t, body, "looked")
 }
 
 // A refused request reaches no session, whoever began it.

@@ -20,6 +20,10 @@ var consumed = map[string]struct {
 }{
 	".":            {packages: []string{"", "dpop", "dpop/dpopclient", "mtlspop", "oidc", "jwks", "session", "middlewaretest", "oidc/introspect", "oidc/clientauth", "oidc/exchange", "reverseproxy", "forwardauth", "openapi"}},
 	"redisstore":   {packages: []string{""}},
+	"promguard":    {packages: []string{""}},
+	"otelguard":    {packages: []string{""}},
+	"grpcguard":    {packages: []string{""}},
+	"connectguard": {packages: []string{""}},
 	"extauthz":     {packages: []string{""}},
 	"ginguard":     {packages: []string{""}},
 	"fiberguard":   {packages: []string{""}},
@@ -119,7 +123,10 @@ func TestBillsOfMaterials(t *testing.T) {
 
 // TestEveryModuleIsPublishedOrNotOnPurpose: a new module is a decision to take here.
 func TestEveryModuleIsPublishedOrNotOnPurpose(t *testing.T) {
-	private := []string{".ci/release", "bench", "difftest", "interop", "interop/terminators/caddy", "interop/issuers/hydra", "examples/routers", "examples/frameworks", "examples/migration"}
+	private := []string{
+		".ci/release", "bench", "difftest", "interop", "interop/issuers/hydra", "interop/rpc", "interop/terminators/caddy", "promguard/rulestest",
+		"examples/frameworks", "examples/grpc", "examples/mcp", "examples/migration", "examples/observability", "examples/routers",
+	}
 	ls := exec.Command("git", "ls-files", "--", "go.mod", "*/go.mod")
 	ls.Dir = "../.."
 	out, err := ls.Output()
