@@ -1,5 +1,7 @@
 package mcp_test
 
+//lint:file-ignore SA1019 the scenarios of the conformance suite still want logging and sampling
+
 import (
 	"context"
 	"crypto/ecdsa"
