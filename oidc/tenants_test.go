@@ -837,6 +837,37 @@ func TestAFloodOfInventedIssuersTouchesNoTenant(t *testing.T) {
 	})
 }
 
+// The same with the names of real tenants, which are no secret: a tenant that comes back
+// waits for its turn, and not for all that one caller has asked.
+func TestAFloodInTheNameOfTenantsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTown(t)
+		s := n.tenants(t)
+		from := func(address string) context.Context {
+			return oidc.ContextWithCaller(t.Context(), netip.MustParseAddr(address))
+		}
+		for i := range 600 {
+			accept(t, s, n.token(i)) // approved before
+			s.Forget(nameOf(i))
+		}
+		n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+			time.Sleep(time.Second)
+			return n.verifier(iss)
+		})
+		var flood sync.WaitGroup
+		for i := range 599 {
+			flood.Go(func() { _, _ = s.VerifyToken(from("192.0.2.66"), n.forged(i)) })
+		}
+		synctest.Wait()
+		before := time.Now()
+		_, err := s.VerifyToken(from("198.51.100.1"), n.token(599))
+		require.NoError(t, err)
+		require.Equal(t, time.Second, time.Since(before))
+		flood.Wait()
+		require.NoError(t, s.Close())
+	})
+}
+
 // The memory of refusals is bounded, and a flood displaces what the flood has put there.
 func TestRefusalsAreSharedOutByCaller(t *testing.T) {
 	flood := 20_000
