@@ -126,10 +126,10 @@ func targetHint(htu, expected string) string {
 		return ""
 	}
 	if prefix, ok := strings.CutSuffix(claimed, path); ok {
-		return fmt.Sprintf("a proxy in front removes %s from the path: add it to the origin that dpop.New is given, as its path prefix (%s%s...)", prefix, base, prefix)
+		return fmt.Sprintf("if a proxy in front removes %s from the path, add it to the origin that dpop.New is given, as its path prefix (%s%s...); if none does, the proof is for another URL", prefix, base, prefix)
 	}
 	if prefix, ok := strings.CutSuffix(path, claimed); ok {
-		return fmt.Sprintf("clients do not have %s in the path: the path prefix of the origin given to dpop.New is wrong, or a proxy in front adds it", prefix)
+		return fmt.Sprintf("the client has no %s in the path: the path prefix of the origin given to dpop.New is wrong, or a proxy in front adds it, or the proof is for another URL", prefix)
 	}
 	return ""
 }

@@ -48,8 +48,9 @@ func ready(ctx context.Context, part any) error {
 	return nil
 }
 
-// Close ends what the parts of the guard have started: background refreshes and idle
-// connections. It closes the TokenVerifier and the Exchange, also if they were not
+// Close ends what the parts of the guard have started: background refreshes, questions to
+// an issuer that are under way (their requests are answered with 503), and idle
+// connections. Call it once the server has shut down. It closes the TokenVerifier and the Exchange, also if they were not
 // made for this guard alone; an [oidc.Issuer] that they borrow is its owner's to close.
 // A guard and those that [Guard.Require] made of it share their parts, and are closed
 // together. The guard may be used afterwards, but what it knows grows old. Close may be

@@ -231,7 +231,7 @@ func TestTheLogLineOfOtherMistakesNamesTheFix(t *testing.T) {
 		"32 a proxy that strips a path prefix": {
 			func() []middleware.Option { return both(w.tokens()) },
 			func() *http.Request { r := w.dpopRequest("/v1/r"); r.RequestURI, r.URL.Path = "/r", "/r"; return r }(),
-			map[string]string{"reason": "dpop_target", "hint": "a proxy in front removes /v1 from the path: add it to the origin that dpop.New is given"}},
+			map[string]string{"reason": "dpop_target", "hint": "if a proxy in front removes /v1 from the path, add it to the origin that dpop.New is given"}},
 		"36 a real IP middleware outside of the guard": {
 			func() []middleware.Option { return []middleware.Option{w.tokens(), behindProxy} },
 			func() *http.Request {

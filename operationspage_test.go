@@ -171,6 +171,18 @@ func (p *page) silentMistakes(t *testing.T) {
 	const title = "What no line can say"
 	rows := p.table(title)
 	require.Len(t, rows, 4)
+	// What the command finds, its own tests hold; here, that they do.
+	doctor, err := os.ReadFile("cmd/keybound/doctor_test.go")
+	require.NoError(t, err)
+	for mistake, found := range map[string]string{
+		"replicas without a shared replay memory":       "no shared replay memory: one proof was taken 3 times",
+		"a \"real IP\" middleware outside of the guard": "a real IP middleware",
+		"a handler that no guard wraps":                 "the URL is not guarded",
+	} {
+		require.Contains(t, rows, mistake)
+		require.Contains(t, rows[mistake][1], "`keybound doctor`")
+		require.Contains(t, string(doctor), found)
+	}
 	var log bytes.Buffer
 	w := newWorld(t)
 	a := w.guard(both(middleware.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)

@@ -56,6 +56,9 @@ func withDetails(code codes.Code, text string, details ...protoadapt.MessageV1) 
 
 // metadataOf is h as metadata. The body of a refusal has no place in gRPC.
 func metadataOf(h http.Header) metadata.MD {
+	if len(h) == 0 {
+		return nil
+	}
 	md := make(metadata.MD, len(h))
 	for name, values := range h {
 		if name != "Content-Type" && name != "Content-Length" {

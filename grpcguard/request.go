@@ -24,7 +24,7 @@ func request(ctx context.Context, method string, md metadata.MD) middleware.Requ
 				q.Host = values[0]
 			}
 		case isField(key):
-			q.Header[http.CanonicalHeaderKey(key)] = values // keys of md are in lower case
+			q.Header[fieldOf(key)] = values // keys of md are in lower case
 		}
 	}
 	p, ok := peer.FromContext(ctx)
@@ -46,6 +46,25 @@ func request(ctx context.Context, method string, md metadata.MD) middleware.Requ
 		}
 	}
 	return q
+}
+
+// fields are the names of common keys, which http.CanonicalHeaderKey would have to make.
+var fields = func() map[string]string {
+	m := make(map[string]string)
+	for _, key := range []string{
+		"authorization", "baggage", "content-type", "dpop", "grpc-accept-encoding", "traceparent", "tracestate", "user-agent",
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id",
+	} {
+		m[key] = http.CanonicalHeaderKey(key)
+	}
+	return m
+}()
+
+func fieldOf(key string) string {
+	if name, ok := fields[key]; ok {
+		return name
+	}
+	return http.CanonicalHeaderKey(key)
 }
 
 // isField reports whether metadata under key is text as in a field of HTTP. Values under

@@ -77,7 +77,7 @@ func (l *lab) values() map[string]float64 {
 				var by []string
 				for _, kv := range set.ToSlice() {
 					if kv.Key != "keybound.guard" {
-						by = append(by, strings.TrimPrefix(string(kv.Key), "keybound.")+"="+kv.Value.Emit())
+						by = append(by, strings.TrimPrefix(string(kv.Key), "keybound.")+"="+kv.Value.String())
 					}
 				}
 				all[strings.TrimPrefix(m.Name, "keybound.")+"{"+strings.Join(by, ",")+"}"] = value
@@ -106,7 +106,7 @@ func (l *lab) values() map[string]float64 {
 func attributesOf(s tracetest.SpanStub) map[string]string {
 	all := make(map[string]string)
 	for _, kv := range s.Attributes {
-		all[strings.TrimPrefix(string(kv.Key), "keybound.")] = kv.Value.Emit()
+		all[strings.TrimPrefix(string(kv.Key), "keybound.")] = kv.Value.String()
 	}
 	return all
 }
