@@ -162,6 +162,7 @@ func TestNothingThatAClientInventsBecomesALabel(t *testing.T) {
 	for i := range 1000 {
 		m.Observe(t.Context(), middleware.Outcome{Err: errors.New("x"), Status: 401, Reason: fmt.Sprint("made_up_", i), Scheme: rand.Text()})
 	}
+	m.Observe(t.Context(), middleware.Outcome{Err: errors.New("x"), Status: 401, Reason: "\xff", WouldDeny: strings.Repeat("x", 1<<20)})
 	_, now = gathered(t, m)
 	require.Less(t, now, n+150, "a part that makes up reasons is bounded too")
 }

@@ -7,6 +7,7 @@ package tally
 
 import (
 	"sync"
+	"unicode/utf8"
 
 	"github.com/keybound-go/middleware"
 )
@@ -84,7 +85,7 @@ func (n *Names) Bounded(name string) string {
 	if n.seen == nil {
 		n.seen = make(map[string]bool)
 	}
-	if len(n.seen) >= maxNames && !n.seen[name] || len(name) > MaxLabel || name == "" {
+	if len(n.seen) >= maxNames && !n.seen[name] || len(name) > MaxLabel || name == "" || !utf8.ValidString(name) {
 		return "other"
 	}
 	n.seen[name] = true

@@ -234,7 +234,7 @@ func requireKnown(t testing.TB, metrics map[string]map[string]bool, query string
 			by := metrics[n.Name]
 			require.NotNil(t, by, "there is no metric %s: %s", n.Name, query)
 			for _, m := range n.LabelMatchers {
-				require.True(t, m.Name == labels.MetricName || by[m.Name], "%s has no label %s", n.Name, m.Name)
+				require.True(t, m.Name == model.MetricNameLabel || by[m.Name], "%s has no label %s", n.Name, m.Name)
 			}
 			for label := range by {
 				labelsInUse[label] = true
