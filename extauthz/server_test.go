@@ -34,6 +34,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/session"
 )
 
 const origin = "https://api.example"
@@ -445,4 +446,31 @@ func BenchmarkDoor(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestASession(t *testing.T) {
+	w := newWorld(t, middleware.AllowUnbound(), middleware.WithSession(session.New([]byte("a key of thirty-two bytes or mor"))))
+	var seen string
+	e := start(t, w.server(t), http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		seen = strings.Join(r.Header["Cookie"], "|")
+		rw.Header().Set("Set-Cookie", "own=1")
+		rw.Header().Set("Cache-Control", "public")
+	}))
+	r := request("GET", "/")
+	r.Header.Set("Authorization", "Bearer "+w.issuer.Token())
+	a := e.ask(t, r, nil)
+	require.Equal(t, 200, a.Code)
+	require.Equal(t, "no-store", one(t, a.Header(), "Cache-Control"))
+	require.Len(t, a.Header()["Set-Cookie"], 2, "the service's and the session's")
+	cookies := []string{"other=2"}
+	for _, line := range a.Header()["Set-Cookie"] {
+		cookie, _, _ := strings.Cut(line, ";")
+		cookies = append(cookies, cookie)
+	}
+	r = request("GET", "/")
+	r.Header.Set("Cookie", strings.Join(cookies, "; "))
+	a = e.ask(t, r, nil)
+	require.Equal(t, 200, a.Code)
+	require.Equal(t, "other=2; own=1", seen)
+	require.Contains(t, strings.Join(a.Header()["Cache-Control"], ", "), "private")
 }

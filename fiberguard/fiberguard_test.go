@@ -1,6 +1,7 @@
 package fiberguard_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -27,6 +28,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/session"
 )
 
 // serve serves app on a loopback address, over TLS if there is a certificate.
@@ -315,4 +317,102 @@ func TestANilGuardIsFoundAtStart(t *testing.T) {
 	app := fiber.New()
 	app.Get("/", fiberguard.Wrap(&middleware.Guard{}), func(fiber.Ctx) error { t.Error("the zero Guard lets pass"); return nil })
 	require.Equal(t, 503, do(t, serve(t, app), httptest.NewRequest("GET", "/", nil), false, nil).StatusCode)
+}
+
+// One connection carries the requests of many users (a proxy's, say): what a guard has
+// let pass is of no use to the next request on it, pipelined or not.
+func TestNothingIsLeftForTheNextRequestOnAConnection(t *testing.T) {
+	w := newWorld(t)
+	app := fiber.New(large)
+	group := app.Group("/orders", fiberguard.Wrap(w.guard))
+	group.Get("/", fiberguard.Wrap(w.guard.Require(middleware.Scopes("orders:read"))), func(c fiber.Ctx) error { return c.SendStatus(204) })
+	address := serve(t, app)
+	write := func(b *bytes.Buffer, r *http.Request) {
+		fmt.Fprintf(b, "GET /orders HTTP/1.1\r\nHost: api.example\r\n")
+		require.NoError(t, r.Header.Write(b))
+		b.WriteString("\r\n")
+	}
+	for name, pipelined := range map[string]bool{"one after the other": false, "pipelined": true} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", address)
+			require.NoError(t, err)
+			defer conn.Close()
+			answers := bufio.NewReader(conn)
+			anonymous := httptest.NewRequest("GET", "/orders", nil)
+			requests := []*http.Request{w.signed("GET", "/orders"), anonymous, w.signed("GET", "/orders"), anonymous}
+			var all bytes.Buffer
+			var statuses []int
+			for _, r := range requests {
+				write(&all, r)
+			}
+			if pipelined {
+				_, err = conn.Write(all.Bytes())
+				require.NoError(t, err)
+			}
+			for _, r := range requests {
+				if !pipelined {
+					var one bytes.Buffer
+					if r != anonymous {
+						r = w.signed("GET", "/orders")
+					}
+					write(&one, r)
+					_, err = conn.Write(one.Bytes())
+					require.NoError(t, err)
+				}
+				a, err := http.ReadResponse(answers, r)
+				require.NoError(t, err)
+				_, err = io.Copy(io.Discard, a.Body)
+				require.NoError(t, err)
+				a.Body.Close()
+				statuses = append(statuses, a.StatusCode)
+			}
+			require.Equal(t, []int{204, 401, 204, 401}, statuses)
+		})
+	}
+}
+
+// A session begins and is kept by cookies, which fasthttp parses and writes by itself.
+func TestASession(t *testing.T) {
+	issuer := oidctest.NewIssuer(t)
+	guard, err := middleware.New(
+		middleware.WithTokens(oidc.New(issuer.URL, oidctest.Audience, oidc.WithHTTPClient(issuer.Client()))),
+		middleware.AllowUnbound(),
+		middleware.WithSession(session.New([]byte("a key of thirty-two bytes or mor"))),
+	)
+	require.NoError(t, err)
+	app := fiber.New(large)
+	var mu sync.Mutex
+	var seen string
+	app.Get("/", fiberguard.Wrap(guard), func(c fiber.Ctx) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = string(c.Request().Header.Peek("Cookie")) + "|" + strings.Clone(c.Cookies("other"))
+		c.Cookie(&fiber.Cookie{Name: "own", Value: "1"})
+		return nil
+	})
+	address := serve(t, app)
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", "Bearer "+issuer.Token())
+	a := do(t, address, r, false, nil)
+	require.Equal(t, 200, a.StatusCode)
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+	cookies := []string{"other=2"}
+	names := map[string]bool{}
+	for _, line := range a.Header.Values("Set-Cookie") {
+		c, err := http.ParseSetCookie(line)
+		require.NoError(t, err)
+		names[c.Name] = true
+		cookies = append(cookies, c.Name+"="+c.Value)
+		if c.Name != "own" {
+			require.True(t, c.HttpOnly && c.Secure && c.SameSite != 0, line)
+		}
+	}
+	require.True(t, names["own"])
+	require.Len(t, names, 2)
+	r = httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", strings.Join(cookies, "; "))
+	require.Equal(t, 200, do(t, address, r, false, nil).StatusCode)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, "other=2; own=1|2", seen)
 }

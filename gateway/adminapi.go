@@ -335,7 +335,8 @@ func (a *adminAPI) commit(ctx context.Context, next kongfile.State, kind, id str
 		}
 		problems := f.Problems.Texts()
 		if len(problems) == 0 {
-			return refuse(http.StatusBadRequest, hidden.without("@entity: "+err.Error(), nil))
+			_, message := cutPath(hidden.without(err.Error(), nil))
+			return refuse(http.StatusBadRequest, message)
 		}
 		changed := slices.IndexFunc(next[kind], func(e kongfile.Entity) bool { return e.ID() == id })
 		own := fmt.Sprintf("%s[%d]", kind, changed)

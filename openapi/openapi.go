@@ -77,7 +77,7 @@ func (o *Operations) Add(name string, requirements []map[string][]string) (err e
 	if len(scopes) > 0 {
 		g = g.Require(middleware.Scopes(scopes...))
 	} else {
-		g = g.Require(anyone) // Also a guard that takes anonymous requests takes none now.
+		g = g.Require(withCredentials) // Also a guard that takes anonymous requests takes none now.
 	}
 	if optional {
 		g = g.AllowAnonymous()
@@ -86,8 +86,8 @@ func (o *Operations) Add(name string, requirements []map[string][]string) (err e
 	return nil
 }
 
-// anyone is the rule of an operation that demands credentials and no scope.
-var anyone = middleware.RuleFunc("credentials", func(*http.Request, *middleware.Credential) bool { return true })
+// withCredentials is the rule of an operation that demands credentials and no scope.
+var withCredentials = middleware.RuleFunc("credentials", func(*http.Request, *middleware.Credential) bool { return true })
 
 // read returns the scopes that are demanded of requests with credentials, and whether
 // those may be missing.

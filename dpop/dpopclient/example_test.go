@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -62,3 +63,40 @@ type (
 )
 
 func (s staticSource) Token() (*oauth2Token, error) { return s.t, nil }
+
+// The token request carries a proof too, so that the issuer binds the token to the key.
+func ExampleWithTokenEndpoint() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	transport, err := dpopclient.New(key,
+		dpopclient.WithTokenEndpoint("https://issuer.example/token"),
+		dpopclient.WithOrigins("https://api.example"),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(transport.Thumbprint())) // what the token's cnf.jkt will be
+	// Output: 43
+}
+
+// The token goes to the configured origins and to no other server.
+func ExampleNew() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	transport, err := dpopclient.New(key, dpopclient.WithOrigins("https://api.example"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	req, err := http.NewRequest("GET", "https://elsewhere.example/", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.Header.Set("Authorization", "DPoP token")
+	_, err = (&http.Client{Transport: transport}).Do(req)
+	fmt.Println(errors.Is(err, dpopclient.ErrOrigin))
+	// Output: true
+}
