@@ -218,8 +218,8 @@ func (a *answer) send(c fiber.Ctx) {
 	c.Response().SetBodyRaw(a.body)
 }
 
-// collect puts into the header of a what the handlers have said. When the handler of net/http
-// returns, the guard puts into it what it answers for.
+// collect puts into the header of a what the handlers have said. Behind it the guard puts
+// into it what it answers for.
 func (a *answer) collect(c fiber.Ctx) {
 	clear(a.header)
 	for name, value := range c.Response().Header.All() {
