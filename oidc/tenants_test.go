@@ -299,6 +299,7 @@ func TestAResolveThatFailsIsNoRefusal(t *testing.T) {
 		"a panic":                   {func(context.Context, string) (*oidc.Verifier, error) { panic("a secret") }, "resolve panicked: a value of type string"},
 		"a panic at run time": {func(context.Context, string) (*oidc.Verifier, error) {
 			var m map[string]int
+			//lint:ignore SA5000 it is the panic that the row is about
 			m["x"] = 1
 			return nil, nil
 		}, "assignment to entry in nil map"},
@@ -1174,4 +1175,28 @@ func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 func tokenOf(iss string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"HS256","typ":"at+jwt"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q}`, iss)) + "." + encode([]byte("signature"))
+}
+
+// Over a real network.
+func TestTenantsOverTheNetwork(t *testing.T) {
+	a, b := oidctest.NewIssuer(t), oidctest.NewIssuer(t, oidctest.WithPath("/realms/b"))
+	clients := map[string]*http.Client{a.URL: a.Client(), b.URL: b.Client()}
+	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+		client, ok := clients[iss]
+		if !ok {
+			return nil, oidc.ErrIssuer
+		}
+		return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(client), oidc.WithCacheSize(0))
+	})
+	require.NoError(t, err)
+	defer s.Close()
+	accept(t, s, a.Token())
+	accept(t, s, b.Token())
+	b.SetDown(true)
+	s.Forget(b.URL)
+	_, err = verifyToken(t, s, b.Token())
+	requireOurs(t, err)
+	require.Equal(t, outage.Issuer, outage.Reason(err))
+	accept(t, s, a.Token())
+	refuse(t, s, a.Token(oidctest.Claim("iss", "https://127.0.0.1:1")), oidc.ErrIssuer)
 }

@@ -73,6 +73,7 @@ func TestExplainAgreesWithTheGuard(t *testing.T) {
 		"other key":      {oidctest.Claim("cnf", map[string]any{"jkt": strings.Repeat("A", 43)})},
 		"empty cnf":      {oidctest.Claim("cnf", map[string]any{})},
 		"critical":       {oidctest.Header("crit", []string{"x"})},
+		"listed scopes":  {oidctest.Claim("scope", []string{"a"})},
 	} {
 		t.Run("token "+name, func(t *testing.T) {
 			token := issuer.Token(append([]oidctest.Change{oidctest.BoundToKey(key.Thumbprint())}, changes...)...)

@@ -27,8 +27,8 @@ var None = Identity{Outcome: "refused"}
 // AssertionField is the field of the signed form.
 const AssertionField = "X-Auth-Assertion"
 
-// Fields are the canonical names of the fields and their values, escaped: every byte that is not
-// printable ASCII, and the percent sign, is percent-encoded.
+// Fields are the canonical names of the fields and their values, escaped: every byte that
+// is not printable ASCII, and the percent sign, is percent-encoded.
 func (i Identity) Fields() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		_ = yield("X-Auth-Outcome", escape(i.Outcome)) &&

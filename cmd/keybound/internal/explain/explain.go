@@ -253,7 +253,13 @@ func (e *examination) tokenClaims(claims map[string]any) {
 			missing = append(missing, name)
 		}
 	}
-	e.check("required claims", len(missing) == 0, without(missing), "iss exp aud sub client_id iat jti", "RFC 9068, section 2.2", cmp.Or(e.profile(oidc.RFC9068), "the issuer must set them, or oidc.Described"))
+	if !e.check("required claims", len(missing) == 0, without(missing), "iss exp aud sub client_id iat jti", "RFC 9068, section 2.2", cmp.Or(e.profile(oidc.RFC9068), "the issuer must set them, or oidc.Described")) {
+		return
+	}
+	if v, given := claims["scope"]; given && v != nil {
+		_, isString := v.(string)
+		e.check("scope", isString, quoted(v), "a string", "RFC 9068, section 2.2.3", cmp.Or(e.profile(oidc.RFC9068), "the issuer must write scopes as a string, or oidc.Described"))
+	}
 }
 
 func (e *examination) tokenTimes(claims map[string]any) {
