@@ -222,6 +222,7 @@ func TestAnIssuerThatResolveDoesNotKnowIsNotFetched(t *testing.T) {
 		"http://tenant-1.example", "HTTPS://tenant-1.example", "https://TENANT-1.example", "https://tenant-1.example:443", "https://tenant-1.example:",
 		"https://tenant-1.example?", "https://tenant-1.example?x=1", "https://tenant-1.example#", "https://tenant-1.example#x", "https://user@tenant-1.example",
 		"https://user:pw@tenant-1.example", "https://tenant-1.example/a/../b", "https://tenant-1.example/%2e%2e/b", "https://tenant-1.example/./b",
+		"https://tenant-1.example/a/..;/b", "https://tenant-1.example/a/%2e.;x=1/b", "https://tenant-1.example/a/..%5cb", "https://tenant-1.example/a%5c..",
 		"https://tenant-1.example/ ", " https://tenant-1.example", "https://tenant-1.example\n", "https://tenant-1.example/\x00", "https://tenant-1.exämple",
 		"https://tenant-1.example/ü", "https://", "https:///", "https://:8443", "//tenant-1.example", "tenant-1.example", "", "https:tenant-1.example",
 		"https://tenant-1.example\\@evil.example", "https://tenant-1.example/%zz", "https://tenant-1.example/{tenantid}", "https://[::1", "https://[::1%25eth0]",

@@ -221,8 +221,9 @@ func isRoutable(iss []byte) bool {
 	if normal, err := origins.Parse(scheme + u.Host); err != nil || normal != scheme+u.Host {
 		return false
 	}
-	for segment := range strings.SplitSeq(u.Path, "/") {
-		if segment == "." || segment == ".." {
+	// Some servers take a backslash for a slash, and cut parameters off a segment.
+	for segment := range strings.SplitSeq(strings.ReplaceAll(u.Path, `\`, "/"), "/") {
+		if segment, _, _ = strings.Cut(segment, ";"); segment == "." || segment == ".." {
 			return false
 		}
 	}
