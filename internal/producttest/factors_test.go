@@ -199,6 +199,7 @@ func bases() []combo {
 		base(with(fRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
 		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
+		base(with(fDoor, doorForward, fBinding, int(oracle.ToBoth), fCert, int(oracle.RightHeader), fNonces, 1)...),
 	}
 }
 

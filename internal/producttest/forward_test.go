@@ -1,7 +1,6 @@
 package producttest
 
 import (
-	"crypto/tls"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -37,7 +36,7 @@ func forwarded(v oracle.Verdict) oracle.Verdict {
 
 // ask sends the subrequest that a proxy makes of r.
 func (w *world) ask(h http.Handler, r *http.Request, s *situation) oracle.Verdict {
-	sub := subrequest(r, s.request)
+	sub := w.subrequest(r, s.request)
 	rec := answerTo(h, sub)
 	if s.sampled {
 		w.misuse(h, sub, s)
@@ -65,8 +64,9 @@ func answerTo(h http.Handler, r *http.Request) *response {
 
 // subrequest is what nginx makes of r: a GET of its own with the client's fields and three
 // that tell of the client's request. RFC 8470, section 5.1: a proxy tells of early data in
-// a field. The TLS state is that of the proxy's connection.
-func subrequest(r *http.Request, q oracle.Request) *http.Request {
+// a field. The TLS state is that of the proxy's connection, on which every proxy presents
+// the very certificate that tokens are bound to: it must count for no client.
+func (w *world) subrequest(r *http.Request, q oracle.Request) *http.Request {
 	header := maps.Clone(r.Header)
 	header["X-Original-Method"] = []string{r.Method}
 	header["X-Original-Uri"] = []string{r.RequestURI}
@@ -82,7 +82,7 @@ func subrequest(r *http.Request, q oracle.Request) *http.Request {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody,
 	}
 	if r.TLS != nil {
-		sub.TLS = &tls.ConnectionState{HandshakeComplete: true, PeerCertificates: r.TLS.PeerCertificates}
+		sub.TLS = w.tlsStates[oracle.ProxyOwn][0]
 	}
 	return sub.WithContext(r.Context())
 }
