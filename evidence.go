@@ -73,6 +73,9 @@ type verified struct {
 	bindingSkipped bool // by a setting that says so
 	nested         bool // an outer Guard has verified the token
 
+	told     *stagedRule // that would deny the request, as the operator was told
+	operator *quiet      // whom: guards that are made of one share it
+
 	tokenTime, bindingTime time.Duration
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -34,6 +35,24 @@ func TestEveryObserverIsToldInOrder(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "c"}, order)
 	_, err := middleware.New(w.tokens(), withDPoP(), observer("a"), middleware.WithObserver(nil))
 	require.EqualError(t, err, "middleware: WithObserver: nil")
+}
+
+func TestNestedGuardsTellOnceWhatAStagedRuleWouldDeny(t *testing.T) {
+	w := newWorld(t)
+	var outcomes []string
+	observer := middleware.WithObserver(func(_ context.Context, o middleware.Outcome) { outcomes = append(outcomes, o.WouldDeny) })
+	rule := middleware.Staged(middleware.Scopes("admin"), staged(middleware.Report))
+	own := middleware.Staged(middleware.CertificateBound(), staged(middleware.Report))
+	g := w.guard(withDPoP(), withMTLS(), observer, middleware.WithRules(rule))
+	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	send := func(h http.Handler) []string {
+		outcomes = nil
+		h.ServeHTTP(httptest.NewRecorder(), w.dpopRequest("/r"))
+		return outcomes
+	}
+	require.Equal(t, []string{"rule_scope", "", ""}, send(g.Wrap(g.Wrap(g.Wrap(ok)))))
+	require.Equal(t, []string{"rule_scope", "rule_certificate_bound"}, send(g.Wrap(g.Require(own).Wrap(ok))), "a rule of the inner guard alone is told of")
+	require.Equal(t, []string{"rule_scope"}, send(g.Wrap(ok)), "another request is told of again")
 }
 
 // elsewhere is a ReplayCache outside of this process.

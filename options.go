@@ -171,13 +171,23 @@ func WithTokens(v TokenVerifier, err error) Option {
 	return part("WithTokens", v, err, func(b *builder) {
 		b.tokens = v
 		if p, ok := v.(interface{ Policy() oidc.Policy }); ok {
-			b.skew = policyOf(p).Skew
+			b.skew = skewOf(policyOf(p))
 		}
 		switch v.(type) {
 		case *oidc.Verifier, *oidc.Verifiers, *oidc.Tenants:
 			b.hashesWhatWasSent = true
 		}
 	})
+}
+
+// skewOf is for how long after its end a token counts for [EndResponsesWithToken]. A Policy
+// that promises nothing has the most that there is, as that of Tenants without WithPolicy:
+// a response must not go on for minutes because of that.
+func skewOf(p oidc.Policy) time.Duration {
+	if len(p.Algorithms) == 0 && !p.ChecksRevocation {
+		return min(p.Skew, 30*time.Second)
+	}
+	return p.Skew
 }
 
 // WithDPoP accepts tokens that are bound to a key and requests that prove it

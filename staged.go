@@ -130,7 +130,9 @@ func (s *stagedRule) check(i *inspection) *unmet {
 	case Off:
 		return nil
 	case Report:
-		i.report(s.rule)
+		if !i.toldBefore(s) {
+			i.report(s)
+		}
 		return nil
 	}
 	return s.rule.check(i)
@@ -138,7 +140,7 @@ func (s *stagedRule) check(i *inspection) *unmet {
 
 // report evaluates a rule for the operator alone. The first rule that would deny the
 // request is the one that would have answered it.
-func (i *inspection) report(rule Rule) {
+func (i *inspection) report(s *stagedRule) {
 	if i.reported != nil {
 		return
 	}
@@ -146,8 +148,21 @@ func (i *inspection) report(rule Rule) {
 		if p := recover(); p != nil {
 			i.reported = &unmet{err: panicked(p)}
 		}
+		if i.reported != nil {
+			i.told, i.operator = s, i.quiet
+		}
 	}()
-	i.reported = rule.check(i)
+	i.reported = s.rule.check(i)
+}
+
+// toldBefore reports whether an outer guard has told the same operator already that the
+// rule would deny this very request: it counts once. A guard further in knows too.
+func (i *inspection) toldBefore(s *stagedRule) bool {
+	if i.before == nil || i.before.told != s || i.before.operator != i.quiet {
+		return false
+	}
+	i.told, i.operator = s, i.quiet
+	return true
 }
 
 // enforced returns the rules in force for a credential, which is nil if there is none.

@@ -155,6 +155,25 @@ func TestATokenIsGoodAtTheOriginsOfItsTenant(t *testing.T) {
 	})
 }
 
+// Tenants without a policy promise nothing about clocks, and responses end with the token
+// all the same.
+func TestResponsesEndWithTheTokenOfATenant(t *testing.T) {
+	w := newWorld(t)
+	s, err := w.anyTenant(nil)
+	require.NoError(t, err)
+	orElse, err := introspect.OrElse(s, mustIntrospector(t, w))
+	require.NoError(t, err)
+	for _, tokens := range []middleware.TokenVerifier{s, orElse} {
+		g, err := middleware.New(middleware.WithTokens(tokens, nil), middleware.AllowUnbound(), middleware.EndResponsesWithToken())
+		require.NoError(t, err)
+		r := get("/r")
+		r.Header.Set("Authorization", "Bearer "+w.issuer.Token())
+		v := g.Judge(t.Context(), middleware.RequestOf(r))
+		require.NoError(t, v.Err)
+		require.Equal(t, v.Credential.Token.Expiry.Add(30*time.Second), v.Ends)
+	}
+}
+
 func mustIntrospector(t *testing.T, w *world) *introspect.Introspector {
 	t.Helper()
 	i, err := w.introspector(oidctest.Audience, clientauth.SecretBasic("client", "secret"))

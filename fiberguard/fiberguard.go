@@ -22,12 +22,20 @@
 // its handler returns, unless Immutable is set; the guard keeps some of what it has
 // verified, such as digests of tokens, and so judges a copy.
 //
+// Fiber adds the trailers of a chunked request to the fields of its header, where a client
+// could write what only a proxy may. The guard takes out of such a request every field
+// that was not in the header, so that handlers do not find the trailers, nor a field that
+// middleware before the guard has added. With StreamRequestBody Fiber adds the trailers
+// when a handler has read the body: handlers must take no field of the header for the word
+// of a proxy after that.
+//
 // The middleware adaptor of Fiber (adaptor.HTTPMiddleware) must not be used with a guard:
 // it does not take out of the request what the guard has taken out, such as a forged
 // certificate field, and lets the guard keep strings that Fiber writes over.
 package fiberguard
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"net/http"
@@ -35,6 +43,7 @@ import (
 	"slices"
 
 	"github.com/gofiber/fiber/v3"
+	"github.com/valyala/fasthttp"
 
 	"github.com/keybound-go/middleware"
 )
@@ -98,11 +107,62 @@ func requestOf(c fiber.Ctx) *http.Request {
 	for name, value := range ctx.Request.Header.All() {
 		r.Header.Add(string(name), string(value))
 	}
+	if ctx.Request.Header.ContentLength() == -1 || len(r.Header["Transfer-Encoding"]) > 0 {
+		dropTrailers(&ctx.Request.Header, r.Header)
+	}
 	delete(r.Header, "Host")
 	if r.ContentLength = int64(ctx.Request.Header.ContentLength()); r.ContentLength < 0 || len(r.Header["Transfer-Encoding"]) > 0 {
 		r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
 	}
 	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
+}
+
+// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a chunked
+// body to the fields of the header, where it would pass for the word of a proxy that has
+// deleted the client's own field.
+func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
+	came := make(map[string]int, len(fields)) // how many fields the header has, by name
+	for line := range bytes.Lines(h.RawHeaders()) {
+		if name, _, ok := bytes.Cut(line, []byte(":")); ok && line[0] != ' ' && line[0] != '\t' {
+			came[http.CanonicalHeaderKey(string(name))]++
+		}
+	}
+	for name, values := range fields {
+		n := came[name]
+		if len(values) <= n || neverTrailer(name) {
+			continue
+		}
+		remove(h, func(other string) bool { return other == name })
+		for _, value := range values[:n] {
+			h.Add(name, value)
+		}
+		if fields[name] = values[:n:n]; n == 0 {
+			delete(fields, name)
+		}
+	}
+}
+
+// neverTrailer reports whether package fasthttp takes no trailer of that name, and may
+// have the field by itself.
+func neverTrailer(name string) bool {
+	switch name {
+	case "Connection", "Content-Length", "Content-Type", "Cookie", "Host", "Trailer", "Transfer-Encoding":
+		return true
+	}
+	return false
+}
+
+// remove deletes the fields with the canonical names, however they are spelt.
+func remove(h *fasthttp.RequestHeader, which func(canonical string) bool) {
+	var names []string // as fasthttp has them
+	for name := range h.All() {
+		if which(http.CanonicalHeaderKey(string(name))) {
+			names = append(names, string(name))
+		}
+	}
+	for _, name := range names {
+		h.Del(name)
+	}
 }
 
 // hide takes out of the request of c what the guard has taken out of it, and changes what
@@ -112,16 +172,7 @@ func hide(c fiber.Ctx, came, seen http.Header) {
 		return
 	}
 	h := &c.Request().Header
-	var names []string // as fasthttp has them
-	for name := range h.All() {
-		names = append(names, string(name))
-	}
-	for _, name := range names {
-		canonical := http.CanonicalHeaderKey(name)
-		if canonical != "Host" && !slices.Equal(came[canonical], seen[canonical]) {
-			h.Del(name)
-		}
-	}
+	remove(h, func(name string) bool { return name != "Host" && !slices.Equal(came[name], seen[name]) })
 	for name, values := range seen {
 		if slices.Equal(came[name], values) {
 			continue

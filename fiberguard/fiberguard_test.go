@@ -416,3 +416,71 @@ func TestASession(t *testing.T) {
 	defer mu.Unlock()
 	require.Equal(t, "other=2; own=1|2", seen)
 }
+
+// A client writes trailers past a proxy that writes the certificate's field into the
+// header: fasthttp puts both in one list.
+func TestTrailersAreNoFieldsOfTheHeader(t *testing.T) {
+	t.Run("names normalized", func(t *testing.T) { testTrailers(t, large) })
+	asTheyCame := large
+	asTheyCame.DisableHeaderNormalizing = true
+	t.Run("names as they came", func(t *testing.T) { testTrailers(t, asTheyCame) })
+}
+
+func testTrailers(t *testing.T, config fiber.Config) {
+	client := mtlspoptest.SelfSigned(t, "client")
+	w := newWorld(t, middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("127.0.0.1/32")))))
+	app := fiber.New(config)
+	var mu sync.Mutex
+	var seen [][]byte
+	reached := 0
+	app.Post("/orders", fiberguard.Wrap(w.guard), func(c fiber.Ctx) error {
+		mu.Lock()
+		defer mu.Unlock()
+		reached++
+		for name, value := range c.Request().Header.All() {
+			switch http.CanonicalHeaderKey(string(name)) {
+			case "X-Client-Cert", "X-Sum", "X-Other":
+				seen = append(seen, bytes.Clone(value))
+			}
+		}
+		return c.Send(c.Body())
+	})
+	address := serve(t, app)
+	post := func(t *testing.T, header http.Header, trailer string) int {
+		conn, err := net.Dial("tcp", address)
+		require.NoError(t, err)
+		defer conn.Close()
+		var b bytes.Buffer
+		b.WriteString("POST /orders HTTP/1.1\r\nHost: api.example\r\nTransfer-Encoding: chunked\r\n")
+		require.NoError(t, header.Write(&b))
+		b.WriteString("\r\n2\r\nhi\r\n0\r\n" + trailer + "\r\n")
+		_, err = conn.Write(b.Bytes())
+		require.NoError(t, err)
+		a, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		a.Body.Close()
+		return a.StatusCode
+	}
+	token := "Bearer " + w.issuer.Token(oidctest.BoundToCertificate(client.Certificate))
+	certificate := mtlspoptest.Nginx(client)
+
+	require.Equal(t, 200, post(t, http.Header{"Authorization": {token}, "X-Client-Cert": {certificate}}, ""), "the field is in the header")
+	require.Equal(t, 401, post(t, http.Header{"Authorization": {token}}, "X-Client-Cert: "+certificate+"\r\n"))
+	require.Equal(t, 401, post(t, http.Header{"Authorization": {token}}, "x-client-cert: "+certificate+"\r\n"))
+
+	signed := w.signed("POST", "/orders").Header
+	proof := signed.Get("DPoP")
+	delete(signed, "Dpop")
+	require.Equal(t, 401, post(t, signed, "DPoP: "+proof+"\r\n"))
+
+	mu.Lock()
+	reached, seen = 0, nil
+	mu.Unlock()
+	signed = w.signed("POST", "/orders").Header
+	signed["X-Other"] = []string{"a", "b"}
+	require.Equal(t, 200, post(t, signed, "X-Client-Cert: forged\r\nx-client-cert: forged\r\nX-Other: c\r\nx-other: d\r\nX-Sum: 1\r\n"), "trailers do no harm")
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, 1, reached)
+	require.Equal(t, "a b", string(bytes.Join(seen, []byte(" "))))
+}

@@ -58,8 +58,12 @@ func ExampleNewTenants() {
 func ExampleTenants_Forget() {
 	db := database{}
 	tenants, err := oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
-		if _, err := db.byIssuer(ctx, issuer); err != nil {
+		_, err := db.byIssuer(ctx, issuer)
+		if errors.Is(err, errNoRow) {
 			return nil, oidc.ErrIssuer
+		}
+		if err != nil {
+			return nil, err
 		}
 		return oidc.New(issuer, "https://api.example")
 	})
@@ -89,8 +93,11 @@ func ExampleWithOrigins() {
 	}}
 	tenants, err := oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
 		row, err := db.byIssuer(ctx, issuer)
-		if err != nil {
+		if errors.Is(err, errNoRow) {
 			return nil, oidc.ErrIssuer
+		}
+		if err != nil {
+			return nil, err
 		}
 		return oidc.New(row.issuer, "https://api.example", oidc.WithOrigins(row.origins...))
 	}, oidc.RequireOrigins())

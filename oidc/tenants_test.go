@@ -222,6 +222,7 @@ func TestAnIssuerThatResolveDoesNotKnowIsNotFetched(t *testing.T) {
 		"http://tenant-1.example", "HTTPS://tenant-1.example", "https://TENANT-1.example", "https://tenant-1.example:443", "https://tenant-1.example:",
 		"https://tenant-1.example?", "https://tenant-1.example?x=1", "https://tenant-1.example#", "https://tenant-1.example#x", "https://user@tenant-1.example",
 		"https://user:pw@tenant-1.example", "https://tenant-1.example/a/../b", "https://tenant-1.example/%2e%2e/b", "https://tenant-1.example/./b",
+		"https://tenant-1.example/a/..;/b", "https://tenant-1.example/a/%2e.;x=1/b", "https://tenant-1.example/a/..%5cb", "https://tenant-1.example/a%5c..",
 		"https://tenant-1.example/ ", " https://tenant-1.example", "https://tenant-1.example\n", "https://tenant-1.example/\x00", "https://tenant-1.exämple",
 		"https://tenant-1.example/ü", "https://", "https:///", "https://:8443", "//tenant-1.example", "tenant-1.example", "", "https:tenant-1.example",
 		"https://tenant-1.example\\@evil.example", "https://tenant-1.example/%zz", "https://tenant-1.example/{tenantid}", "https://[::1", "https://[::1%25eth0]",
@@ -933,6 +934,34 @@ func TestTheDeclaredPolicyHoldsForEveryTenant(t *testing.T) {
 				require.ErrorContains(t, err, "WithPolicy")
 			}
 			s.Forget(nameOf(1))
+		}
+		// What the Policy lists holds as well: mcpguard tells clients so.
+		lists := policy
+		lists.Skew, lists.Issuers, lists.Audiences = time.Minute, []string{nameOf(1), nameOf(2)}, []string{"https://two.example", oidctest.Audience}
+		es256, both := oidc.WithAlgorithms("ES256"), oidc.WithAudiences("https://two.example")
+		for name, tc := range map[string]struct {
+			tenant int
+			opts   []oidc.Option
+			want   string
+		}{
+			"what it lists":  {1, []oidc.Option{es256, both}, ""},
+			"one issuer":     {3, []oidc.Option{es256, both}, "Issuers"},
+			"fewer":          {2, []oidc.Option{es256}, "https://two.example"},
+			"more audiences": {2, []oidc.Option{es256, oidc.WithAudiences("https://two.example", "https://three.example")}, "https://three.example"},
+		} {
+			s := n.tenants(t, oidc.WithPolicy(lists))
+			require.Equal(t, lists, s.Policy())
+			s.Policy().Issuers[0], s.Policy().Audiences[0] = "", ""
+			require.Equal(t, lists, s.Policy(), "the slices are the caller's")
+			n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) { return n.verifier(iss, tc.opts...) })
+			_, err := s.VerifyToken(t.Context(), n.token(tc.tenant))
+			if tc.want == "" {
+				require.NoError(t, err, name)
+			} else {
+				requireOutageOf(t, err, tc.want)
+				require.ErrorContains(t, err, "WithPolicy")
+			}
+			require.NoError(t, s.Close())
 		}
 		require.Equal(t, oidc.Policy{}, new(oidc.Tenants).Policy())
 		undeclared := n.tenants(t).Policy()

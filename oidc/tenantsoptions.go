@@ -89,11 +89,12 @@ func WithRefusalLifetime(d time.Duration) TenantOption {
 
 // WithPolicy declares how strict the Verifiers of all tenants are. A Verifier that is
 // laxer, with an algorithm that p does not name, more skew, or any audience where p has
-// ChecksAudience, is an error of ours when resolve returns it. The presets of package
-// middleware ask for this Policy, and refuse Tenants without one. p must name its
-// Algorithms, and cannot promise ChecksRevocation.
+// ChecksAudience, is an error of ours when resolve returns it. So is one of an issuer that
+// p does not name, if p has Issuers, and one with other audiences than p has, if p has
+// Audiences. The presets of package middleware ask for this Policy, and refuse Tenants
+// without one. p must name its Algorithms, and cannot promise ChecksRevocation.
 func WithPolicy(p Policy) TenantOption {
-	p.Algorithms = slices.Clone(p.Algorithms)
+	p = p.clone()
 	return tenantOption(func(c *tenantConfig) {
 		if !c.Once("WithPolicy") {
 			return
@@ -173,12 +174,24 @@ func (s *Tenants) admits(v *Verifier) error {
 		return fmt.Errorf("the Verifier has a skew of %v, and the policy of WithPolicy one of %v; see oidc.WithSkew", own.Skew, p.Skew)
 	case p.ChecksAudience && !own.ChecksAudience:
 		return errors.New("the Verifier accepts tokens for any audience, or for none, which the policy of WithPolicy does not")
+	case len(p.Issuers) > 0 && !slices.Contains(p.Issuers, v.issuer.URL()):
+		return errors.New("the Issuers of the policy of WithPolicy lack this one")
+	case len(p.Audiences) > 0 && !sameElements(p.Audiences, own.Audiences):
+		return fmt.Errorf("the Verifier accepts tokens for %q, and the policy of WithPolicy for %q; see oidc.WithAudiences", own.Audiences, p.Audiences)
 	}
 	return nil
 }
 
+// sameElements reports whether a and b hold the same strings, in any order.
+func sameElements(a, b []string) bool {
+	lacking := func(of []string) func(string) bool {
+		return func(s string) bool { return !slices.Contains(of, s) }
+	}
+	return !slices.ContainsFunc(a, lacking(b)) && !slices.ContainsFunc(b, lacking(a))
+}
+
 // Policy returns what [WithPolicy] has declared. Without it, it promises nothing. The
-// slice is the caller's.
+// slices are the caller's.
 func (s *Tenants) Policy() Policy {
 	switch {
 	case s == nil || s.resolve == nil:
@@ -186,9 +199,7 @@ func (s *Tenants) Policy() Policy {
 	case s.policy == nil:
 		return Policy{Skew: maxPolicySkew}
 	}
-	p := *s.policy
-	p.Algorithms = slices.Clone(p.Algorithms)
-	return p
+	return s.policy.clone()
 }
 
 // isRoutable reports whether resolve may be asked about an iss: it is the one spelling of
@@ -210,8 +221,9 @@ func isRoutable(iss []byte) bool {
 	if normal, err := origins.Parse(scheme + u.Host); err != nil || normal != scheme+u.Host {
 		return false
 	}
-	for segment := range strings.SplitSeq(u.Path, "/") {
-		if segment == "." || segment == ".." {
+	// Some servers take a backslash for a slash, and cut parameters off a segment.
+	for segment := range strings.SplitSeq(strings.ReplaceAll(u.Path, `\`, "/"), "/") {
+		if segment, _, _ = strings.Cut(segment, ";"); segment == "." || segment == ".." {
 			return false
 		}
 	}

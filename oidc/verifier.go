@@ -127,6 +127,11 @@ type Policy struct {
 	Audiences []string
 }
 
+func (p Policy) clone() Policy {
+	p.Algorithms, p.Issuers, p.Audiences = slices.Clone(p.Algorithms), slices.Clone(p.Issuers), slices.Clone(p.Audiences)
+	return p
+}
+
 // With returns the Policy of a verifier that passes some tokens to one of the Policy p
 // and the others to one of the Policy q: the laxest value of each, so that what it
 // promises holds for every token.
@@ -152,7 +157,7 @@ func (p Policy) With(q Policy) Policy {
 }
 
 // Policy returns how strict the Verifier is: it is the zero Policy for one that was
-// not made by New. The slice is the caller's.
+// not made by New. The slices are the caller's.
 func (v *Verifier) Policy() Policy {
 	if v == nil || v.keys == nil {
 		return Policy{}

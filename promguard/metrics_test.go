@@ -200,6 +200,7 @@ func TestDecisionsByWhatCameOfThem(t *testing.T) {
 	series, _ = gathered(t, m)
 	require.Equal(t, 2.0, series["decisions_total{key,DPoP,passed}"], "guards that are nested count once")
 	require.Equal(t, 2.0, series["decisions_total{key,DPoP,nested}"])
+	require.Equal(t, 2.0, series["would_deny_total{rule_scope}"], "and so does what a staged rule says")
 
 	require.Equal(t, 403, get(client, "/inner"))
 	series, _ = gathered(t, m)
