@@ -2,6 +2,7 @@ package mcpguard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,15 +91,16 @@ func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
 			ctx = with
 		}
 		ctx = middleware.NewContext(ctx, c)
-		m := message{method, nameOf(req.GetParams())}
-		scopes, err := h.needed(m)
-		switch {
-		case err == errUnnamed:
-			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("unknown tool %q", m.name)}
-		case err != nil:
-			return nil, err
-		case !has(c, scopes):
-			return nil, insufficient(scopes)
+		for _, m := range messagesOf(method, req.GetParams()) {
+			scopes, err := h.needed(m)
+			switch {
+			case err == errUnnamed:
+				return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: fmt.Sprintf("unknown tool %q", m.name)}
+			case err != nil:
+				return nil, err
+			case !has(c, scopes):
+				return nil, insufficient(scopes)
+			}
 		}
 		result, err := next(ctx, method, req)
 		if list, ok := result.(*mcp.ListToolsResult); ok && err == nil && list != nil && h.tools != nil {
@@ -106,6 +108,24 @@ func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
 		}
 		return result, err
 	}
+}
+
+// methodSubscribe is what methodListen does for each resource that it names, past the
+// receiving middleware.
+const (
+	methodSubscribe = "resources/subscribe"
+	methodListen    = "subscriptions/listen"
+)
+
+// messagesOf are the message and those that it stands for.
+func messagesOf(method string, params mcp.Params) []message {
+	all := []message{{method, nameOf(params)}}
+	if p, ok := params.(*mcp.SubscriptionsListenParams); ok && p != nil && p.Notifications != nil {
+		for _, uri := range p.Notifications.ResourceSubscriptions {
+			all = append(all, message{methodSubscribe, uri})
+		}
+	}
+	return all
 }
 
 // nameOf is the name or URI in the params of a message, or "".
@@ -126,6 +146,14 @@ func nameOf(params mcp.Params) string {
 	case *mcp.SubscribeParams:
 		if p != nil {
 			return p.URI
+		}
+	case *mcp.UnsubscribeParams:
+		if p != nil {
+			return p.URI
+		}
+	case *mcp.CompleteParams:
+		if p != nil && p.Ref != nil {
+			return cmp.Or(p.Ref.Name, p.Ref.URI)
 		}
 	}
 	return ""
@@ -179,7 +207,6 @@ func (h *Handler) stepUp(next http.Handler) http.Handler {
 		if err != nil {
 			return
 		}
-		demanding := next
 		c, _ := middleware.FromContext(r.Context())
 		for _, m := range messages(body) {
 			wrap, err := h.step(c, m)
@@ -187,11 +214,12 @@ func (h *Handler) stepUp(next http.Handler) http.Handler {
 				h.guard.Refuse(w, r, err)
 				return
 			}
-			if wrap != nil {
-				demanding = wrap(demanding)
+			if wrap != nil { // One is enough: a message can name very many resources.
+				wrap(next).ServeHTTP(w, r)
+				return
 			}
 		}
-		demanding.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -252,15 +280,15 @@ func messages(body []byte) []message {
 	}
 	found := make([]message, 0, len(all))
 	for _, raw := range all {
-		if m, ok := messageIn(raw); ok {
-			found = append(found, m)
-		}
+		found = append(found, messagesIn(raw)...)
 	}
 	return found
 }
 
-func messageIn(raw []byte) (m message, ok bool) {
+// messagesIn are the message in raw and those that it stands for, as messagesOf has them.
+func messagesIn(raw []byte) []message {
 	var o strictjson.Object
+	var m message
 	var params []byte
 	for o.Start(raw, maxDepth); o.Next(); {
 		switch string(o.Name()) {
@@ -271,21 +299,45 @@ func messageIn(raw []byte) (m message, ok bool) {
 		}
 	}
 	if o.Err() != nil || m.method == "" {
-		return m, false
+		return nil
 	}
+	var ref, notifications []byte
 	if len(params) > 0 {
-		var uri string
-		for o.Start(params, maxDepth); o.Next(); {
-			switch string(o.Name()) {
-			case "name":
-				o.Text(&m.name)
-			case "uri":
-				o.Text(&uri)
-			}
+		m.name, ref, notifications = readParams(params)
+	}
+	switch {
+	case m.method == methodComplete && len(ref) > 0:
+		m.name, _, _ = readParams(ref)
+	case m.method == methodListen && len(notifications) > 0:
+		var n mcp.NotificationSubscriptions
+		_ = json.Unmarshal(notifications, &n)
+		all := []message{m}
+		for _, uri := range n.ResourceSubscriptions {
+			all = append(all, message{methodSubscribe, uri})
 		}
-		if m.name == "" {
-			m.name = uri
+		return all
+	}
+	return []message{m}
+}
+
+const methodComplete = "completion/complete"
+
+// readParams returns the name in an object, or else its URI, and the members that have
+// names of their own.
+func readParams(object []byte) (name string, ref, notifications []byte) {
+	var o strictjson.Object
+	var uri string
+	for o.Start(object, maxDepth); o.Next(); {
+		switch string(o.Name()) {
+		case "name":
+			o.Text(&name)
+		case "uri":
+			o.Text(&uri)
+		case "ref":
+			ref = o.Value()
+		case "notifications":
+			notifications = o.Value()
 		}
 	}
-	return m, true
+	return cmp.Or(name, uri), ref, notifications
 }

@@ -2,9 +2,12 @@ package mcpguard_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -159,6 +162,57 @@ func TestScopesOfAnythingThatHasAName(t *testing.T) {
 	require.Equal(t, 503, w.do(c, w.request("POST", s.ID(), rpc(3, "look"))).StatusCode, "a panic decides nothing")
 	require.Equal(t, 503, w.do(c, w.request("POST", s.ID(), `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"x:y"}}`)).StatusCode)
 	require.Empty(t, w.seen)
+}
+
+// One message of the newest protocol subscribes to many resources. The SDK subscribes to
+// each without its middleware.
+func TestAMessageThatNamesManyResourcesNeedsTheScopesOfEach(t *testing.T) {
+	w := newWorld(t)
+	var subscribed atomic.Int32
+	w.server = mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, &mcp.ServerOptions{
+		SubscribeHandler:   func(context.Context, *mcp.SubscribeRequest) error { subscribed.Add(1); return errors.New("seen") },
+		UnsubscribeHandler: func(context.Context, *mcp.UnsubscribeRequest) error { return nil },
+		CompletionHandler: func(context.Context, *mcp.CompleteRequest) (*mcp.CompleteResult, error) {
+			subscribed.Add(1)
+			return &mcp.CompleteResult{Completion: mcp.CompletionResultDetails{Values: []string{}}}, nil
+		},
+	})
+	for _, uri := range []string{"open:x", "secret:x"} {
+		w.server.AddResource(&mcp.Resource{Name: uri, URI: uri}, func(context.Context, *mcp.ReadResourceRequest) (*mcp.ReadResourceResult, error) { return nil, nil })
+	}
+	w.serve(mcpguard.WithTransport(&mcp.StreamableHTTPOptions{Stateless: true}), mcpguard.WithScopes(func(method, name string) []string {
+		if (method == "resources/subscribe" || method == "completion/complete") && name == "secret:x" {
+			return []string{"secrets"}
+		}
+		return nil
+	}))
+	send := func(c *http.Client, method, params string) answer {
+		r := w.request("POST", "", `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",`+
+			`"io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}},`+params+`}}`)
+		r.Header.Set("Mcp-Protocol-Version", "2026-07-28")
+		r.Header.Set("Mcp-Method", method)
+		return w.do(c, r)
+	}
+	c, stepped := w.client("alice", "app"), w.client("alice", "app", oidctest.Scope("secrets"))
+	for _, m := range [][2]string{
+		{"subscriptions/listen", `"notifications":{"resourceSubscriptions":["secret:x"]}`},
+		{"subscriptions/listen", `"notifications":{"toolsListChanged":true,"resourceSubscriptions":["other:x","secret:x"]}`},
+		{"completion/complete", `"ref":{"type":"ref/resource","uri":"secret:x"},"argument":{"name":"a","value":"b"}`},
+		{"completion/complete", `"ref":{"type":"ref/prompt","name":"secret:x"},"argument":{"name":"a","value":"b"}`},
+	} {
+		a := send(c, m[0], m[1])
+		require.Zero(t, subscribed.Load(), "%s: %d %s", m, a.StatusCode, a.body)
+		require.Equal(t, 403, a.StatusCode, a.body)
+		require.Contains(t, a.Header.Get("WWW-Authenticate"), `scope="secrets"`)
+		send(stepped, m[0], m[1])
+		require.EqualValues(t, 1, subscribed.Swap(0), m)
+	}
+	// What the check before the SDK cannot read, the check behind it refuses.
+	twice := `"notifications":{},"notifications":{"resourceSubscriptions":["secret:x"]}`
+	send(c, "subscriptions/listen", twice)
+	require.Zero(t, subscribed.Load())
+	send(c, "subscriptions/listen", `"notifications":{"resourceSubscriptions":["open:x"]}`)
+	require.EqualValues(t, 1, subscribed.Load())
 }
 
 func TestABodyBeyondTheLimit(t *testing.T) {
