@@ -43,6 +43,9 @@ const (
 	certField = "Client-Cert"
 
 	listedClient = "legacy" // may send bound tokens as Bearer in a rollout
+
+	// What oidctest says of a token if no Change does.
+	defaultClient, defaultSubject = "client", "user-1"
 )
 
 // A world makes real guards and real requests from their descriptions. It is the one place
@@ -439,6 +442,7 @@ func rule(r oracle.Rule) middleware.Rule {
 type setup struct {
 	guard   *middleware.Guard
 	handler http.Handler
+	forward http.Handler // that answers a proxy; nil for nested guards
 }
 
 type setupKey struct {
@@ -460,14 +464,14 @@ func (w *world) setup(c *combo) *setup {
 	switch c[fNest] {
 	case noNest:
 		g := w.guard(config, k.preset, outerParts, k.issuerDown)
-		s = &setup{g, g.Wrap(http.HandlerFunc(handle))}
+		s = &setup{g, g.Wrap(http.HandlerFunc(handle)), w.forwardAuth(g)}
 	default:
 		parts := outerParts
 		if c[fNest] == otherParts {
 			parts = innerParts
 		}
 		g := w.guard(outer, k.preset, outerParts, k.issuerDown)
-		s = &setup{g, g.Wrap(w.guard(inner, k.preset, parts, k.issuerDown).Wrap(http.HandlerFunc(handle)))}
+		s = &setup{g, g.Wrap(w.guard(inner, k.preset, parts, k.issuerDown).Wrap(http.HandlerFunc(handle))), nil}
 	}
 	found, _ := w.chains.LoadOrStore(k, s)
 	return found.(*setup)
@@ -696,6 +700,9 @@ func (w *world) run(c *combo) (oracle.Verdict, *situation) {
 	s.sampled = w.count.Add(1)%64 == 0
 	if c[fDoor] == doorJudge {
 		return w.judge(chain.guard, r, s), s
+	}
+	if c[fDoor] == doorForward {
+		return w.ask(chain.forward, r, s), s
 	}
 	rec := &response{header: make(http.Header, 6)}
 	chain.handler.ServeHTTP(rec, r)

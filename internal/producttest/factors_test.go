@@ -55,7 +55,8 @@ const (
 	neither, onlyDPoP, onlyMTLS, bothParts = 0, 1, 2, 3
 	noPreset, presetFAPI2, presetMCP       = 0, 1, 2
 	noNest, sameParts, otherParts          = 0, 1, 2
-	doorWrap, doorCheck, doorJudge         = 0, 1, 2
+
+	doorWrap, doorCheck, doorJudge, doorForward = 0, 1, 2, 3
 )
 
 var factors = [numFactors]struct {
@@ -70,7 +71,7 @@ var factors = [numFactors]struct {
 	fToken: {"token", int(oracle.TokenCount)}, fBinding: {"binding", int(oracle.BindingCount)}, fProof: {"proof", int(oracle.ProofCount)},
 	fNonce: {"nonce", int(oracle.NonceCount)}, fCert: {"certificate", int(oracle.CertCount)}, fPlain: {"plain", 2}, fEarly: {"early", 2},
 	fMisdirect: {"misdirected", 2}, fPreflight: {"preflight", 2},
-	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 3},
+	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 4},
 }
 
 // ruleIn is the value of fRule for a rule in a stage; 0 is no rule.
@@ -138,6 +139,8 @@ func cannotExist(c *combo) string {
 		return "handlers nest, decisions do not"
 	case is(fDoor, doorCheck) && is(fPreflight, 1):
 		return "to let a preflight pass is not Check's"
+	case is(fDoor, doorForward) && (is(fCert, int(oracle.RightTLS)) || is(fCert, int(oracle.WrongTLS))):
+		return "the client's connection ends at the proxy, which asks over one of its own"
 	}
 	return ""
 }
@@ -196,6 +199,7 @@ func bases() []combo {
 		base(with(fRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
 		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
+		base(with(fDoor, doorForward, fBinding, int(oracle.ToBoth), fCert, int(oracle.RightHeader), fNonces, 1)...),
 	}
 }
 

@@ -118,6 +118,8 @@ func expected(c *combo) oracle.Verdict {
 		}
 		h := v.Handler
 		return oracle.Verdict{Status: v.Status, Reason: v.Reason, WouldDeny: v.WouldDeny, Handler: oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert, Unproven: h.Unproven}}
+	case c[fDoor] == doorForward:
+		return forwarded(oracle.Decide(config, request))
 	case c[fNest] != noNest:
 		outer, inner := nested(config)
 		return oracle.Nested(outer, inner, c[fNest] == sameParts, request)
