@@ -52,8 +52,7 @@ func header(h *authv3.AttributeContext_HttpRequest) (http.Header, error) {
 	if len(raw) == 0 && len(merged) == 0 {
 		return nil, errNoHeaders
 	}
-	const pseudo = 4 // :authority, :method, :path, :scheme
-	fields := make(http.Header, max(0, len(raw)+len(merged)-pseudo)+1)
+	fields := make(http.Header, len(raw)+len(merged)+1)
 	values := make([]string, len(raw)+len(merged)) // One allocation for all of them.
 	for _, field := range raw {
 		name := field.GetKey()

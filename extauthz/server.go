@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -95,7 +93,7 @@ func peerOf(ctx context.Context) (peers.Peer, *tls.ConnectionState) {
 	if !ok || p.Addr == nil {
 		return peers.Peer{}, nil
 	}
-	from := peers.Peer{RemoteAddr: text(p.Addr), LocalAddr: p.LocalAddr}
+	from := peers.Peer{RemoteAddr: p.Addr.String(), LocalAddr: p.LocalAddr}
 	if from.LocalAddr == nil {
 		from.LocalAddr = p.Addr // Its network is that of the connection.
 	}
@@ -106,19 +104,6 @@ func peerOf(ctx context.Context) (peers.Peer, *tls.ConnectionState) {
 	state := info.State // a copy
 	state.PeerCertificates, state.VerifiedChains = nil, nil
 	return from, &state
-}
-
-// text is a.String(), with fewer allocations for the addresses of TCP without a zone.
-func text(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok || tcp == nil || tcp.Zone != "" {
-		return a.String()
-	}
-	addr, ok := netip.AddrFromSlice(tcp.IP)
-	if !ok {
-		return a.String()
-	}
-	return netip.AddrPortFrom(addr.Unmap(), uint16(tcp.Port)).String()
 }
 
 // The causes that the Server reports itself.
