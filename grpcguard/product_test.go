@@ -2,7 +2,9 @@ package grpcguard_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +129,7 @@ func bases() []combo {
 	dpop := []int{fScheme, int(oracle.DPoP), fBinding, int(oracle.ToKey), fProof, int(oracle.GoodProof)}
 	with := func(more ...int) []int { return append(dpop[:len(dpop):len(dpop)], more...) }
 	return []combo{
+		base(),
 		base(with(fNonces, 1)...),
 		base(fBinding, int(oracle.ToCert), fCert, int(oracle.RightTLS)),
 		base(with(fBinding, int(oracle.ToBoth), fCert, int(oracle.RightHeader), fUnbound, 0, fCall, 1)...),
@@ -154,10 +157,15 @@ func deviations(base combo, n int, yield func(combo)) {
 	change(base, 0, n)
 }
 
-// combos are the bases with up to two values changed, each combo once; with -short, one.
+// combos are the bases with up to two values changed, each combo once; with a PRODUCT of
+// more than a million, as at night, three, with -short one.
 func combos() (all []combo) {
 	depth := 2
-	if testing.Short() {
+	n, _ := strconv.Atoi(os.Getenv("PRODUCT"))
+	switch {
+	case n > 1_000_000:
+		depth = 3
+	case testing.Short():
 		depth = 1
 	}
 	seen := make(map[combo]bool)

@@ -58,6 +58,7 @@ type situation struct {
 	ran      bool
 	seen     oracle.Handler
 	problems []string // only of the server's side, while the call runs
+	secrets  []string // that no answer may repeat
 }
 
 type situationKey struct{}
@@ -415,6 +416,11 @@ func (p *product) run(c *combo) (oracle.Verdict, []string) {
 	p.situations.Store(id, s)
 	defer p.situations.Delete(id)
 	md := p.metadata(q, method)
+	for _, fields := range [][]string{md["authorization"], md["dpop"]} {
+		for _, field := range fields {
+			s.secrets = append(s.secrets, field[max(0, len(field)-40):])
+		}
+	}
 	md.Set(situationID, id)
 	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(context.Background(), md), time.Minute)
 	defer cancel()
@@ -551,6 +557,12 @@ func (p *product) observe(s *situation, err error, header, trailer metadata.MD, 
 	}
 	if status.Code(err) != want {
 		problem("the status is %v, for %d", err, v.Status)
+	}
+	answer := fmt.Sprint(header, trailer, err)
+	for _, secret := range s.secrets {
+		if strings.Contains(answer, secret) {
+			problem("a secret in the answer")
+		}
 	}
 	for i, line := range header["www-authenticate"] {
 		scheme, params, _ := strings.Cut(line, " ")
