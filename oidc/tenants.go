@@ -425,9 +425,9 @@ func (s *Tenants) Forget(issuer string) {
 }
 
 // Close closes the Verifiers of all live tenants, cancels the context of the calls of
-// resolve that are under way, and waits for both. Live tenants go on serving with the
-// keys that they have, which are not refreshed; no more tenants are resolved. Close may
-// be called more than once.
+// resolve that are under way, and waits for both, at most one second for calls that
+// ignore their context. Live tenants go on serving with the keys that they have, which
+// are not refreshed; no more tenants are resolved. Close may be called more than once.
 func (s *Tenants) Close() error {
 	if s == nil || s.resolve == nil {
 		return nil
