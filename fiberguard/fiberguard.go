@@ -117,9 +117,11 @@ func requestOf(c fiber.Ctx) *http.Request {
 	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
 }
 
-// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a
-// chunked body to the fields of the header, where it would pass for the word of a proxy
-// that has deleted the client's own field.
+// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a chunked
+// body to the fields of the header, where it would pass for the word of a proxy that has
+// deleted the client's own field. A field that has more values than the header has lines is
+// taken out as a whole: fasthttp changes the order of values when one is deleted, so that
+// none of them is known to be the header's.
 func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 	came := make(map[string]int, len(fields)) // how many fields the header has, by name
 	for line := range bytes.Lines(h.RawHeaders()) {
@@ -133,12 +135,7 @@ func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 			continue
 		}
 		remove(h, func(other string) bool { return other == name })
-		for _, value := range values[:n] {
-			h.Add(name, value)
-		}
-		if fields[name] = values[:n:n]; n == 0 {
-			delete(fields, name)
-		}
+		delete(fields, name)
 	}
 }
 
