@@ -19,7 +19,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// The cost of the door: Fiber with the guard, beside Fiber without it and the guard alone.
+// The cost of the door: Fiber with the guard, beside Fiber without it and the guard
+// alone.
 func BenchmarkDoor(b *testing.B) {
 	w := newWorld(b)
 	guard, err := middleware.New(middleware.WithTokens(oidc.New(w.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))), middleware.AllowUnbound())

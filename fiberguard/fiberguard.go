@@ -17,17 +17,17 @@
 // # What Fiber does differently
 //
 // Fiber stands on fasthttp, which has no HTTP/2 and reads no header larger than
-// ReadBufferSize: 4 KB by default, which a token with a proof exceeds. Certificates of the
-// connection work if Fiber itself ends TLS. The strings of a request are only good until
-// its handler returns, unless Immutable is set; the guard keeps some of what it has
+// ReadBufferSize: 4 KB by default, which a token with a proof exceeds. Certificates of
+// the connection work if Fiber itself ends TLS. The strings of a request are only good
+// until its handler returns, unless Immutable is set; the guard keeps some of what it has
 // verified, such as digests of tokens, and so judges a copy.
 //
-// Fiber adds the trailers of a chunked request to the fields of its header, where a client
-// could write what only a proxy may. The guard takes out of such a request every field
-// that was not in the header, so that handlers do not find the trailers, nor a field that
-// middleware before the guard has added. With StreamRequestBody Fiber adds the trailers
-// when a handler has read the body: handlers must take no field of the header for the word
-// of a proxy after that.
+// Fiber adds the trailers of a chunked request to the fields of its header, where a
+// client could write what only a proxy may. The guard takes out of such a request every
+// field that was not in the header, so that handlers do not find the trailers, nor a
+// field that middleware before the guard has added. With StreamRequestBody Fiber adds the
+// trailers when a handler has read the body: handlers must take no field of the header
+// for the word of a proxy after that.
 //
 // The middleware adaptor of Fiber (adaptor.HTTPMiddleware) must not be used with a guard:
 // it does not take out of the request what the guard has taken out, such as a forged
@@ -117,9 +117,9 @@ func requestOf(c fiber.Ctx) *http.Request {
 	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
 }
 
-// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a chunked
-// body to the fields of the header, where it would pass for the word of a proxy that has
-// deleted the client's own field.
+// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a
+// chunked body to the fields of the header, where it would pass for the word of a proxy
+// that has deleted the client's own field.
 func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 	came := make(map[string]int, len(fields)) // how many fields the header has, by name
 	for line := range bytes.Lines(h.RawHeaders()) {

@@ -27,9 +27,10 @@ type Client struct {
 }
 
 // NewClient returns a Client that signs with the key and the tokens of transport, and
-// shares its nonces. It takes what [dpopclient.New] returns: NewClient(dpopclient.New(key,
-// dpopclient.WithOrigins("https://api.example"), dpopclient.WithTokenSource(tokens))). No
-// other authority than those of WithOrigins gets a token.
+// shares its nonces. It takes what [dpopclient.New] returns:
+// NewClient(dpopclient.New(key, dpopclient.WithOrigins("https://api.example"),
+// dpopclient.WithTokenSource(tokens))). No other authority than those of WithOrigins gets
+// a token.
 func NewClient(transport *dpopclient.Transport, err error) (*Client, error) {
 	set := options.For("grpcguard")
 	options.Part(set, "NewClient", transport, err)

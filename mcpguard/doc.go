@@ -34,8 +34,8 @@
 //     challenge that names them, so that clients can ask the user for more. The same is
 //     checked again where the SDK has read the message, with a JSON-RPC error.
 //   - Browsers: a page of another origin is refused unless [WithOrigins] names it, and
-//     one that is named reads and sends the fields that a client needs. A Host that is not
-//     the server's own is refused, which ends DNS rebinding.
+//     one that is named reads and sends the fields that a client needs. A Host that is
+//     not the server's own is refused, which ends DNS rebinding.
 //   - A stream ends when its token does; the client resumes it with the next one.
 //
 // # What it does not do

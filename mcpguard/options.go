@@ -148,9 +148,10 @@ func WithToolScopes(tools map[string][]string) Option {
 // what [WithToolScopes] demands: for prompts, resources, and whatever else has names of
 // its own. method is the JSON-RPC method, such as "prompts/get", and name that of the
 // tool or prompt or the URI of the resource, or "" where the method has none; for
-// "completion/complete" it is that of the prompt or resource that is referred to. For each
-// resource that a "subscriptions/listen" names, f is asked about "resources/subscribe" as
-// well. f may be called concurrently, and several times for one message.
+// "completion/complete" it is that of the prompt or resource that is referred to. For
+// each resource that a "subscriptions/listen" names, f is asked about
+// "resources/subscribe" as well. f may be called concurrently, and several times for one
+// message.
 func WithScopes(f func(method, name string) []string) Option {
 	return value("WithScopes", f, func(c *config) { c.scopes = f })
 }

@@ -106,12 +106,13 @@ var (
 //
 //   - a Verifier of this very issuer, character for character, that [New] has made for
 //     this call: it then belongs to the Tenants, which closes it;
-//   - [ErrIssuer], also wrapped, if there is no such tenant: the token is refused with 401;
+//   - [ErrIssuer], also wrapped, if there is no such tenant: the token is refused with
+//     401;
 //   - any other error if it does not know: 503, and the token may be good.
 //
 // Every other result is an error of ours as well: a nil Verifier, one that it returned
-// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of another
-// tenant; a panic; no result within 10 seconds.
+// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of
+// another tenant; a panic; no result within 10 seconds.
 //
 // Any client can have resolve called with an issuer of its own invention. So resolve
 // looks the issuer up, in a table or by a pattern that has a fixed host, and fetches
@@ -422,10 +423,10 @@ func (s *Tenants) Forget(issuer string) {
 	s.live.forget(issuer, s.generationOf(issuer))
 }
 
-// Close closes the Verifiers of all live tenants, ends the calls of resolve that are under
-// way, if they heed their context, and waits for both. Tenants that are live serve on with
-// what they know, which grows old; no more are resolved. Close may be called more than
-// once.
+// Close closes the Verifiers of all live tenants, ends the calls of resolve that are
+// under way, if they heed their context, and waits for both. Tenants that are live serve
+// on with what they know, which grows old; no more are resolved. Close may be called more
+// than once.
 func (s *Tenants) Close() error {
 	if s == nil || s.resolve == nil {
 		return nil

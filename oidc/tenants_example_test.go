@@ -125,8 +125,8 @@ func ExampleWithPolicy() {
 	// Output: true
 }
 
-// Entra ID gives each directory an issuer of its own. One document describes them all, and
-// names {tenantid} in the place of the directory.
+// Entra ID gives each directory an issuer of its own. One document describes them all,
+// and names {tenantid} in the place of the directory.
 func ExampleNewTenants_entra() {
 	const authority = "https://login.microsoftonline.com/"
 	customers := map[string]bool{"11111111-2222-3333-4444-555555555555": true}

@@ -89,10 +89,10 @@ func WithRefusalLifetime(d time.Duration) TenantOption {
 
 // WithPolicy declares how strict the Verifiers of all tenants are. A Verifier that is
 // laxer, with an algorithm that p does not name, more skew, or any audience where p has
-// ChecksAudience, is an error of ours when resolve returns it. So is one of an issuer that
-// p does not name, if p has Issuers, and one with other audiences than p has, if p has
-// Audiences. The presets of package middleware ask for this Policy, and refuse Tenants
-// without one. p must name its Algorithms, and cannot promise ChecksRevocation.
+// ChecksAudience, is an error of ours when resolve returns it. So is one of an issuer
+// that p does not name, if p has Issuers, and one with other audiences than p has, if p
+// has Audiences. The presets of package middleware ask for this Policy, and refuse
+// Tenants without one. p must name its Algorithms, and cannot promise ChecksRevocation.
 func WithPolicy(p Policy) TenantOption {
 	p = p.clone()
 	return tenantOption(func(c *tenantConfig) {
@@ -118,9 +118,9 @@ func WithPolicy(p Policy) TenantOption {
 }
 
 // RequireOrigins demands that every tenant has origins of its own ([WithOrigins]): a
-// Verifier without any is an error of ours. It is for services whose tenants have hosts of
-// their own. Without it the tokens of a tenant that has no origins are good at the hosts
-// of all others.
+// Verifier without any is an error of ours. It is for services whose tenants have hosts
+// of their own. Without it the tokens of a tenant that has no origins are good at the
+// hosts of all others.
 func RequireOrigins() TenantOption {
 	return tenantOption(func(c *tenantConfig) { c.Once("RequireOrigins") })
 }
@@ -131,8 +131,8 @@ func RequireOrigins() TenantOption {
 // proofs with these origins in the place of those given to dpop.New. The default is every
 // origin of the service. It may be given more than once.
 //
-// The Host of the request must be that of an origin: a proxy in front must pass it on, and
-// must not strip a path.
+// The Host of the request must be that of an origin: a proxy in front must pass it on,
+// and must not strip a path.
 func WithOrigins(more ...string) Option {
 	return option(func(c *config) {
 		if len(more) == 0 {

@@ -83,8 +83,8 @@ func (s *Status) isFailing() bool {
 	return s.Metadata != nil && s.Metadata.LastError != "" || s.Keys != nil && s.Keys.LastError != ""
 }
 
-// Explain is [Verifier.Explain] for a token of any live tenant. For another issuer it says
-// what the token has.
+// Explain is [Verifier.Explain] for a token of any live tenant. For another issuer it
+// says what the token has.
 func (s *Tenants) Explain(raw string) Explanation {
 	e := explain(raw, maxRoutedSize)
 	if s == nil || s.resolve == nil {
