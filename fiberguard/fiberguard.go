@@ -120,7 +120,9 @@ func requestOf(c fiber.Ctx) *http.Request {
 
 // dropTrailers removes the trailers from both. Package fasthttp adds the fields after a
 // chunked body to the header. There a client's trailer could pass for the field of a
-// proxy, which deletes such fields only from the header.
+// proxy, which deletes such fields only from the header. A field that has more values
+// than the header has lines is removed as a whole: fasthttp reorders the values when one
+// is deleted, so that the header's own can no longer be told.
 func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 	came := make(map[string]int, len(fields)) // how many fields the header has, by name
 	for line := range bytes.Lines(h.RawHeaders()) {
@@ -134,12 +136,7 @@ func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 			continue
 		}
 		remove(h, func(other string) bool { return other == name })
-		for _, value := range values[:n] {
-			h.Add(name, value)
-		}
-		if fields[name] = values[:n:n]; n == 0 {
-			delete(fields, name)
-		}
+		delete(fields, name)
 	}
 }
 

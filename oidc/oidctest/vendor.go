@@ -1,5 +1,7 @@
 package oidctest
 
+import "strings"
+
 // Keycloak makes the token look like Keycloak's: typ JWT in the header and
 // "Bearer", or "DPoP" for a token that is bound to a key, in the claims; the
 // client in azp. It comes after [BoundToKey].
@@ -20,7 +22,7 @@ func Keycloak() Change {
 func Auth0() Change {
 	return func(d *Draft) {
 		d.Header["typ"] = "JWT"
-		d.Claims["aud"] = []any{d.Claims["aud"], d.issuer.URL + "userinfo"}
+		d.Claims["aud"] = []any{d.Claims["aud"], strings.TrimSuffix(d.issuer.URL, "/") + "/userinfo"}
 		d.Rename("client_id", "azp")
 		delete(d.Claims, "jti")
 	}
