@@ -217,7 +217,8 @@ func BenchmarkAdversary(b *testing.B) {
 			g := w.guard()
 			good := baseline{"x-good", 8, passing(b, g, w.seenToken("/orders/42"))}
 			r := attacks[name]
-			// Unknown kids are answered from the cooldown once the first has caused a fetch.
+			// Unknown kids are answered from the cooldown once the first has caused a
+			// fetch.
 			compare(b, good, 64, failing(b, g, r))
 		})
 	}

@@ -270,7 +270,8 @@ func (i *inspection) findCaller() netip.Addr {
 }
 
 // checkPolicy is step 3.
-// Without [AllowUnbound] every token must be bound to its sender (RFC 9700, section 2.2.1).
+// Without [AllowUnbound] every token must be bound to its sender
+// (RFC 9700, section 2.2.1).
 func (i *inspection) checkPolicy() error {
 	cnf := i.Token.Confirmation
 	switch {
@@ -325,7 +326,8 @@ func (i *inspection) checkCertificate() error {
 // checkProof is step 5.
 //
 // Precondition: checkPolicy has passed, so that the part is there if it is needed.
-// What the proof was used for is remembered, so that it is used once (RFC 9700, section 4.10.1).
+// What the proof was used for is remembered, so that it is used once
+// (RFC 9700, section 4.10.1).
 func (i *inspection) checkProof() (err error) {
 	jkt := i.Token.Confirmation.JKT
 	if jkt == "" || i.KeyUnproven {

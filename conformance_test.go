@@ -70,8 +70,8 @@ var (
 	settingName     = regexp.MustCompile("`(?:([a-z]+)\\.)?([A-Z][A-Za-z0-9]*[a-z])`")
 )
 
-// TestConformanceDecisionsAreHeld: each decision is named by a test, and each setting that
-// it names is one of the package that it says.
+// TestConformanceDecisionsAreHeld: each decision is named by a test, and each setting
+// that it names is one of the package that it says.
 func TestConformanceDecisionsAreHeld(t *testing.T) {
 	doc, err := os.ReadFile(conformanceDoc)
 	require.NoError(t, err)

@@ -63,8 +63,8 @@ func (g *Guard) readCredentials(ctx context.Context, q *Request, before *verifie
 // the only place where they are ever looked for (RFC 9449, section 7.1). The scheme
 // is returned with an error too, as far as it was recognised: it decides which
 // challenge carries the error.
-// The name of a scheme is read in any case (RFC 9110, section 11.1). A token in a form body is
-// not looked for, so that the body stays the handler's (RFC 6750, section 2.2).
+// The name of a scheme is read in any case (RFC 9110, section 11.1). A token in a form
+// body is not looked for, so that the body stays the handler's (RFC 6750, section 2.2).
 func readAuthorization(values []string) (s scheme, credentials string, err error) {
 	switch {
 	case len(values) > 1:

@@ -50,11 +50,11 @@ func ready(ctx context.Context, part any) error {
 
 // Close ends what the parts of the guard have started: background refreshes, questions to
 // an issuer that are under way (their requests are answered with 503), and idle
-// connections. Call it once the server has shut down. It closes the TokenVerifier and the Exchange, also if they were not
-// made for this guard alone; an [oidc.Issuer] that they borrow is its owner's to close.
-// A guard and those that [Guard.Require] made of it share their parts, and are closed
-// together. The guard may be used afterwards, but what it knows grows old. Close may be
-// called more than once.
+// connections. Call it once the server has shut down. It closes the TokenVerifier and the
+// Exchange, also if they were not made for this guard alone; an [oidc.Issuer] that they
+// borrow is its owner's to close. A guard and those that [Guard.Require] made of it share
+// their parts, and are closed together. The guard may be used afterwards, but what it
+// knows grows old. Close may be called more than once.
 func (g *Guard) Close() error {
 	if g.config == nil {
 		return nil
@@ -73,8 +73,8 @@ func (g *Guard) Close() error {
 // no secret, and nothing of any token but the issuer that the function given to
 // [oidc.NewTenants] failed for, which a client may have invented.
 type Status struct {
-	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it, and
-	// that of the issuer of [WithExchange].
+	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it,
+	// and that of the issuer of [WithExchange].
 	Issuers []oidc.Status `json:"issuers,omitempty"`
 	// Memories are what this process remembers, each with how many entries it holds
 	// and how many it has room for (0 if it cannot say): "tokens" that were verified,

@@ -169,7 +169,8 @@ func TestBackgroundFailuresAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		w := newWorld(t)
-		// An issuer of its own: lines are limited by URL, and other tests have another clock.
+		// An issuer of its own: lines are limited by URL, and other tests have another
+		// clock.
 		w.issuer = oidctest.NewIssuer(t, oidctest.InMemory("https://background.example"))
 		g, err := middleware.New(append(both(middleware.WithLogger(slog.New(slog.NewTextHandler(&out, nil)))),
 			middleware.WithTokens(oidc.New(w.issuer.URL, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))))...)

@@ -22,7 +22,8 @@ type Guard struct {
 }
 
 // New returns a Guard with the given settings. It touches no network and
-// starts nothing; it logs a warning if [DangerouslyAcceptAsBearer] is set. The error joins every problem of every part, one per line.
+// starts nothing; it logs a warning if [DangerouslyAcceptAsBearer] is set. The error
+// joins every problem of every part, one per line.
 //
 // WithTokens is required, and so is WithDPoP, WithMTLS or AllowUnbound: without
 // any of them no token could ever pass.
@@ -80,8 +81,8 @@ func (g *Guard) Require(rules ...Rule) *Guard {
 // finds none. Anonymous is only a request that has no Authorization field, no session
 // cookie, no DPoP field and no access_token in the query. What is there and is bad is
 // refused as usual. The rules that the guard has already apply to requests with
-// credentials alone; [Guard.Require] makes a guard of it that takes no anonymous requests.
-// Responses vary by Authorization, and by Cookie with [WithSession].
+// credentials alone; [Guard.Require] makes a guard of it that takes no anonymous
+// requests. Responses vary by Authorization, and by Cookie with [WithSession].
 //
 // [Guard.Check] returns neither a Credential nor an error for an anonymous request.
 // AllowAnonymous panics if the guard was made with [FAPI2] or [MCP], as routes are made

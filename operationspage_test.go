@@ -338,7 +338,8 @@ func (p *page) rotation(t *testing.T) {
 		}
 		return w.guard(both(middleware.AllowUnbound(), middleware.WithSession(session.New(key, opts...)))...)
 	}
-	// While a step is rolled out, a replica of it and one of the step before serve the same clients.
+	// While a step is rolled out, replicas of it and of the step before serve the same
+	// clients.
 	type replica func(key []byte, previous ...[]byte) *middleware.Guard
 	for _, make := range []replica{nonces, cookies} {
 		steps := []*middleware.Guard{make(old), make(old, next), make(next, old), make(next)}
@@ -508,7 +509,8 @@ func (p *page) clock(t *testing.T) {
 	require.Len(t, seen, 4)
 }
 
-// longResponses is the option that the page names; longresponses_test.go has real servers.
+// longResponses is the option that the page names; longresponses_test.go has real
+// servers.
 func (p *page) longResponses(t *testing.T) {
 	p.step("Long responses", "")
 	require.Subset(t, quoted(p.prose["Long responses"]), []string{"middleware.EndResponsesWithToken", "exp", "middleware.ErrTokenEnded", "reverseproxy"})

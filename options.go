@@ -180,9 +180,9 @@ func WithTokens(v TokenVerifier, err error) Option {
 	})
 }
 
-// skewOf is for how long after its end a token counts for [EndResponsesWithToken]. A Policy
-// that promises nothing has the most that there is, as that of Tenants without WithPolicy:
-// a response must not go on for minutes because of that.
+// skewOf is for how long after its end a token counts for [EndResponsesWithToken]. A
+// Policy that promises nothing has the most that there is, as that of Tenants without
+// WithPolicy: a response must not go on for minutes because of that.
 func skewOf(p oidc.Policy) time.Duration {
 	if len(p.Algorithms) == 0 && !p.ChecksRevocation {
 		return min(p.Skew, 30*time.Second)

@@ -22,10 +22,10 @@ import (
 // on short lives.
 //
 // New refuses what the profile forbids: AllowUnbound, WithExchange,
-// DangerouslyExemptExchange, DangerouslyAcceptAsBearer, WithSession (5.3.4-1); proofs or tokens by other
-// algorithms than PS256, ES256 and EdDSA (Ed25519); tokens that were made for other
-// services, or more than 60 s ahead of our clock (5.3.2.1-13); a longer window for
-// proofs than 60 s back and 30 s ahead; no replay cache, or one that fails open; a
+// DangerouslyExemptExchange, DangerouslyAcceptAsBearer, WithSession (5.3.4-1); proofs or
+// tokens by other algorithms than PS256, ES256 and EdDSA (Ed25519); tokens that were made
+// for other services, or more than 60 s ahead of our clock (5.3.2.1-13); a longer window
+// for proofs than 60 s back and 30 s ahead; no replay cache, or one that fails open; a
 // TokenVerifier that cannot say how strict it is. [dpop.FAPI2] and [oidc.FAPI2] make
 // the settings of the parts.
 //

@@ -30,7 +30,8 @@ func (g *Guard) addNonce(ctx context.Context, d *decision) {
 	}
 	nonce, err := g.nextNonce(ctx, proof)
 	if err != nil && isNonceChallenge(d.err) {
-		// The error is ours: a client that must have a nonce cannot be challenged without one.
+		// The error is ours: a client that must have a nonce cannot be challenged without
+		// one.
 		d.err = err
 	}
 	// Otherwise a source of nonces that is down costs the client one challenge later on.

@@ -82,8 +82,8 @@ func requireLines(t *testing.T, page, log string) {
 	}
 }
 
-// TestWhatOperatorsReadOfARolloutHappens does what docs/rollout.md says, with the settings,
-// lines and commands that stand there.
+// TestWhatOperatorsReadOfARolloutHappens does what docs/rollout.md says, with the
+// settings, lines and commands that stand there.
 func TestWhatOperatorsReadOfARolloutHappens(t *testing.T) {
 	p := readPage(t, "docs/rollout.md")
 	w := newWorld(t)

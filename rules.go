@@ -292,8 +292,9 @@ type stepUpRule struct {
 // sets no limit. A token that does not say is not enough. Failure is 401
 // insufficient_user_authentication, which tells the client what to ask the
 // issuer for (RFC 9470, section 3).
-// acr and auth_time come from the JWT or the introspection answer (RFC 9470, sections 6.1 and 6.2).
-// The rule is checked after the token and its binding (RFC 9470, section 9).
+// acr and auth_time come from the JWT or the introspection answer
+// (RFC 9470, sections 6.1 and 6.2). The rule is checked after the token and its binding
+// (RFC 9470, section 9).
 func StepUp(maxAge time.Duration, acr ...string) Rule {
 	s := &stepUpRule{maxAge: maxAge, acr: slices.Clone(acr), unmet: unmet{err: ErrInsufficientAuthentication}}
 	if len(acr) > 0 {

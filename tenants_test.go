@@ -228,7 +228,8 @@ func TestPresetsSeeThePolicyOfTenants(t *testing.T) {
 	require.ErrorContains(t, err, "declare one with oidc.WithPolicy")
 }
 
-// What resolve does wrong is a 503 with its reason, and the operator is told how to mend it.
+// What resolve does wrong is a 503 with its reason, and the operator is told how to mend
+// it.
 func TestAGuardWithTenantsIsOperated(t *testing.T) {
 	w := newWorld(t)
 	before := runtime.NumGoroutine()

@@ -150,8 +150,8 @@ func TestNoProofPassesTwiceHoweverVerifiersDiffer(t *testing.T) {
 				}
 				return sharing(t, cache, opts)[0]
 			}
-			// One without nonces is there from the start. Where none was, a client whose clock
-			// is far ahead has proofs that one which comes later accepts once more.
+			// One without nonces is there from the start. Where none was, a client whose
+			// clock is far ahead has proofs that one which comes later accepts once more.
 			verifiers := []*dpop.Verifier{sharing(t, cache, nil)[0], more()}
 			type sent struct {
 				proof string

@@ -96,7 +96,8 @@ func FuzzURI(f *testing.F) {
 		if !o.names(withoutQuery(uri), raw, false, false) || !o.names(got, p, false, false) || !o.names(withoutQuery(uri), p, false, false) {
 			t.Errorf("%q is not itself", uri)
 		}
-		// The two rows of the table about dots and escapes: the target is never normalised.
+		// The two rows of the table about dots and escapes: the target is never
+		// normalised.
 		if o.names(got, raw, false, false) && !strings.EqualFold(cmp.Or(raw, "/"), p) {
 			t.Errorf("%q names the target %q", got, raw)
 		}

@@ -42,8 +42,8 @@ func (d Dialect) String() string {
 }
 
 // bodyField says "none" if the client's request has no body, in every dialect. A CORS
-// preflight has none, and [middleware.PassPreflights] is for preflights alone: without the
-// field, no request counts as one.
+// preflight has none, and [middleware.PassPreflights] is for preflights alone: without
+// the field, no request counts as one.
 const bodyField = "X-Original-Body"
 
 // originals are the names of the fields that tell of the client's request.

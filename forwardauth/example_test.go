@@ -71,8 +71,8 @@ func ExampleWithAssertion() {
 	// Output: ready
 }
 
-// The service behind takes the assertion in the place of a token. The proof was used up at
-// the proxy; here the guard checks who was meant, for which request, and the rules.
+// The service behind takes the assertion in the place of a token. The proof was used up
+// at the proxy; here the guard checks who was meant, for which request, and the rules.
 func ExampleNewReceiver() {
 	public, _, err := ed25519.GenerateKey(rand.Reader) // that of the Signer
 	if err != nil {

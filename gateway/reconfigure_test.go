@@ -99,8 +99,8 @@ func clientsOf(bed *testbed.Bed) map[string]*http.Client {
 func (e expected) send(client *http.Client, url, version string) string {
 	var body io.Reader
 	if e.status >= 400 && strings.HasSuffix(version, " ") {
-		// Before Go 1.27, a server that is to close a connection does so with a body that the
-		// handler has not read, and the client may see that and not the response.
+		// Before Go 1.27, a server that is to close a connection does so with a body that
+		// the handler has not read, and the client may see that and not the response.
 		e.method = http.MethodGet
 	}
 	if e.method == http.MethodPost {

@@ -15,8 +15,8 @@ var (
 	ErrTooManyKeys error = tooManyKeys{}
 
 	// ErrUnavailable says that the issuer's keys could not be fetched, so that it is
-	// not known whether a key fits: not the token's fault. The error around it has the cause, and
-	// one in its chain has a method RetryAfter() time.Duration if it is known
+	// not known whether a key fits: not the token's fault. The error around it has the
+	// cause, and one in its chain has a method RetryAfter() time.Duration if it is known
 	// when the next attempt will be made:
 	//
 	//	var retry interface{ RetryAfter() time.Duration }

@@ -10,8 +10,8 @@ import (
 	"github.com/keybound-go/middleware/jwks"
 )
 
-// For how long the keys of an issuer that is away are good, and how often it is asked, are
-// settings; what New refuses, it refuses with every mistake at once.
+// For how long the keys of an issuer that is away are good, and how often it is asked,
+// are settings; what New refuses, it refuses with every mistake at once.
 func ExampleNew() {
 	_, err := jwks.New("http://issuer.example/keys", jwks.WithMaxStale(-time.Hour))
 	fmt.Println(err != nil)
@@ -32,8 +32,8 @@ func ExampleNew() {
 	// 0 keys
 }
 
-// What an operator sees of a source: which keys it has, and which of the published ones it
-// has left out and why.
+// What an operator sees of a source: which keys it has, and which of the published ones
+// it has left out and why.
 func ExampleSource_Status() {
 	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"keys":[

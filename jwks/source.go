@@ -71,8 +71,8 @@ func newSource(c *config) (*Source, error) {
 // not be modified.
 //
 // A kid under which the set has a usable key never causes a fetch, whether or
-// not that key fits alg. An unknown one causes a fetch that the caller waits for, no longer
-// than ctx; while the cooldown holds there is none. No such key: [ErrNoKey]. No
+// not that key fits alg. An unknown one causes a fetch that the caller waits for, no
+// longer than ctx; while the cooldown holds there is none. No such key: [ErrNoKey]. No
 // set, or an unknown kid while the set cannot be refreshed, so that it may well
 // be the issuer's newest: an error that wraps [ErrUnavailable].
 func (s *Source) Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error) {

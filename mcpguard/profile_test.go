@@ -20,8 +20,8 @@ import (
 )
 
 // P3, P2: what the MCP project's scenario for servers with DPoP (SEP-1932) demands, with
-// tokens like those of its issuer: they have neither jti nor client_id. 23 probes, and one
-// more of a server that demands nonces.
+// tokens like those of its issuer: they have neither jti nor client_id. 23 probes, and
+// one more of a server that demands nonces.
 func TestTheProbesOfTheMCPProjectsScenario(t *testing.T) {
 	for name, nonces := range map[string]bool{"without nonces": false, "with nonces": true} {
 		t.Run(name, func(t *testing.T) { probe(t, nonces) })

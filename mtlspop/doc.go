@@ -14,8 +14,8 @@
 //
 //	server := &http.Server{TLSConfig: mtlspop.RequestClientCert(nil)}
 //
-// If a terminator in front ends TLS, it tells of the certificate in a header field, in one
-// of several formats. [WithForwardedCertificate] needs the name of the field, the
+// If a terminator in front ends TLS, it tells of the certificate in a header field, in
+// one of several formats. [WithForwardedCertificate] needs the name of the field, the
 // [Format], and the addresses from which the terminator connects:
 //
 //	v, err := mtlspop.New(mtlspop.WithForwardedCertificate(
@@ -43,6 +43,6 @@
 // Only possession is checked, unless options ask for more: issuer, dates, usage and
 // revocation are not. For the binding, RFC 8705 needs none of them (section 6.2): the
 // issuer of the token looked at the certificate when it bound the token to it. See
-// [WithRoots], [RequireValidity] and [WithRevocation]. The token itself, and whether it is
-// bound at all, are the caller's to check.
+// [WithRoots], [RequireValidity] and [WithRevocation]. The token itself, and whether it
+// is bound at all, are the caller's to check.
 package mtlspop

@@ -142,8 +142,9 @@ func (v *Verifier) Verify(r *http.Request, x5t string) (Evidence, error) {
 //
 // VerifyRequest does not look at TLS.HandshakeComplete or early data: over crypto/tls,
 // a request cannot arrive before the handshake is complete.
-// The thumbprint may come from a JWT or from an introspection answer (RFC 8705, section 3.2).
-// Another certificate of the same client does not do (RFC 8705, section 6.3).
+// The thumbprint may come from a JWT or from an introspection answer
+// (RFC 8705, section 3.2). Another certificate of the same client does not do
+// (RFC 8705, section 6.3).
 func (v *Verifier) VerifyRequest(ctx context.Context, q Request, x5t string) (Evidence, error) {
 	if v == nil || !v.made {
 		return Evidence{}, errZeroVerifier
@@ -192,7 +193,8 @@ func (v *Verifier) verifyTLS(ctx context.Context, q Request, want thumbprint) (E
 // has seen.
 //
 // Precondition: f is the dialect of the peer of q.
-// The certificate of the connection is then the terminator's and not the client's (RFC 9440, section 1).
+// The certificate of the connection is then the terminator's and not the client's
+// (RFC 9440, section 1).
 func (v *Verifier) verifyForwarded(ctx context.Context, f *forwarding, q Request, want thumbprint) (Evidence, error) {
 	p, err := f.read(q.Header)
 	if err != nil {
@@ -282,7 +284,8 @@ func (v *Verifier) TrustedHeaders(q Request) []string {
 
 // dialectOf returns the dialect of the immediate peer of q, or nil if that peer is not
 // trusted.
-// A field counts only if the trusted peer itself sent it (RFC 9440, section 4; RFC 9700, section 4.13).
+// A field counts only if the trusted peer itself sent it (RFC 9440, section 4;
+// RFC 9700, section 4.13).
 func (v *Verifier) dialectOf(q Request) *forwarding {
 	if v == nil {
 		return nil

@@ -9,8 +9,8 @@ package oidc
 type TokenError uint8
 
 const (
-	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a code:
-	// the answer is 431, not a challenge.
+	// ErrTooLarge: the token exceeds [WithMaxTokenSize]. It is the one kind without a
+	// code: the answer is 431, not a challenge.
 	ErrTooLarge TokenError = iota + 1
 	// ErrMalformed: not a compact JWS, or one whose header is not strict JSON.
 	ErrMalformed
@@ -40,7 +40,8 @@ const (
 	ErrClaims
 	// ErrTooDeep: objects and lists of the claims are nested more than 32 deep.
 	ErrTooDeep
-	// ErrIssuer: iss is missing, or is not the configured issuer, character for character.
+	// ErrIssuer: iss is missing, or is not the configured issuer, character for
+	// character.
 	ErrIssuer
 	// ErrAudience: aud is missing, or does not contain the configured audience.
 	ErrAudience
@@ -79,7 +80,8 @@ const (
 	tokenErrors // the number of kinds
 )
 
-// invalidToken is RFC 6750, section 3.1; RFC 9068, section 4 asks for it on every failure.
+// invalidToken is RFC 6750, section 3.1; RFC 9068, section 4 asks for it on every
+// failure.
 const invalidToken = "invalid_token"
 
 // Invariant: descriptions hold only what RFC 6750, section 3 allows in

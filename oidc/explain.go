@@ -95,8 +95,8 @@ func (e *Explanation) suggest(raw string, v *Verifier) {
 	if e.FitsProfile = v.dialect.admits(m, &c); e.FitsProfile {
 		return
 	}
-	// Several can read one token. RFC 9068 comes first, then software that is known by its
-	// mark, then what has none.
+	// Several can read one token. RFC 9068 comes first, then software that is known by
+	// its mark, then what has none.
 	best := -1
 	for i := range vendors {
 		if d := &vendors[i]; d.admits(m, &c) {

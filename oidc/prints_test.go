@@ -95,7 +95,8 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 				"Public": clientauth.Public(secret[:0] + "api"),
 			} {
 				parts[method] = auth
-				// The endpoint is given, so that the request gets as far as the transport.
+				// The endpoint is given, so that the request gets as far as the
+				// transport.
 				i, err := introspect.New(issuer, oidctest.Audience, auth, introspect.WithEndpoint(fake.Endpoint(oidctest.Introspection)))
 				require.NoError(t, err)
 				_, err = i.VerifyToken(t.Context(), opaque)

@@ -37,30 +37,35 @@ const (
 	RFC9068 Vendor = iota
 
 	// Keycloak accepts the access tokens of Keycloak 20 and later:
-	//   - the header's typ may be JWT. In its place the claim typ must be "Bearer" or "DPoP"; it is
-	//     "ID" in ID tokens and "Refresh" or "Offline" in refresh tokens. A "DPoP" token must have cnf.jkt;
+	//   - the header's typ may be JWT. In its place the claim typ must be "Bearer" or
+	//     "DPoP"; it is "ID" in ID tokens and "Refresh" or "Offline" in refresh tokens. A
+	//     "DPoP" token must have cnf.jkt;
 	//   - the client's id is in azp (client_id is used if there is no azp).
-	// Its aud is often only "account": the service's own audience needs an audience mapper.
+	// Its aud is often only "account": the service's own audience needs an audience
+	// mapper.
 	Keycloak
 
 	// Auth0 accepts both token dialects of Auth0. Tokens of the RFC 9068 dialect have
 	// typ at+jwt. For the others:
-	//   - the header's typ may be JWT. In its place the client's id must be in azp, and not be in aud
-	//     as it is in ID tokens, and there must be none of nonce, at_hash and c_hash;
+	//   - the header's typ may be JWT. In its place the client's id must be in azp, and
+	//     not be in aud as it is in ID tokens, and there must be none of nonce, at_hash
+	//     and c_hash;
 	//   - jti may be missing.
 	Auth0
 
 	// Okta accepts the access tokens of Okta's custom authorization servers (those of
 	// the org server are not meant to be verified by others):
-	//   - the header's typ may be JWT or missing. In its place the client's id must be in cid, and not
-	//     be in aud as it is in ID tokens, scp must be there, and none of nonce, at_hash and c_hash;
+	//   - the header's typ may be JWT or missing. In its place the client's id must be in
+	//     cid, and not be in aud as it is in ID tokens, scp must be there, and none of
+	//     nonce, at_hash and c_hash;
 	//   - scopes are a list in scp.
 	Okta
 
 	// EntraID accepts the v1.0 and v2.0 access tokens of Microsoft Entra ID for an API
 	// of one's own:
-	//   - the header's typ may be JWT. In its place the client's id must be in azp (v2.0) or appid
-	//     (v1.0), and scp or roles must be there, while none of nonce, at_hash and c_hash may be;
+	//   - the header's typ may be JWT. In its place the client's id must be in azp (v2.0)
+	//     or appid (v1.0), and scp or roles must be there, while none of nonce, at_hash
+	//     and c_hash may be;
 	//   - scopes are a string in scp;
 	//   - jti may be missing; Token.ID is uti then.
 	// The issuer of v1.0 tokens is https://sts.windows.net/{tenant}/, whose discovery
@@ -75,37 +80,40 @@ const (
 	EntraIDAnyApplication
 
 	// Cognito accepts the access tokens of Amazon Cognito user pools:
-	//   - the header's typ may be JWT or missing. In its place the claim token_use must be "access"; it
-	//     is "id" in ID tokens;
-	//   - aud may be missing, which it is unless the client used resource binding. In its place
-	//     client_id must be one of the audiences: give New the app client's id as the audience, and
-	//     those of further clients to WithAudiences.
+	//   - the header's typ may be JWT or missing. In its place the claim token_use must
+	//     be "access"; it is "id" in ID tokens;
+	//   - aud may be missing, which it is unless the client used resource binding. In its
+	//     place client_id must be one of the audiences: give New the app client's id as
+	//     the audience, and those of further clients to WithAudiences.
 	Cognito
 
 	// Duende accepts the access tokens of Duende IdentityServer 6 and later:
-	//   - the header's typ is at+jwt, which they have unless AccessTokenJwtType is changed;
+	//   - the header's typ is at+jwt, which they have unless AccessTokenJwtType is
+	//     changed;
 	//   - scope is a list, or a string with EmitScopesAsSpaceDelimitedStringInJwt;
-	//   - sub may be missing, as it is in tokens of the client credentials grant, which speak for
-	//     the client.
+	//   - sub may be missing, as it is in tokens of the client credentials grant, which
+	//     speak for the client.
 	Duende
 
 	// WSO2 accepts the access tokens of WSO2 Identity Server, API Manager and Asgardeo:
-	//   - the header's typ is at+jwt. It is rt+jwt in refresh tokens, and JWT or missing in ID tokens
-	//     and in the subject tokens of impersonation;
+	//   - the header's typ is at+jwt. It is rt+jwt in refresh tokens, and JWT or missing
+	//     in ID tokens and in the subject tokens of impersonation;
 	//   - scope is a string, or a list by an option of the application;
 	//   - the claim aut is "APPLICATION" in tokens that speak for the client.
 	WSO2
 
 	// PingOne accepts the access tokens of PingOne for custom resources:
-	//   - the header's typ is at+jwt: always from 2027-03-02 on, and before that by an option;
+	//   - the header's typ is at+jwt: always from 2027-03-02 on, and before that by an
+	//     option;
 	//   - sub may be missing, in which case the token speaks for the client; so may jti.
 	PingOne
 
 	// SpringAuthorizationServer accepts the access tokens of Spring Authorization Server,
 	// if its operator has them typed:
-	//   - the header's typ is at+jwt. As it comes, the server gives access tokens and ID tokens the
-	//     same header, the same aud and almost the same claims: an OAuth2TokenCustomizer must set
-	//     the type and client_id, and the service's own audience;
+	//   - the header's typ is at+jwt. As it comes, the server gives access tokens and ID
+	//     tokens the same header, the same aud and almost the same claims: an
+	//     OAuth2TokenCustomizer must set the type and client_id, and the service's own
+	//     audience;
 	//   - scope is a list.
 	SpringAuthorizationServer
 
@@ -223,8 +231,8 @@ var vendors = completed([numVendors]dialect{
 		idClaims: idClaims,
 	},
 
-	// 2026-11: source of Spring Security 7.1 (JwtGenerator, DefaultOAuth2TokenCustomizers),
-	// and its tokens (interop).
+	// 2026-11: source of Spring Security 7.1 (JwtGenerator,
+	// DefaultOAuth2TokenCustomizers), and its tokens (interop).
 	SpringAuthorizationServer: {
 		name:     "SpringAuthorizationServer",
 		scopes:   []scoped{{scope, either}},

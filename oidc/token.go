@@ -400,7 +400,8 @@ func canonicalThumbprint(raw json.RawMessage) (string, error) {
 		return "", ErrConfirmation
 	}
 	var sum [32]byte
-	// Go's decoder skips CR and LF. With one of them, 43 characters are less than 32 bytes.
+	// Go's decoder skips CR and LF. With one of them, 43 characters are less than 32
+	// bytes.
 	if len(s) != base64.RawURLEncoding.EncodedLen(len(sum)) {
 		return "", ErrConfirmation
 	}

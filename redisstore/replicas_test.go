@@ -211,7 +211,8 @@ func TestNoncesAcrossReplicas(t *testing.T) {
 	withNonce := func(nonce string) string {
 		return key.Proof("GET", origin+"/orders", token, dpoptest.Nonce(nonce))
 	}
-	// challenged sends a proof without a nonce and returns the one that it should have had.
+	// challenged sends a proof without a nonce and returns the one that it should have
+	// had.
 	challenged := func(at http.Handler) string {
 		res := send(at, key.Proof("GET", origin+"/orders", token))
 		require.Equal(t, http.StatusUnauthorized, res.StatusCode)
@@ -238,7 +239,8 @@ func TestNoncesAcrossReplicas(t *testing.T) {
 		old, fresh := nonceKey(0), nonceKey(1)
 		replicas := []http.Handler{start(old), start(old), start(old)}
 		nonce := challenged(replicas[0])
-		// everywhere is what a client does that keeps one nonce and is sent to any replica.
+		// everywhere is what a client does that keeps one nonce and is sent to any
+		// replica.
 		everywhere := func(step string) {
 			t.Helper()
 			for i, at := range replicas {

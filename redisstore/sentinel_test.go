@@ -93,8 +93,8 @@ func TestSentinel(t *testing.T) {
 		stop := run()
 		require.Eventually(t, func() bool { return l.passed() > 500 }, 10*time.Second, 10*time.Millisecond)
 		stop()
-		// What a primary has not passed on when it dies is lost, as the documentation says:
-		// here everything is.
+		// What a primary has not passed on when it dies is lost, as the documentation
+		// says: here everything is.
 		direct := r.primary.client()
 		require.NoError(t, direct.Set(t.Context(), "last", "1", 0).Err())
 		caughtUp, err := direct.Wait(t.Context(), 1, 10*time.Second).Result()

@@ -119,8 +119,8 @@ func (s *Sessions) Strip(h http.Header) http.Header {
 			if s.isPart(strings.TrimSpace(name)) {
 				found = true
 			} else {
-				// Not TrimSpace: after an exotic space, " __Host-x" is not __Host-x, neither
-				// for browsers nor for net/http.
+				// Not TrimSpace: after an exotic space, " __Host-x" is not __Host-x,
+				// neither for browsers nor for net/http.
 				others = append(others, strings.Trim(pair, " \t"))
 			}
 		}

@@ -155,7 +155,8 @@ func (s *Sessions) Read(r *http.Request) (Session, error) {
 // request that may change something, or read what follows.
 func (s *Sessions) isCrossOrigin(r *http.Request) bool {
 	if len(r.Header["Upgrade"]) > 0 {
-		// The handshake of a WebSocket is a GET whose page can read what follows, and write.
+		// The handshake of a WebSocket is a GET whose page can read what follows, and
+		// write.
 		asUnsafe := *r
 		asUnsafe.Method = http.MethodPost
 		r = &asUnsafe

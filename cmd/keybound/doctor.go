@@ -173,5 +173,9 @@ func (f *doctorFlags) print(s *streams, r *report.Report) {
 		}
 	}
 	n := r.Count(report.Fail)
-	s.out.Printf("%d findings, %d in order, %d not looked at\n", n, r.Count(report.Pass), r.Count(report.Skip))
+	findings := "findings"
+	if n == 1 {
+		findings = "finding"
+	}
+	s.out.Printf("%d %s, %d in order, %d not looked at\n", n, findings, r.Count(report.Pass), r.Count(report.Skip))
 }

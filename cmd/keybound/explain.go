@@ -100,6 +100,7 @@ func (f *explainFlags) run(ctx context.Context, s *streams, args []string) error
 	if err := f.complete(ctx, s); err != nil {
 		return err
 	}
+	f.config.TokenOnly = f.proofFile == "" && (f.token.token != "" || f.token.file != "")
 	steps := explain.Explain(r, f.config)
 	failed := 0
 	for _, step := range steps {

@@ -169,3 +169,25 @@ func TestExplainChecksTheSignatureWithKeys(t *testing.T) {
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, out, "FAIL  signature")
 }
+
+// TestExplainOfATokenAlone: without a request the scheme and the proof are not judged.
+func TestExplainOfATokenAlone(t *testing.T) {
+	issuer := oidctest.NewIssuer(t)
+	key := dpoptest.NewKey(t)
+	file := filepath.Join(t.TempDir(), "token")
+	explain := func(token string) (int, string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(file, []byte(token), 0o600))
+		code, out, log := keybound(t, "", "explain", "--token-file", file, "--issuer", issuer.URL, "--audience", oidctest.Audience)
+		require.NotContains(t, out+log, token)
+		return code, out
+	}
+	code, out := explain(issuer.Token(oidctest.BoundToKey(key.Thumbprint())))
+	require.Equal(t, exitOK, code, out)
+	require.Contains(t, out, "it is bound to a DPoP key")
+	code, out = explain(issuer.Token())
+	require.Equal(t, exitOK, code, out)
+	require.Contains(t, out, "it is bound to nothing")
+	code, out = explain(issuer.Token(oidctest.Claim("aud", "https://other.example")))
+	require.Equal(t, exitFailed, code, out)
+}

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTheQuickstartPage runs docs/quickstart.md: its program, changed as the page says for
-// the issuer of this command, its request that is refused, with the log line, and its
+// TestTheQuickstartPage runs docs/quickstart.md: its program, changed as the page says
+// for the issuer of this command, its request that is refused, with the log line, and its
 // call.
 func TestTheQuickstartPage(t *testing.T) {
 	if testing.Short() {

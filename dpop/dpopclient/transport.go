@@ -205,8 +205,8 @@ func checkTarget(req *http.Request) error {
 }
 
 // outgoing returns the copy of req that is sent, signed if d says so.
-// Each transmission gets a proof of its own (RFC 9449, sections 4 and 7.3). The token is not
-// looked into (RFC 9068, section 6).
+// Each transmission gets a proof of its own (RFC 9449, sections 4 and 7.3). The token is
+// not looked into (RFC 9068, section 6).
 func (t *Transport) outgoing(req *http.Request, body io.ReadCloser, d decision, nonce string) (*http.Request, error) {
 	out := req.Clone(req.Context())
 	out.Body = body

@@ -24,7 +24,8 @@ const (
 )
 
 // AS is an issuer without a network: an http.RoundTripper, so that tests can
-// run in a synctest bubble. It plays discovery, key set, introspection and token endpoint.
+// run in a synctest bubble. It plays discovery, key set, introspection and token
+// endpoint.
 type AS struct {
 	Metadata   map[string]any
 	Introspect http.HandlerFunc

@@ -28,8 +28,9 @@ func (h *Header) parse(raw []byte) Error {
 	return 0
 }
 
-// member takes one parameter. Those without a case here are ignored (RFC 7515, section 4):
-// jku and x5u are never followed, and kid is only compared (RFC 8725, section 3.10).
+// member takes one parameter. Those without a case here are ignored
+// (RFC 7515, section 4): jku and x5u are never followed, and kid is only compared
+// (RFC 8725, section 3.10).
 func (h *Header) member(name, value []byte) Error {
 	switch string(name) {
 	case "alg":

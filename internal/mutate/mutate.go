@@ -1,13 +1,14 @@
 // Package mutate answers "would a test notice if this line were wrong?"
 //
-// It puts many small faults (mutants) into a copy of a package's files, each behind a switch
-// that the environment variable MUTANT turns on, so that the package and its tests are
-// compiled once for all of them. A mutant that no test notices is a check that could be lost.
+// It puts many small faults (mutants) into a copy of a package's files, each behind a
+// switch that the environment variable MUTANT turns on, so that the package and its tests
+// are compiled once for all of them. A mutant that no test notices is a check that could
+// be lost.
 //
 // The faults: a condition that always or never holds, one half of a && or || left out, a
-// comparison turned round or its bound moved, an error or another answer that becomes nil, a
-// truth value turned round, a sum that becomes a difference, a statement left out, a function
-// that does nothing. Constants and the order of statements are left alone.
+// comparison turned round or its bound moved, an error or another answer that becomes
+// nil, a truth value turned round, a sum that becomes a difference, a statement left out,
+// a function that does nothing. Constants and the order of statements are left alone.
 package mutate
 
 import (
@@ -58,7 +59,8 @@ func mutantOr[T any](n int, mutated, real T) T {
 }
 `
 
-// Insert returns the mutants of f, numbered from first on, and f's source with all of them in.
+// Insert returns the mutants of f, numbered from first on, and f's source with all of
+// them in.
 func Insert(fset *token.FileSet, info *types.Info, f File, first int) ([]Mutant, []byte) {
 	m := &inserter{fset: fset, info: info, file: f, next: first}
 	for _, decl := range f.Syntax.Decls {
@@ -69,8 +71,8 @@ func Insert(fset *token.FileSet, info *types.Info, f File, first int) ([]Mutant,
 	return m.mutants, m.source()
 }
 
-// inserter collects insertions into one file. Nothing is ever replaced, so that mutants can
-// stand within one another.
+// inserter collects insertions into one file. Nothing is ever replaced, so that mutants
+// can stand within one another.
 type inserter struct {
 	fset       *token.FileSet
 	info       *types.Info

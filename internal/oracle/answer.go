@@ -3,8 +3,9 @@ package oracle
 import "strings"
 
 // offers reports whether s is a scheme with which some token could pass: a challenge for
-// another one would lead nowhere (RFC 9110, section 11.6.1). A token that is bound both ways
-// comes with a proof; clients are sent for one only where a certificate is not enough.
+// another one would lead nowhere (RFC 9110, section 11.6.1). A token that is bound both
+// ways comes with a proof; clients are sent for one only where a certificate is not
+// enough.
 func offers(c Config, s Scheme) bool {
 	enforced := c.Rule
 	if c.Stage != Enforce {
@@ -27,8 +28,8 @@ func refuse(c Config, q Request, used Scheme, no refusal) Verdict {
 	if no.status != 400 && no.status != 401 && no.status != 403 || no.why == CrossOrigin {
 		return v
 	}
-	// Where a certificate would do, DPoP is challenged all the same if it is the proof of a
-	// token that is bound both ways which is wrong.
+	// Where a certificate would do, DPoP is challenged all the same if it is the proof of
+	// a token that is bound both ways which is wrong.
 	shown := func(s Scheme) bool { return offers(c, s) || s == DPoP && c.DPoP && c.MTLS && aboutProof(no) }
 	everywhere := no.everywhere || !shown(used) && used != NoCredentials
 	challenge := func(s Scheme) string {
@@ -89,8 +90,9 @@ func byCookie(c Config, q Request) bool {
 	return c.Session && q.Scheme == NoCredentials && (q.Cookie == BearerCookie || q.Cookie == DPoPCookie)
 }
 
-// headerStays reports whether the handler sees the header with a certificate: one that the
-// trusted proxy wrote and that is not hidden, or any where it means nothing to the guard.
+// headerStays reports whether the handler sees the header with a certificate: one that
+// the trusted proxy wrote and that is not hidden, or any where it means nothing to the
+// guard.
 func headerStays(c Config, q Request) bool {
 	if !c.MTLS {
 		return q.Cert >= Forged && q.Cert != ProxyOwn
@@ -98,9 +100,9 @@ func headerStays(c Config, q Request) bool {
 	return q.Cert >= RightHeader && q.Cert != ProxyOwn && c.Hide == HideNothing
 }
 
-// Nested says what comes of q at a guard inner inside a guard outer. With the same parts, the
-// inner one relies on what the outer one has verified; its policy and rules are its own. With
-// others, it verifies again what the outer one has left in the request.
+// Nested says what comes of q at a guard inner inside a guard outer. With the same parts,
+// the inner one relies on what the outer one has verified; its policy and rules are its
+// own. With others, it verifies again what the outer one has left in the request.
 func Nested(outer, inner Config, same bool, q Request) Verdict {
 	v := Decide(outer, q)
 	if v.Status != 200 || q.Preflight && outer.PassPreflights {

@@ -1,7 +1,7 @@
 package oracle
 
-// refusal is the end of a decision. Its code stands in the challenge of the scheme that the
-// client used (AUTH-14), or in each of them if it concerns them all.
+// refusal is the end of a decision. Its code stands in the challenge of the scheme that
+// the client used (AUTH-14), or in each of them if it concerns them all.
 type refusal struct {
 	status     int
 	code, why  string
@@ -11,7 +11,8 @@ type refusal struct {
 var passes = refusal{}
 
 // Decide says what a guard of configuration c answers to q. RFC 9449, section 4.3, allows
-// any order of checks; this one looks first at what costs nothing and uses the proof up last.
+// any order of checks; this one looks first at what costs nothing and uses the proof up
+// last.
 func Decide(c Config, q Request) Verdict {
 	if q.Preflight && c.PassPreflights && transport(c, q) == passes { // HTTP-01
 		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}}
@@ -38,7 +39,8 @@ func transport(c Config, q Request) refusal {
 	return passes
 }
 
-// scheme says how the token came: in the Authorization field or, only without one, in a cookie.
+// scheme says how the token came: in the Authorization field or, only without one, in a
+// cookie.
 func scheme(c Config, q Request) (Scheme, refusal) {
 	if no := transport(c, q); no != passes {
 		return NoCredentials, no
@@ -83,8 +85,8 @@ func shape(c Config, q Request, s Scheme) refusal {
 	return passes
 }
 
-// token is RFC 9068, section 4: what the token says, then whether its issuer signed it. Of an
-// opaque one it is RFC 7662, section 2.2: what the issuer says.
+// token is RFC 9068, section 4: what the token says, then whether its issuer signed it.
+// Of an opaque one it is RFC 7662, section 2.2: what the issuer says.
 func token(c Config, q Request, _ Scheme) refusal {
 	invalid := refusal{401, "invalid_token", TokenRefused + TokenFaults[q.Token], false}
 	switch {
@@ -137,7 +139,8 @@ func certificate(c Config, q Request, _ Scheme) refusal {
 	return refusal{401, "invalid_token", CertMissing, false} // CC-4-02, CC-2.4-02: neither a stranger's nor the proxy's counts
 }
 
-// proof is RFC 9449, section 4.3: what the proof says, its signature, its nonce, its first use.
+// proof is RFC 9449, section 4.3: what the proof says, its signature, its nonce, its
+// first use.
 func proof(c Config, q Request, s Scheme) refusal {
 	invalid := refusal{401, "invalid_dpop_proof", ProofRefused + ProofFaults[q.Proof], false}
 	goodNonce := c.Nonces && (q.Nonce == FreshNonce || q.Nonce == PreviousNonce)

@@ -3,8 +3,8 @@
 // It is the decision of the guard, written a second time as a plain function over a small
 // description of a configuration and a request. The product test runs each described case
 // through the real code and compares. The package imports nothing of the guard and of the
-// rooms below it: an oracle that shares code with what it judges repeats its mistakes. The
-// import table in arch_test.go holds that.
+// rooms below it: an oracle that shares code with what it judges repeats its mistakes.
+// The import table in arch_test.go holds that.
 package oracle
 
 // Config describes a guard.
@@ -143,8 +143,9 @@ const (
 	BindingCount
 )
 
-// Proof is what is right or wrong with the DPoP field. But for what its name says, each is
-// a good proof for the request and the token, made with the key that the token is bound to.
+// Proof is what is right or wrong with the DPoP field. But for what its name says, each
+// is a good proof for the request and the token, made with the key that the token is
+// bound to.
 type Proof uint8
 
 // The proofs, in the order in which the guard looks for what is wrong with them.

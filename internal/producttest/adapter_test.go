@@ -48,8 +48,8 @@ const (
 	defaultClient, defaultSubject = "client", "user-1"
 )
 
-// A world makes real guards and real requests from their descriptions. It is the one place
-// that names the guard's functions. Everything in it is made once and shared.
+// A world makes real guards and real requests from their descriptions. It is the one
+// place that names the guard's functions. Everything in it is made once and shared.
 type world struct {
 	t                 testing.TB
 	issuer            *oidctest.Issuer
@@ -318,8 +318,8 @@ func (silence) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("connection refused")
 }
 
-// situation is the state of the world for one request, and what comes of it. It travels in
-// the request's context, so that stores and handlers that all requests share know it.
+// situation is the state of the world for one request, and what comes of it. It travels
+// in the request's context, so that stores and handlers that all requests share know it.
 type situation struct {
 	config   oracle.Config
 	request  oracle.Request
@@ -587,8 +587,8 @@ type proofKey struct {
 	mcp     bool
 }
 
-// proof returns the DPoP fields. Each proof is signed once: what the guard thinks of its first
-// use does not depend on how often others have been sent, as the store says so.
+// proof returns the DPoP fields. Each proof is signed once: what the guard thinks of its
+// first use does not depend on how often others have been sent, as the store says so.
 func (w *world) proof(token string, q oracle.Request, method string, preset int) []string {
 	k := proofKey{token, oracle.Request{Proof: q.Proof, Nonce: q.Nonce, Misdirect: q.Misdirect}, method, preset == presetMCP}
 	if p, ok := w.proofs.Load(k); ok {
@@ -714,8 +714,8 @@ func (w *world) run(c *combo) (oracle.Verdict, *situation) {
 	return v, s
 }
 
-// lend makes another request with the context of one that passed, as handlers do that call
-// others in process. It must bring a credential of its own.
+// lend makes another request with the context of one that passed, as handlers do that
+// call others in process. It must bring a credential of its own.
 func lend(g *middleware.Guard, s *situation) {
 	other := &http.Request{
 		Method: http.MethodDelete, Host: "api.example", URL: &url.URL{Path: "/other"}, RequestURI: "/other", Header: make(http.Header), Body: http.NoBody,
@@ -819,8 +819,8 @@ func (w *world) challenge(line string, v *oracle.Verdict, s *situation) {
 	}
 }
 
-// scan looks for what must never leave the service, and for a body that says something else
-// than the header.
+// scan looks for what must never leave the service, and for a body that says something
+// else than the header.
 func (w *world) scan(rec *response, v *oracle.Verdict, s *situation) {
 	secrets := [...]string{lastOf(w.token(&s.config, &s.request)), lastOf(s.proof), w.nonceClaim(s)}
 	for name, values := range rec.header {
@@ -862,7 +862,8 @@ func lastOf(secret string) string {
 	return secret[max(0, len(secret)-40):]
 }
 
-// nonceClaim is the nonce that the client sent: a challenge never has the same (decision 36).
+// nonceClaim is the nonce that the client sent: a challenge never has the same (decision
+// 36).
 func (w *world) nonceClaim(s *situation) string {
 	if s.request.Proof == oracle.NoProof {
 		return ""

@@ -6,8 +6,8 @@ import (
 )
 
 // TestEveryTripleOccurs holds that the combos with up to three changes, which TestProduct
-// runs in full from a million on, have each triple of values of three factors in them, but
-// for triples that cannot exist.
+// runs in full from a million on, have each triple of values of three factors in them,
+// but for triples that cannot exist.
 func TestEveryTripleOccurs(t *testing.T) {
 	if os.Getenv("PRODUCT") == "" {
 		t.Skip("counts a million combinations; runs with PRODUCT, as in .ci/run product")
@@ -83,8 +83,8 @@ func (s *triples) each(f, g, h int, yield func(c *combo, occurs bool)) {
 	}
 }
 
-// impossible reports whether the set values of c exclude each other, or leave no value to a
-// factor that is unset.
+// impossible reports whether the set values of c exclude each other, or leave no value to
+// a factor that is unset.
 func impossible(c *combo) bool {
 	if cannotExist(c) != "" {
 		return true

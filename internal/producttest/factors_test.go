@@ -8,12 +8,12 @@ import (
 	"github.com/keybound-go/middleware/internal/oracle"
 )
 
-// A combo is one value for each factor: a configuration, a request, the state of the world,
-// and the way in.
+// A combo is one value for each factor: a configuration, a request, the state of the
+// world, and the way in.
 type combo [numFactors]uint8
 
-// The factors. What a value means stands in the constants of package oracle; two values are
-// no and yes.
+// The factors. What a value means stands in the constants of package oracle; two values
+// are no and yes.
 const (
 	// The configuration.
 	fParts = iota // neither, DPoP, mTLS, both
@@ -94,8 +94,8 @@ func ruleOf(value uint8) (oracle.Rule, oracle.Stage) {
 // unset stands for any value in a partial combo.
 const unset = 255
 
-// cannotExist says why no such configuration or request can be made, or "". It judges partial
-// combos too: a reason holds whatever the unset values become.
+// cannotExist says why no such configuration or request can be made, or "". It judges
+// partial combos too: a reason holds whatever the unset values become.
 func cannotExist(c *combo) string {
 	is := func(f, v int) bool { return c[f] == uint8(v) }
 	isNot := func(f, v int) bool { return c[f] != unset && c[f] != uint8(v) }
@@ -171,8 +171,8 @@ func (c *combo) String() string {
 	return b.String()
 }
 
-// bases are requests that pass, each by another way. What is good by all of them but for three
-// values shows that the three do what they must, undisturbed by others.
+// bases are requests that pass, each by another way. What is good by all of them but for
+// three values shows that the three do what they must, undisturbed by others.
 func bases() []combo {
 	base := func(values ...int) (c combo) {
 		c[fParts], c[fUnbound] = bothParts, 1

@@ -24,9 +24,9 @@ func (w *world) forwardAuth(g *middleware.Guard) http.Handler {
 	return h
 }
 
-// forwarded is what a proxy and the service behind it learn of the verdict. The service is
-// told who sent the request and what it has proven; its other fields are between the proxy
-// and the service. No answer of the handler may be stored.
+// forwarded is what a proxy and the service behind it learn of the verdict. The service
+// is told who sent the request and what it has proven; its other fields are between the
+// proxy and the service. No answer of the handler may be stored.
 func forwarded(v oracle.Verdict) oracle.Verdict {
 	h := v.Handler
 	v.Handler = oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert}
@@ -62,10 +62,10 @@ func answerTo(h http.Handler, r *http.Request) *response {
 	return rec
 }
 
-// subrequest is what nginx makes of r: a GET of its own with the client's fields and three
-// that tell of the client's request. RFC 8470, section 5.1: a proxy tells of early data in
-// a field. The TLS state is that of the proxy's connection, on which every proxy presents
-// the very certificate that tokens are bound to: it must count for no client.
+// subrequest is what nginx makes of r: a GET of its own with the client's fields and
+// three that tell of the client's request. RFC 8470, section 5.1: a proxy tells of early
+// data in a field. The TLS state is that of the proxy's connection, on which every proxy
+// presents the very certificate that tokens are bound to: it must count for no client.
 func (w *world) subrequest(r *http.Request, q oracle.Request) *http.Request {
 	header := maps.Clone(r.Header)
 	header["X-Original-Method"] = []string{r.Method}
@@ -136,8 +136,8 @@ func (w *world) told(h http.Header, s *situation) {
 }
 
 // misuse sends the same subrequest from a peer that is not trusted, without one of the
-// fields that tell of the request, with it twice, and as a client that reaches the handler
-// through the proxy would. None may reach the guard, and none may pass.
+// fields that tell of the request, with it twice, and as a client that reaches the
+// handler through the proxy would. None may reach the guard, and none may pass.
 func (w *world) misuse(h http.Handler, sub *http.Request, s *situation) {
 	told := s.outcome
 	s.outcome = middleware.Outcome{}

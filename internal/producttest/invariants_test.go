@@ -25,8 +25,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// These tests run random histories: clients, replicas, stores and issuers that come and go,
-// and time that passes. They say what must hold in all of them.
+// These tests run random histories: clients, replicas, stores and issuers that come and
+// go, and time that passes. They say what must hold in all of them.
 
 // histories is how many a test runs: INVARIANTS, or a few.
 func histories(t *testing.T) int {
@@ -52,8 +52,8 @@ func eachHistory(t *testing.T, f func(t *testing.T, r *rand.Rand)) {
 	}
 }
 
-// store is what the replicas share to remember proofs: a real memory at the other end of a
-// network that fails.
+// store is what the replicas share to remember proofs: a real memory at the other end of
+// a network that fails.
 type store struct {
 	memory *dpop.MemoryCache
 	mu     sync.Mutex
@@ -189,9 +189,9 @@ func (f *fleet) send(replica http.Handler, s *sent) *response {
 func (f *fleet) anyReplica() http.Handler { return f.replicas[f.r.IntN(len(f.replicas))] }
 func (f *fleet) anyKey() *josetest.Key    { return f.keys[f.r.IntN(len(f.keys))] }
 
-// DPOP-11.1-03, DPOP-11.1-06, DPOP-11.1-07, DPOP-11.1-08: whatever happens to replicas and to
-// the store, a proof is accepted once at the most, in its window; a fresh one is accepted
-// whenever the store answers; and while it does not, the answer is 503.
+// DPOP-11.1-03, DPOP-11.1-06, DPOP-11.1-07, DPOP-11.1-08: whatever happens to replicas
+// and to the store, a proof is accepted once at the most, in its window; a fresh one is
+// accepted whenever the store answers; and while it does not, the answer is 503.
 func TestAProofIsAcceptedOnceInEveryHistory(t *testing.T) {
 	eachHistory(t, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r)
@@ -266,9 +266,10 @@ func (f *fleet) stampede(s *sent) {
 	}
 }
 
-// DPOP-8.2-01, DPOP-9-01, DPOP-11.1-09, DPOP-11.3-01: while replicas change their nonce keys in
-// the order that NewNonces describes, one at a time, a client that does what it is told has at
-// most one retry, whatever replica it meets, and no proof passes twice or without a nonce.
+// DPOP-8.2-01, DPOP-9-01, DPOP-11.1-09, DPOP-11.3-01: while replicas change their nonce
+// keys in the order that NewNonces describes, one at a time, a client that does what it
+// is told has at most one retry, whatever replica it meets, and no proof passes twice or
+// without a nonce.
 func TestNoncesRotateWithoutRefusingAClient(t *testing.T) {
 	eachHistory(t, func(t *testing.T, r *rand.Rand) {
 		keys := [][]byte{[]byte(strings.Repeat("a", 32)), []byte(strings.Repeat("b", 32))}
@@ -297,8 +298,8 @@ func TestNoncesRotateWithoutRefusingAClient(t *testing.T) {
 	})
 }
 
-// client makes some requests as RFC 9449, section 8, has it: with the newest nonce, and again
-// if the service asks for another one.
+// client makes some requests as RFC 9449, section 8, has it: with the newest nonce, and
+// again if the service asks for another one.
 func (f *fleet) client() {
 	nonce := ""
 	for range 8 {
@@ -336,9 +337,9 @@ func (f *fleet) client() {
 	}
 }
 
-// AT-4-06, JWKS-05, JWKS-06: what is remembered of a token ends with it: with its exp, and with
-// its key. While the issuer is down a token by a known key is good, and one by a key that
-// cannot be asked for is 503 and not 401.
+// AT-4-06, JWKS-05, JWKS-06: what is remembered of a token ends with it: with its exp,
+// and with its key. While the issuer is down a token by a known key is good, and one by a
+// key that cannot be asked for is 503 and not 401.
 func TestNothingOutlivesWhatItWasDerivedFrom(t *testing.T) {
 	eachHistory(t, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r)
@@ -380,8 +381,8 @@ func TestNothingOutlivesWhatItWasDerivedFrom(t *testing.T) {
 	})
 }
 
-// JWKS-05: a token dies with the key that signed it: at the latest with the fetch that finds
-// the key gone, however often it was accepted before.
+// JWKS-05: a token dies with the key that signed it: at the latest with the fetch that
+// finds the key gone, however often it was accepted before.
 func TestATokenDiesWithItsKey(t *testing.T) {
 	eachHistory(t, func(t *testing.T, r *rand.Rand) {
 		f := newFleet(t, r)
@@ -421,9 +422,10 @@ func TestATokenDiesWithItsKey(t *testing.T) {
 	})
 }
 
-// INTRO-2.2-03, INTRO-4-01, INTRO-4-03: what the issuer said of a token is believed as long as
-// was configured and never beyond the token's exp, also while it cannot be asked; a new token
-// is refused no longer than a refusal is remembered; and an issuer that is down is 503.
+// INTRO-2.2-03, INTRO-4-01, INTRO-4-03: what the issuer said of a token is believed as
+// long as was configured and never beyond the token's exp, also while it cannot be asked;
+// a new token is refused no longer than a refusal is remembered; and an issuer that is
+// down is 503.
 func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 	const (
 		lifetime, stale, life = 60 * time.Second, 120 * time.Second, 600 * time.Second

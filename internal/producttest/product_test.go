@@ -14,8 +14,8 @@ import (
 	"github.com/keybound-go/middleware/internal/oracle"
 )
 
-// runs is how many combos TestProduct sends through the guard: PRODUCT, or what go test has
-// time for.
+// runs is how many combos TestProduct sends through the guard: PRODUCT, or what go test
+// has time for.
 func runs(t *testing.T) int {
 	n := 15_000
 	if testing.Short() {
@@ -30,8 +30,8 @@ func runs(t *testing.T) int {
 	return n
 }
 
-// TestProduct compares the guard with the oracle: first each passing request with one value
-// changed, or two, or from a million runs on three, then random combos.
+// TestProduct compares the guard with the oracle: first each passing request with one
+// value changed, or two, or from a million runs on three, then random combos.
 func TestProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -113,7 +113,8 @@ func expected(c *combo) oracle.Verdict {
 	case c[fDoor] == doorCheck:
 		v := oracle.Decide(config, request)
 		if v.Reason == oracle.Unavailable && config.Nonces && request.Outage == oracle.NonceSourceDown && request.Nonce == oracle.NoNonce {
-			// Without a response no nonce is needed, and a proof without one is no question to the source.
+			// Without a response no nonce is needed, and a proof without one is no
+			// question to the source.
 			v.Status, v.Reason = 401, oracle.NonceWanted
 		}
 		h := v.Handler

@@ -159,8 +159,8 @@ func (f *Flights[V]) launch(ctx context.Context, key [32]byte, from *queue, lane
 }
 
 // End cancels the flights that are under way, and waits for them, but no longer than
-// grace: what they call may ignore its context. Their callers are told so. Later questions
-// are asked as before.
+// grace: what they call may ignore its context. Their callers are told so. Later
+// questions are asked as before.
 func (f *Flights[V]) End() {
 	f.mu.Lock()
 	under := slices.Collect(maps.Values(f.under))

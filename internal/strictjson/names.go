@@ -37,8 +37,8 @@ var seed = maphash.MakeSeed()
 
 // add appends name. It reports false if the object whose names begin at first has
 // it already.
-// A name that was there is refused (RFC 7515, section 4; RFC 7519, section 4). Names are compared
-// by bytes (RFC 8259, section 8.3).
+// A name that was there is refused (RFC 7515, section 4; RFC 7519, section 4). Names are
+// compared by bytes (RFC 8259, section 8.3).
 func (s *scanner) add(name span, first int) bool {
 	text := s.textOf(name)
 	hash := uint32(maphash.Bytes(seed, text))

@@ -15,8 +15,8 @@ const maxIssuers = 20
 
 // State is that of several guards together.
 type State struct {
-	// Count is how many issuers there are. Issuers are 20 of them at the most: those first
-	// of which something failed, then by name.
+	// Count is how many issuers there are. Issuers are 20 of them at the most: those
+	// first of which something failed, then by name.
 	Count   int
 	Issuers []*Issuer
 	// Memories are by name.

@@ -1,5 +1,5 @@
-// Package callers runs the clients of docs/clients.md, in JavaScript, Python, Java, Go and
-// for the shell, against a guarded service that demands nonces.
+// Package callers runs the clients of docs/clients.md, in JavaScript, Python, Java, Go
+// and for the shell, against a guarded service that demands nonces.
 package callers
 
 import (

@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// chromium is a page in a browser, on an origin of its own, so that its calls are subject to CORS.
+// chromium is a page in a browser, on an origin of its own, so that its calls are subject
+// to CORS.
 type chromium struct{}
 
 func (chromium) name() string    { return "Chromium" }
@@ -47,7 +48,8 @@ type browserAnswer struct {
 	Attempts     []int // statuses
 }
 
-// chromium returns the browser of this world, which runs until the test t has ended that all the others are parts of.
+// chromium returns the browser of this world, which runs until the test t has ended that
+// all the others are parts of.
 func (w *world) chromium(t *testing.T) *browser {
 	if w.browser == nil {
 		program := need(t, "chromium", "chromium-browser", "google-chrome")
@@ -116,7 +118,8 @@ func (s *browserSession) ask(t *testing.T, command map[string]string) (answer br
 	return answer
 }
 
-// exposedChallenges: a page gets through a nonce challenge because the service exposes it, and for no other reason.
+// exposedChallenges: a page gets through a nonce challenge because the service exposes
+// it, and for no other reason.
 func (w *world) exposedChallenges(t *testing.T) {
 	s := chromium{}.open(t, w, wish{client: w.issuer.nonces, resource: audience, dpop: true}).(*browserSession)
 	try := func(path string) (attempts []int, preflights int) {

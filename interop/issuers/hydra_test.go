@@ -72,7 +72,8 @@ serve:
 		profile:    []oidc.Option{oidc.WithProfile(hydraProfile)},
 		introspect: []introspect.Option{introspect.WithEndpoint(h.admin + "/admin/oauth2/introspect")},
 		clients:    []string{"oauth4webapi", "openid-client", "curl"},
-		// Assertions must name its token endpoint in aud, and today's clients name the issuer.
+		// Assertions must name its token endpoint in aud, and today's clients name the
+		// issuer.
 		skip:         append(slices.Clone(dpopKinds), certificateJWT, certificateAsked, certificateHeader, privateKeyJWT),
 		pages:        map[string]http.Handler{"/login": h.accept("login"), "/consent": h.accept("consent"), "/token-hook": http.HandlerFunc(h.answerHook)},
 		descriptions: map[string]oidc.Profile{"Hydra, described": hydraProfile},

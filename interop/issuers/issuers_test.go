@@ -112,7 +112,8 @@ var clients = []client{
 	chromium{},
 }
 
-// run is every client with every kind of token, Kong's configurations, and what happens to calls while the issuer changes.
+// run is every client with every kind of token, Kong's configurations, and what happens
+// to calls while the issuer changes.
 func (w *world) run(t *testing.T) {
 	some := len(w.issuer.clients) > 0
 	for _, c := range clients {
@@ -236,7 +237,8 @@ func (w *world) boundToACertificate(t *testing.T, c client, path string, wish wi
 	return good + ", " + stolen
 }
 
-// certificateInAHeader: the test is a terminator that passes on the certificate as nginx does.
+// certificateInAHeader: the test is a terminator that passes on the certificate as nginx
+// does.
 func (w *world) certificateInAHeader(t *testing.T, s session) string {
 	from := func(client *mtlspoptest.Client) int {
 		header := bearer(s.token())
@@ -266,7 +268,8 @@ func (w *world) clientCredentials(t *testing.T, c client) string {
 	return good + ", " + w.expect(t, 401, resp.StatusCode, "wrong secret")
 }
 
-// rotation: the issuer signs with a new key. Old tokens stay good as long as it publishes the old key, and new ones are good at once.
+// rotation: the issuer signs with a new key. Old tokens stay good as long as it publishes
+// the old key, and new ones are good at once.
 func (w *world) rotation(t *testing.T) {
 	jwt := wish{client: "dpop", resource: audience, dpop: true}
 	opaque := wish{client: "dpop", resource: w.issuer.opaque, dpop: true}
@@ -290,7 +293,8 @@ func (w *world) rotation(t *testing.T) {
 	w.results.event("rotation of the issuer's key, introspection", beforeAsked, duringAsked, afterAsked)
 }
 
-// restart: JWTs stay good while the issuer is away. Where it has to be asked, nobody can tell whether a token is good: 503, never 401.
+// restart: JWTs stay good while the issuer is away. Where it has to be asked, nobody can
+// tell whether a token is good: 503, never 401.
 func (w *world) restart(t *testing.T) {
 	jwt := own{}.open(t, w, wish{client: "dpop", resource: audience, dpop: true})
 	unseen := own{}.open(t, w, wish{client: "dpop", resource: audience, dpop: true})
@@ -320,7 +324,8 @@ func (w *world) restart(t *testing.T) {
 	w.results.event("restart of the issuer, introspection", beforeAsked, duringAsked, afterAsked)
 }
 
-// keepCalling calls the service all the while that event takes, and returns the worst status.
+// keepCalling calls the service all the while that event takes, and returns the worst
+// status.
 func (w *world) keepCalling(t *testing.T, s session, event func()) (worst int) {
 	t.Helper()
 	calls, done := s.(*goSession), make(chan struct{})

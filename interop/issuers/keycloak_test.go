@@ -77,7 +77,8 @@ type keycloak struct {
 	base, url string
 }
 
-// waitFor waits until Keycloak answers; its first start of all builds it, and takes minutes.
+// waitFor waits until Keycloak answers; its first start of all builds it, and takes
+// minutes.
 func (k *keycloak) waitFor(t *testing.T, running *process) {
 	t.Helper()
 	client := k.world.files.client(nil)
@@ -176,8 +177,8 @@ func TestKeycloak(t *testing.T) {
 	}
 }
 
-// keycloakProfile: oidc.Keycloak accepts all of Keycloak's access tokens and nothing else of what it signs, and each of the
-// profile's relaxations is one that they need.
+// keycloakProfile: oidc.Keycloak accepts all of Keycloak's access tokens and nothing else
+// of what it signs, and each of the profile's relaxations is one that they need.
 func (w *world) keycloakProfile(t *testing.T) {
 	k := &keycloak{world: w, base: w.issuer.url[:len(w.issuer.url)-len("/realms/interop")], url: w.issuer.url}
 	trust := oidc.WithHTTPClient(w.files.client(nil))

@@ -131,7 +131,8 @@ func (b *backend) requests() []http.Header {
 	return b.seen
 }
 
-// expect checks what requests came to: whether they got through, and if so, as what. It returns a part of a cell.
+// expect checks what requests came to: whether they got through, and if so, as what. It
+// returns a part of a cell.
 func (at *place) expect(t *testing.T, want, got int, what, token string) string {
 	t.Helper()
 	require.Equal(t, want, got, "%s: %s", what, at.said())
@@ -271,10 +272,12 @@ func basicAuth(id, secret string) http.Header {
 	return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))}}
 }
 
-// terminatorAddress is where requests of the terminator come from. The clients' come from 127.0.0.1.
+// terminatorAddress is where requests of the terminator come from. The clients' come from
+// 127.0.0.1.
 const terminatorAddress = "127.0.0.2"
 
-// startTerminator ends TLS in front of a guard, as HAProxy would: it asks for a certificate, and passes it on in certificateField.
+// startTerminator ends TLS in front of a guard, as HAProxy would: it asks for a
+// certificate, and passes it on in certificateField.
 func (w *world) startTerminator(t *testing.T, to string) string {
 	target, err := url.Parse(to)
 	require.NoError(t, err)

@@ -96,8 +96,8 @@ func (m *matrix) markdown() string {
 	return b.String()
 }
 
-// publish is publishText for a matrix. One with gaps, because software is missing or the test was asked to leave something out,
-// is not compared.
+// publish is publishText for a matrix. One with gaps, because software is missing or the
+// test was asked to leave something out, is not compared.
 func publish(t *testing.T, name string, m *matrix) {
 	t.Helper()
 	text := m.markdown()
@@ -111,7 +111,8 @@ func publish(t *testing.T, name string, m *matrix) {
 
 var readme sync.Mutex // tests of several issuers write their sections at once
 
-// publishText compares the section called name of the README with text, or writes it there with INTEROP_UPDATE.
+// publishText compares the section called name of the README with text, or writes it
+// there with INTEROP_UPDATE.
 func publishText(t *testing.T, name, text string) {
 	t.Helper()
 	readme.Lock()

@@ -93,8 +93,9 @@ func keycloakLines(issuer, origin string, trust oidc.Option) (*middleware.Guard,
 	)
 }
 
-// onThePage serves the guard of a page, and calls it as the page promises: with a token that is bound to a key, with one that is bound
-// to a certificate, or with a bearer token; and with what must not pass.
+// onThePage serves the guard of a page, and calls it as the page promises: with a token
+// that is bound to a key, with one that is bound to a certificate, or with a bearer
+// token; and with what must not pass.
 func (w *world) onThePage(t *testing.T, guarded lines, key, cert, unbound *wish, others ...string) {
 	s := httptest.NewUnstartedServer(nil)
 	s.EnableHTTP2 = true
@@ -128,7 +129,8 @@ func (w *world) onThePage(t *testing.T, guarded lines, key, cert, unbound *wish,
 	}
 }
 
-// inFile demands that the blocks of a language on a page are lines of the file that the test runs.
+// inFile demands that the blocks of a language on a page are lines of the file that the
+// test runs.
 func (p page) inFile(t *testing.T, language, file string) {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// need returns the path of a program or file. Without it the test is skipped, or fails if INTEROP_REQUIRED is set.
+// need returns the path of a program or file. Without it the test is skipped, or fails if
+// INTEROP_REQUIRED is set.
 func need(t *testing.T, names ...string) string {
 	t.Helper()
 	for _, name := range names {
@@ -35,7 +36,8 @@ func need(t *testing.T, names ...string) string {
 	return ""
 }
 
-// process is a program of somebody else's that runs beside the test, and is ended with it at the latest.
+// process is a program of somebody else's that runs beside the test, and is ended with it
+// at the latest.
 type process struct {
 	cmd   *exec.Cmd
 	lines chan string // of stdout

@@ -15,8 +15,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
-// loose is a description of everything that a description may leave out, for the claim of the issuers that have been told to name
-// their access tokens.
+// loose is a description of everything that a description may leave out, for the claim of
+// the issuers that have been told to name their access tokens.
 var loose = oidc.Described(oidc.Dialect{
 	Name:       "loose",
 	Types:      []string{"JWT", ""},
@@ -27,8 +27,8 @@ var loose = oidc.Described(oidc.Dialect{
 	Evidence:   []oidc.Evidence{{Claim: "token_kind", Values: []string{"access"}}},
 })
 
-// otherTokens: under no profile and no description does anything pass but access tokens for this service, and introspection knows
-// them apart too.
+// otherTokens: under no profile and no description does anything pass but access tokens
+// for this service, and introspection knows them apart too.
 func (w *world) otherTokens(t *testing.T) {
 	u := w.issuer.user(t)
 	for _, token := range []string{u.access, u.refreshed, u.id, u.refresh} {
@@ -88,8 +88,9 @@ func (w *world) otherTokens(t *testing.T) {
 	}
 }
 
-// underProfile is why a token is refused by a verifier of this service, or "accepted". If own, the verifier takes the token's own
-// audience too, as one does whose operator confuses the two.
+// underProfile is why a token is refused by a verifier of this service, or "accepted". If
+// own, the verifier takes the token's own audience too, as one does whose operator
+// confuses the two.
 func (w *world) underProfile(t *testing.T, token string, p oidc.Profile, own bool) string {
 	if token == "" {
 		return "-"
@@ -137,7 +138,8 @@ func (w *world) underIntrospection(t *testing.T, token string) string {
 	return verdict(t, err)
 }
 
-// verdict is "accepted", or the reason of a refusal. What is no verdict on the token fails the test.
+// verdict is "accepted", or the reason of a refusal. What is no verdict on the token
+// fails the test.
 func verdict(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {

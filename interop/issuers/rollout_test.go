@@ -24,7 +24,8 @@ import (
 	"github.com/keybound-go/middleware/oidc"
 )
 
-// rollout is that of docs/rollout.md, at Keycloak: from bearer tokens to bound ones, while clients go on calling.
+// rollout is that of docs/rollout.md, at Keycloak: from bearer tokens to bound ones,
+// while clients go on calling.
 func (w *world) rollout(t *testing.T) {
 	own := *w // with a service of its own
 	own.service = newService(t, w.files)
@@ -71,8 +72,8 @@ func (r *rollout) Write(line []byte) (int, error) {
 	return r.log.Write(line)
 }
 
-// verdicts is what the log says since it was last read: by path, the reason why a request was refused or would be.
-// who is which clients would be refused.
+// verdicts is what the log says since it was last read: by path, the reason why a request
+// was refused or would be. who is which clients would be refused.
 func (r *rollout) verdicts(t *testing.T) (by map[string]string, who []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -210,7 +211,8 @@ func (r *rollout) call(t *testing.T, id, path string) int {
 	return s.call(t, r.service.URL+path)
 }
 
-// traffic is what honest clients and a thief send: each request has a path of its own, the same in each phase.
+// traffic is what honest clients and a thief send: each request has a path of its own,
+// the same in each phase.
 func (r *rollout) traffic(t *testing.T) (status map[string]int) {
 	status = make(map[string]int)
 	for _, id := range rolloutClients {
@@ -265,7 +267,8 @@ func (r *rollout) run(t *testing.T) {
 	r.deploy(t, proofs, middleware.AllowUnbound())
 	r.column(t, "the service knows DPoP", nil)
 
-	// 2. Clients sign. Keycloak binds the tokens of a client that sends a proof, also before it demands one.
+	// 2. Clients sign. Keycloak binds the tokens of a client that sends a proof, also
+	// before it demands one.
 	r.signs[modern], r.careful[modern] = true, true
 	r.login(t)
 	r.column(t, "a client signs", nil)
@@ -287,7 +290,8 @@ func (r *rollout) run(t *testing.T) {
 
 	// A client that is ready goes on calling, whatever the operator does from here on.
 	worst := r.steadily(t, func() {
-		// 4. Report, and what would come of enforcing it now: none is missed, none is extra.
+		// 4. Report, and what would come of enforcing it now: none is missed, none is
+		// extra.
 		left := r.predict(t)
 		require.Equal(t, []string{late, legacy, modern, sloppy}, left, "modern lacks the scope, and nothing else")
 		r.column(t, "report", nil)
@@ -334,8 +338,9 @@ func (r *rollout) back() {
 	r.scope.Set(middleware.Report)
 }
 
-// predict sends the traffic while the rules report, then while they are enforced, and compares the log lines of both. It
-// leaves the rules in report, and returns the clients that would be refused.
+// predict sends the traffic while the rules report, then while they are enforced, and
+// compares the log lines of both. It leaves the rules in report, and returns the clients
+// that would be refused.
 func (r *rollout) predict(t *testing.T) (left []string) {
 	t.Helper()
 	scope := r.scope.Level()

@@ -29,7 +29,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
-// What the service is called by issuers: for tokens that it verifies itself, and for those that it has to ask about.
+// What the service is called by issuers: for tokens that it verifies itself, and for
+// those that it has to ask about.
 const (
 	audience       = "https://api.example"
 	opaqueAudience = "https://opaque.api.example"
@@ -87,7 +88,8 @@ func (s *service) guard(t *testing.T, w *world) {
 	jwts, err := from.Verifier(audience, i.profile...)
 	require.NoError(t, err)
 	ask := func(opts ...introspect.Option) *introspect.Introspector {
-		// A second is short enough for the tests to see what happens when the issuer has to be asked again.
+		// A second is short enough for the tests to see what happens when the issuer has
+		// to be asked again.
 		opts = append(opts, introspect.WithAnswerLifetime(time.Second), introspect.WithAudiences(audience))
 		opts = append(opts, i.introspect...)
 		answers, err := introspect.New(from, opaqueAudience, clientauth.PrivateKeyJWT("api", s.keys), opts...)
@@ -159,7 +161,8 @@ func (s *service) guard(t *testing.T, w *world) {
 	t.Cleanup(s.Close)
 }
 
-// serveGatewayKeys passes on the keys of the gateway, whose admin address is not for everybody.
+// serveGatewayKeys passes on the keys of the gateway, whose admin address is not for
+// everybody.
 func (s *service) serveGatewayKeys(rw http.ResponseWriter, r *http.Request) {
 	admin := s.gateway.Load()
 	if admin == nil {
@@ -170,8 +173,8 @@ func (s *service) serveGatewayKeys(rw http.ResponseWriter, r *http.Request) {
 	httputil.NewSingleHostReverseProxy(admin).ServeHTTP(rw, r)
 }
 
-// allowOrigins lets scripts of every origin call the service, as the CORS middleware of an application would, and reports whether
-// that was all there is to answer.
+// allowOrigins lets scripts of every origin call the service, as the CORS middleware of
+// an application would, and reports whether that was all there is to answer.
 func allowOrigins(w http.ResponseWriter, r *http.Request) (preflight bool) {
 	if r.Header.Get("Origin") == "" {
 		return false

@@ -17,8 +17,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/introspect"
 )
 
-// spellings are other texts that Keycloak takes for the same token: it splits at dots and drops empty parts at the end, and its
-// decoder is lenient.
+// spellings are other texts that Keycloak takes for the same token: it splits at dots and
+// drops empty parts at the end, and its decoder is lenient.
 func spellings(t *testing.T, token string) map[string]string {
 	parts := strings.Split(token, ".")
 	require.Len(t, parts, 3)
@@ -38,8 +38,8 @@ func spellings(t *testing.T, token string) map[string]string {
 	return all
 }
 
-// spelt is R2 and R4: one token is one token, whatever Keycloak takes for it, and a JWT that was refused gets no second chance as an
-// opaque token.
+// spelt is R2 and R4: one token is one token, whatever Keycloak takes for it, and a JWT
+// that was refused gets no second chance as an opaque token.
 func (w *world) spelt(t *testing.T) {
 	from, err := oidc.NewIssuer(w.issuer.url, w.trust())
 	require.NoError(t, err)
@@ -67,7 +67,8 @@ func (w *world) spelt(t *testing.T) {
 	}
 	require.Equal(t, 1, asking.Status().CachedTokens, "R2: spellings take places of their own")
 
-	// R4: the verifier refuses a token of another audience, and the introspector would accept it.
+	// R4: the verifier refuses a token of another audience, and the introspector would
+	// accept it.
 	anyone, err := introspect.New(from, "", method, introspect.DangerouslyAcceptAnyAudience())
 	require.NoError(t, err)
 	defer anyone.Close()

@@ -28,7 +28,8 @@ type userTokens struct {
 	opaque                         string // an access token that can be introspected, if the other ones cannot
 }
 
-// userTokens goes through the authorization code grant as a browser does, with forms filled in, and refreshes what it gets.
+// userTokens goes through the authorization code grant as a browser does, with forms
+// filled in, and refreshes what it gets.
 func (w *world) userTokens(t *testing.T, more url.Values, fill map[string]string) userTokens {
 	t.Helper()
 	authorization, userinfo := w.endpoints(t)
@@ -119,7 +120,8 @@ var (
 	attr     = regexp.MustCompile(`\s(name|value)="([^"]*)"`)
 )
 
-// browse follows redirects and submits the forms that it meets, until it is sent back to the client; it returns the query there.
+// browse follows redirects and submits the forms that it meets, until it is sent back to
+// the client; it returns the query there.
 func (w *world) browse(t *testing.T, at string, fill map[string]string) url.Values {
 	t.Helper()
 	jar, err := cookiejar.New(nil)

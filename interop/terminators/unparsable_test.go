@@ -28,8 +28,9 @@ func openssl(t *testing.T, stdin string, args ...string) string {
 	return string(out)
 }
 
-// Certificates that crypto/x509 cannot parse, from a client that speaks TLS with them. Caddy is a Go program and ends the
-// handshake; where the others forward the certificate, its digest decides. (For brainpool curves, they need a setting of
+// Certificates that crypto/x509 cannot parse, from a client that speaks TLS with them.
+// Caddy is a Go program and ends the handshake; where the others forward the certificate,
+// its digest decides. (For brainpool curves, they need a setting of
 // their own, such as nginx's ssl_ecdh_curve.)
 func TestCertificatesThatGoCannotParse(t *testing.T) {
 	ec := func(curve string, more ...string) []string {

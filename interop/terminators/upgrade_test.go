@@ -320,8 +320,8 @@ func TestWebSocketsPassWhereTheyAreLetThrough(t *testing.T) {
 	}
 }
 
-// RFC 8441: over HTTP/2 a client asks for another protocol by an extended CONNECT. A terminator that makes an Upgrade of it
-// must not make one that is not WebSocket.
+// RFC 8441: over HTTP/2 a client asks for another protocol by an extended CONNECT. A
+// terminator that makes an Upgrade of it must not make one that is not WebSocket.
 func TestExtendedCONNECTOpensNoTunnel(t *testing.T) {
 	all := newCast(t)
 	c := named(t, "Caddy") // The other recommended configurations do not offer HTTP/2.
@@ -347,7 +347,8 @@ func TestExtendedCONNECTOpensNoTunnel(t *testing.T) {
 				encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 			}
 			require.NoError(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}))
-			// Whatever the answer is, what follows on the stream must not be the service's HTTP/2.
+			// Whatever the answer is, what follows on the stream must not be the
+			// service's HTTP/2.
 			require.NoError(t, framer.WriteData(1, false, []byte(http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")))
 			for {
 				frame, err := framer.ReadFrame()

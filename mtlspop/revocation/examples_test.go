@@ -13,8 +13,8 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/revocation"
 )
 
-// A verifier that refuses revoked certificates. A certificate whose issuer says nothing of
-// it is refused as well.
+// A verifier that refuses revoked certificates. A certificate whose issuer says nothing
+// of it is refused as well.
 func Example_verifier() {
 	roots := x509.NewCertPool() // the CAs of the clients; an empty pool is a mistake
 	_, err := mtlspop.New(

@@ -37,7 +37,8 @@ import (
 
 const secret32 = "0123456789abcdef0123456789abcdef"
 
-// certificate returns a self-signed client certificate, and the function that TLSClientAuth takes.
+// certificate returns a self-signed client certificate, and the function that
+// TLSClientAuth takes.
 func certificate(t testing.TB, name string) (*x509.Certificate, func(*tls.CertificateRequestInfo) (*tls.Certificate, error)) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

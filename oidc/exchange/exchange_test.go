@@ -30,7 +30,8 @@ func newCredentials(t testing.TB, as *issuertest.AS, opts ...any) *exchange.Exch
 	return c
 }
 
-// granting issues tokens to the client id with the secret "right", and answers invalid_client to others.
+// granting issues tokens to the client id with the secret "right", and answers
+// invalid_client to others.
 func granting(expiresIn any) http.HandlerFunc {
 	var mu sync.Mutex
 	serial := 0
@@ -517,7 +518,8 @@ func TestGuessedSecrets(t *testing.T) {
 		}
 		return as
 	}
-	// serves requires that a client that is new here gets its token, and within what time.
+	// serves requires that a client that is new here gets its token, and within what
+	// time.
 	serves := func(t *testing.T, c *exchange.Exchange, from netip.Addr, id string, most time.Duration) {
 		t.Helper()
 		start := time.Now()

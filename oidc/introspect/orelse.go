@@ -25,11 +25,11 @@ var errNoForms = errors.New("introspect: this ByForm was not made by OrElse")
 
 // OrElse returns a verifier for a service that is sent JWTs and opaque tokens,
 // and whose operator says which part answers for which: jwts (an [oidc.Verifier],
-// [oidc.Verifiers], [oidc.Tenants] or [Revocable]) for those in the form of a JWS, opaque for all
-// others, JWEs among them. A JWS that jwts does not accept is not shown to opaque:
-// what a token looks like never gets it a second chance. So a token that looks like
-// JOSE, and is neither a canonical compact JWS nor a canonical compact JWE, is refused
-// by both: issuers accept more than one spelling of a token.
+// [oidc.Verifiers], [oidc.Tenants] or [Revocable]) for those in the form of a JWS, opaque
+// for all others, JWEs among them. A JWS that jwts does not accept is not shown to
+// opaque: what a token looks like never gets it a second chance. So a token that looks
+// like JOSE, and is neither a canonical compact JWS nor a canonical compact JWE, is
+// refused by both: issuers accept more than one spelling of a token.
 //
 // A preset of package middleware asks for the [ByForm.Policy]. If jwts is a type
 // of the caller's own, it needs a method Policy() oidc.Policy for that; without one

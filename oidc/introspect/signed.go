@@ -66,7 +66,8 @@ func (s *signedAnswers) open(ctx context.Context, r *issuer.Reply, asked time.Ti
 }
 
 // checkClaims is RFC 9701, section 5.
-// An answer that a proxy kept from an earlier question is refused by iat (RFC 9700, section 4.13).
+// An answer that a proxy kept from an earlier question is refused by iat
+// (RFC 9700, section 4.13).
 func (s *signedAnswers) checkClaims(payload []byte, asked time.Time) ([]byte, error) {
 	var c struct {
 		Issuer   string                 // iss

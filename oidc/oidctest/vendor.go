@@ -1,5 +1,7 @@
 package oidctest
 
+import "strings"
+
 // Keycloak makes the token look like Keycloak's: typ JWT in the header and
 // "Bearer", or "DPoP" for a token that is bound to a key, in the claims; the
 // client in azp. It comes after [BoundToKey].
@@ -20,7 +22,7 @@ func Keycloak() Change {
 func Auth0() Change {
 	return func(d *Draft) {
 		d.Header["typ"] = "JWT"
-		d.Claims["aud"] = []any{d.Claims["aud"], d.issuer.URL + "userinfo"}
+		d.Claims["aud"] = []any{d.Claims["aud"], strings.TrimSuffix(d.issuer.URL, "/") + "/userinfo"}
 		d.Rename("client_id", "azp")
 		delete(d.Claims, "jti")
 	}
@@ -114,8 +116,8 @@ func SpringAuthorizationServer(scopes ...string) Change {
 	}
 }
 
-// IDToken makes it an ID token for the given client, as OpenID Connect Core,
-// section 2 has it: what must never pass for an access token.
+// IDToken makes it an ID token for the given client (OpenID Connect Core, section 2),
+// which must never pass for an access token.
 func IDToken(client string) Change {
 	return func(d *Draft) {
 		d.Header["typ"] = "JWT"

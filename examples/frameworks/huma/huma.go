@@ -58,7 +58,8 @@ func guarded(operations *openapi.Operations) func(huma.Context, func(huma.Contex
 	}
 }
 
-// addAll adds the operations of the document. Those that it hides stay unknown, and closed.
+// addAll adds the operations of the document. Those that it hides stay unknown, and
+// closed.
 func addAll(operations *openapi.Operations, doc *huma.OpenAPI) error {
 	for _, item := range doc.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete, item.Options, item.Head, item.Patch, item.Trace} {

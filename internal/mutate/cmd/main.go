@@ -1,5 +1,5 @@
-// Command mutate runs the tests against mutants of the decision path and fails if one that is
-// not listed survives.
+// Command mutate runs the tests against mutants of the decision path and fails if one
+// that is not listed survives.
 //
 //	go run ./internal/mutate/cmd                      every mutant
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
@@ -38,7 +38,8 @@ import (
 	"github.com/keybound-go/middleware/internal/mutate"
 )
 
-// target is a package, its files on the decision path, and the tests that ought to notice.
+// target is a package, its files on the decision path, and the tests that ought to
+// notice.
 type target struct {
 	name  string
 	dir   string
@@ -63,8 +64,8 @@ var targets = []target{
 // perMutant is how long the tests may take before a mutant counts as noticed: it hangs.
 const perMutant = 90 * time.Second
 
-// elsewhere are tests that look at the source and not at what the compiled code does, or at
-// how many allocations it makes.
+// elsewhere are tests that look at the source and not at what the compiled code does, or
+// at how many allocations it makes.
 const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve"
 
 func main() {
@@ -302,7 +303,8 @@ func moduleOf(pkg string) (dir, within string) {
 // compiled is a test binary and where it runs.
 type compiled struct{ binary, dir, tests string }
 
-// compile builds the tests with the mutants in, and sees that they pass while all are off.
+// compile builds the tests with the mutants in, and sees that they pass while all are
+// off.
 func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, error) {
 	var tests []compiled
 	for i, pkg := range t.tests {

@@ -56,6 +56,7 @@ type Config struct {
 	TokenAlgorithms        []string
 	Nonces                 bool // proofs need a nonce
 	Unbound                bool // middleware.AllowUnbound
+	TokenOnly              bool // there is no request: scheme and proof are not looked at
 	// Keys are the issuer's, by kid; nil if they are not known.
 	Keys        map[string]crypto.PublicKey
 	Certificate *x509.Certificate // that the client showed, nil for none
@@ -300,6 +301,10 @@ func (e *examination) confirmation(claims map[string]any) {
 // binding compares the scheme with what the token is bound to.
 func (e *examination) binding() {
 	e.group = "binding"
+	if e.TokenOnly && strings.Contains(e.token, ".") {
+		e.unknown("the token is bound and the client proves it", boundTo(e.jkt, e.x5t)+"; there is no request to look at", "RFC 9449, section 7.1; RFC 8705, section 3", "give the proof too (--proof-file), or the whole request")
+		return
+	}
 	opaque := !strings.Contains(e.token, ".")
 	switch {
 	case opaque:
@@ -313,6 +318,19 @@ func (e *examination) binding() {
 	default:
 		e.check("the scheme fits the binding", true, e.scheme, "", "RFC 9449, section 7.1", "")
 	}
+}
+
+// boundTo says what a token is bound to.
+func boundTo(jkt, x5t string) string {
+	switch {
+	case jkt != "" && x5t != "":
+		return "it is bound to a DPoP key and to a certificate"
+	case jkt != "":
+		return "it is bound to a DPoP key"
+	case x5t != "":
+		return "it is bound to a certificate"
+	}
+	return "it is bound to nothing: the service must accept such tokens (middleware.AllowUnbound)"
 }
 
 func (e *examination) certificate() {
@@ -330,7 +348,7 @@ func (e *examination) certificate() {
 
 // proof makes the twelve checks of RFC 9449, section 4.3.
 func (e *examination) proof() {
-	if e.scheme != "dpop" && e.jkt == "" {
+	if e.TokenOnly || e.scheme != "dpop" && e.jkt == "" {
 		return
 	}
 	e.group = "proof"

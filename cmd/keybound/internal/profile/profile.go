@@ -30,7 +30,8 @@ func Named(name string) (oidc.Vendor, error) {
 // times and signature. If it is none, advice names a profile that reads it, or says what
 // else there is to do.
 func Fits(raw string, by oidc.Vendor) (fits bool, advice string, err error) {
-	// The identifiers do not matter: nothing is compared with them, and nothing is fetched.
+	// The identifiers do not matter: nothing is compared with them, and nothing is
+	// fetched.
 	v, err := oidc.New("https://issuer.example", "https://api.example", oidc.WithProfile(by))
 	if err != nil {
 		return false, "", err
