@@ -24,15 +24,15 @@ const (
 )
 
 // Deny is for [middleware.WithDenyHandler]. It writes a refusal in the protocol of the
-// call, which the Content-Type says: the status of HTTP is 200 for gRPC, gRPC-Web and
-// streams of Connect, and the code is in the place where their clients look for it. Calls
-// of Connect by GET are told by their query. Every other request gets the
-// status and the JSON that a Guard answers by itself.
+// call, which it reads from the Content-Type: for gRPC, gRPC-Web and streams of Connect
+// the HTTP status is 200, and the code is where their clients look for it. It knows
+// Connect calls by GET from their query. Every other request gets the status and the JSON
+// that a Guard answers by itself.
 //
 // The code is that of package grpcguard, the message is the fixed description, and an
-// ErrorInfo among the details has the error code of the RFC. Challenge and nonce are
-// fields of HTTP in every protocol, which are the headers of gRPC. They are also in the
-// metadata of the end of a Connect stream, where some clients look alone.
+// ErrorInfo among the details has the error code of the RFC. Challenge and nonce are HTTP
+// header fields in every protocol; for gRPC these are its headers. They are also in the
+// metadata at the end of a Connect stream, since some clients look only there.
 func Deny(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
 	mediaType := strings.ToLower(r.Header.Get("Content-Type"))
 	if r.Method == http.MethodPost && strings.HasPrefix(mediaType, grpcWebText) {
@@ -56,13 +56,14 @@ func Deny(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
 	_ = writer.Write(w, r, err) // The client may be gone.
 }
 
-// isCall reports whether a GET is a call of Connect. Its version is optional.
+// isCall reports whether a GET is a call of Connect. The version in the query is
+// optional.
 func isCall(r *http.Request) bool {
 	query := r.URL.Query()
 	return query.Has("connect") || query.Has("encoding") && query.Has("message")
 }
 
-// asBinary is r as a call of gRPC-Web that is not in base64.
+// asBinary returns r as a call of binary gRPC-Web, without base64.
 func asBinary(r *http.Request) *http.Request {
 	binary := *r
 	binary.Header = maps.Clone(r.Header)

@@ -202,7 +202,7 @@ func bearer(w *world, token string) *http.Client {
 	})}
 }
 
-// A client that signs by GET signs for GET, and a proof for POST does not do.
+// A client that calls by GET makes proofs for GET. A proof for POST is refused.
 func TestGETHasAProofForGET(t *testing.T) {
 	w := newWorld(t, nil)
 	key := dpoptest.NewKey(t)

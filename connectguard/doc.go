@@ -2,8 +2,8 @@
 // gRPC?
 //
 // A Guard stands around the handlers of connect-go as around every handler of net/http.
-// What it answers to a request that may not pass is HTTP; [Deny] turns that into the
-// protocol of the call:
+// It refuses a request with an HTTP response; [Deny] writes the refusal in the protocol
+// of the call:
 //
 //	guard, err := middleware.New(
 //		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),

@@ -155,7 +155,7 @@ func (e *envoy) ask(t testing.TB, r *http.Request, c *mtlspoptest.Client) *httpt
 	return rec
 }
 
-// service is what is behind: it remembers the last request that reached it.
+// service stands behind Envoy. It remembers the last request that reached it.
 type service struct{ got *http.Request }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

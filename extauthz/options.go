@@ -28,9 +28,9 @@ type config struct {
 }
 
 // WithEnvoy trusts the peers with an address in one of the prefixes to ask about
-// requests. It may be given several times. The prefixes must be narrow: a peer that can
-// connect from a trusted address can have any request judged as if a client had sent it,
-// and use up its proof.
+// requests. It may be given several times. The prefixes must be narrow: an attacker that
+// can connect from a trusted address can submit any request as if a client had sent it,
+// and use up the client's proof.
 func WithEnvoy(prefixes ...netip.Prefix) Option {
 	prefixes = slices.Clone(prefixes)
 	return optionFunc(func(c *config) {
@@ -88,9 +88,9 @@ func WithAssertion(s *Signer, err error) Option {
 	})
 }
 
-// WithLogger sets where the Server reports questions that it cannot understand, and those
-// of peers that it does not trust: at most one line per cause in ten seconds. Without it
-// this is slog.Default(). What the Guard decides, the Guard reports itself.
+// WithLogger sets where the Server reports questions that it cannot understand or that
+// come from untrusted peers: at most one line per cause in ten seconds. The default is
+// slog.Default(). The Guard reports its own decisions.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
 		if options.Value(c.Set, "WithLogger", l) {

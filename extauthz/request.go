@@ -12,8 +12,7 @@ import (
 )
 
 // CertificateField is the header field in which the Guard finds the certificate that
-// Envoy has seen, in the format mtlspop.PEM. It exists between the Server and its Guard
-// alone.
+// Envoy has seen, in the format mtlspop.PEM. Only the Server and its Guard see it.
 const CertificateField = "X-Envoy-Peer-Certificate"
 
 // Fields of Envoy's own between those of the client.
@@ -22,7 +21,7 @@ const (
 	hostField   = "Host"
 )
 
-// original returns the request that the client has sent, as Envoy tells of it.
+// original returns the client's request as Envoy describes it.
 func original(question *authv3.CheckRequest) (q middleware.Request, err error) {
 	attributes := question.GetAttributes()
 	h := attributes.GetRequest().GetHttp()
@@ -89,8 +88,8 @@ func header(h *authv3.AttributeContext_HttpRequest) (http.Header, error) {
 	return fields, nil
 }
 
-// canonical is http.CanonicalHeaderKey. It spares the allocation for names that come with
-// many requests: Envoy's are in lower case.
+// canonical is http.CanonicalHeaderKey without the allocation for common names: Envoy
+// sends names in lower case.
 func canonical(name string) string {
 	if known, ok := common[name]; ok {
 		return known
@@ -110,8 +109,8 @@ var common = func() map[string]string {
 	return m
 }()
 
-// unmerged takes the values of a field apart that Envoy has put together with a comma.
-// None of these fields has a comma in a single value that a Guard accepts.
+// unmerged splits a field whose values Envoy has joined with a comma. None of these
+// fields has a comma in a single value that a Guard accepts.
 func unmerged(name, value string) []string {
 	switch name {
 	case "Authorization", "Dpop", "Origin", "Access-Control-Request-Method":
@@ -120,16 +119,16 @@ func unmerged(name, value string) []string {
 	return []string{value}
 }
 
-// mayHaveBody reports whether the request has a body, as far as a CORS preflight is
-// concerned, which has none. In HTTP/2 and HTTP/3 a body needs no field that tells of it,
-// and Envoy does not say whether one follows.
+// mayHaveBody reports whether the request may have a body: a CORS preflight has none. In
+// HTTP/2 and HTTP/3 no header field announces a body, and Envoy does not say whether one
+// follows.
 func mayHaveBody(protocol string, h http.Header) bool {
 	return !strings.HasPrefix(protocol, "HTTP/1.") || len(h["Transfer-Encoding"]) > 0
 }
 
 type callerKey struct{}
 
-// withCaller returns a context that knows source.address.
+// withCaller returns a context that carries source.address.
 func withCaller(ctx context.Context, question *authv3.CheckRequest) context.Context {
 	return context.WithValue(ctx, callerKey{}, question)
 }

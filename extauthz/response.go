@@ -17,8 +17,8 @@ import (
 const (
 	// overwrite replaces every value that is there, in all versions of Envoy.
 	overwrite = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
-	// add leaves them. In a denial the versions that know no append_action put in all
-	// values of one answer.
+	// add keeps them. In a denial, versions of Envoy without append_action send all
+	// values of the answer.
 	add = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
 )
 
@@ -40,7 +40,7 @@ func (m *mutations) put(name, value string, action corev3.HeaderValueOption_Head
 	}
 	next := &m.spare[0]
 	m.spare = m.spare[1:]
-	// A message with bytes that are no UTF-8 would be an error to Envoy.
+	// Envoy would reject a message with bytes that are not UTF-8.
 	next.value.Key, next.value.Value = name, strings.ToValidUTF8(value, "?")
 	next.option.Header, next.option.AppendAction = &next.value, action
 	m.options = append(m.options, &next.option)
@@ -120,8 +120,8 @@ func passed(said identity.Identity, came http.Header, v middleware.Verdict) *aut
 	}
 }
 
-// emptied are the mutations that leave an identity field without a value. Answers share
-// them, as nothing writes to them.
+// emptied are the mutations that set an identity field to the empty value. Answers share
+// them: they are never written to.
 var emptied = func() map[string]*corev3.HeaderValueOption {
 	m := make(map[string]*corev3.HeaderValueOption)
 	for _, name := range identityFields {
@@ -130,15 +130,15 @@ var emptied = func() map[string]*corev3.HeaderValueOption {
 	return m
 }()
 
-// ours reports whether the field of a request that passes is for this package to set or
-// to remove, whatever came. Envoy removes after it sets, so that no identity may be among
-// what is removed.
+// ours reports whether this package sets or removes the field of a request that passes,
+// whatever the client sent. Envoy removes after it sets, so the list to remove must not
+// name an identity field.
 func ours(name string) bool {
 	return name == CertificateField || name == "Transfer-Encoding" || identityField(name) == name
 }
 
-// identityField returns the field of the sender's identity that a service could take name
-// for, or nothing: some read X-Auth-Subject, X_Auth_Subject and X.Auth.Subject alike.
+// identityField returns the identity field that a service could confuse with name, or "":
+// some services read X-Auth-Subject, X_Auth_Subject and X.Auth.Subject as the same field.
 func identityField(name string) string {
 	if len(name) < len("X-Auth-") || !strings.EqualFold(name[:1], "X") {
 		return ""
@@ -158,7 +158,7 @@ var identityFields = func() (names []string) {
 	return names
 }()
 
-// alike compares names, but for the case of letters and for what stands between words.
+// alike compares names without regard to case and to the separators between words.
 func alike(name, field string) bool {
 	if len(name) != len(field) {
 		return false
@@ -179,7 +179,7 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// give puts a field into the answer of the service.
+// give adds a field to the service's response.
 func give(m *mutations, name string, values []string) {
 	switch {
 	case name == "Dpop-Nonce", name == "Cache-Control" && slices.Contains(values, "no-store"):

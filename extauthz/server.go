@@ -48,10 +48,10 @@ func New(guard *middleware.Guard, opts ...Option) (*Server, error) {
 	return &Server{guard: guard, peers: trusted, sign: c.sign, logger: c.logger}, nil
 }
 
-// Check answers one question. The error is always nil, since Envoy lets a request pass
-// after an error if failure_mode_allow is set: 403 to peers that are not trusted, 500 if
-// the question is none about a request of HTTP, and 503 if the Guard cannot decide are
-// denials like every other.
+// Check answers one question. The error is always nil: after an error Envoy would let the
+// request pass if failure_mode_allow is set. Check denies with 403 if the peer is not
+// trusted, with 500 if the question is not about an HTTP request, and with 503 if the
+// Guard cannot decide.
 func (s *Server) Check(ctx context.Context, question *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -115,8 +115,7 @@ const (
 	causes
 )
 
-// report logs a line, unless one for the same cause has been logged in the last ten
-// seconds.
+// report logs a line, at most one for each cause in ten seconds.
 func (s *Server) report(ctx context.Context, cause int, text string, from *peers.Peer) {
 	const pause = 10 // seconds
 	if s == nil {

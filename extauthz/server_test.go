@@ -39,7 +39,7 @@ import (
 
 const origin = "https://api.example"
 
-// told are the fields that replace what a client has sent.
+// told are the fields that replace those of the client.
 var told = []string{"X-Auth-Outcome", "X-Auth-Issuer", "X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Binding", "X-Auth-Assertion"}
 
 // world is an issuer, a client, and a guard that asks the issuer.
@@ -92,7 +92,7 @@ func (w *world) bound(r *http.Request, to *mtlspoptest.Client) *http.Request {
 	return r
 }
 
-// nonce has the service give one.
+// nonce asks the service for a nonce.
 func (w *world) nonce(t testing.TB, e *envoy) string {
 	t.Helper()
 	a := e.ask(t, w.signed(request("GET", "/"), "old"), nil)
@@ -190,7 +190,7 @@ func TestANonceReachesTheClient(t *testing.T) {
 	require.NotEmpty(t, a.Header()["Access-Control-Expose-Headers"])
 }
 
-// What the options hide from a handler does not reach the service either.
+// The options hide from the service what they hide from a handler.
 func TestTheServiceSeesWhatAHandlerWouldSee(t *testing.T) {
 	for option, want := range map[string]string{"hide": "", "bearer": "Bearer"} {
 		opts := []middleware.Option{middleware.HideCredentials()}
@@ -313,7 +313,7 @@ func TestAQuestionThatIsNoneIsDenied(t *testing.T) {
 	require.Equal(t, 401, ask(func(_ *request, h *http) { h.Headers = map[string]string{"AUTHORIZATION": "Bearer a"} }))
 }
 
-// An error would be a pass to an Envoy with failure_mode_allow.
+// After an error, an Envoy with failure_mode_allow would let the request pass.
 func TestWhatCannotBeDecidedIsDenied(t *testing.T) {
 	w := newWorld(t)
 	var behind service
@@ -364,7 +364,7 @@ func TestAPreflightIsKnownWhereItsBodyIs(t *testing.T) {
 	require.Equal(t, 401, e.ask(t, long, nil).Code)
 }
 
-// The guard throttles unknown clients by the address that Envoy tells of.
+// The guard throttles unknown clients by the address that Envoy reports.
 func TestCallerAddress(t *testing.T) {
 	var seen netip.Addr
 	w := newWorld(t, middleware.WithRules(middleware.RuleFunc("look", func(r *http.Request, _ *middleware.Credential) bool {

@@ -11,27 +11,27 @@
 // # Order
 //
 // Recovery and CORS belong before the guard. Guards of one request add up, and it is
-// verified once. The response gets the fields of the guard when the handlers are done,
-// whatever they have set.
+// verified once. The guard adds its fields to the response after the handlers, whatever
+// they have set.
 //
 // # What Fiber does differently
 //
 // Fiber stands on fasthttp, which has no HTTP/2 and reads no header larger than
 // ReadBufferSize: 4 KB by default, which a token with a proof exceeds. Certificates of
-// the connection work if Fiber itself ends TLS. The strings of a request are only good
-// until its handler returns, unless Immutable is set; the guard keeps some of what it has
-// verified, such as digests of tokens, and so judges a copy.
+// the connection work if Fiber itself terminates TLS. Unless Immutable is set, the
+// strings of a request are valid only until its handler returns. The guard keeps some of
+// what it has verified, and so judges a copy of the request.
 //
 // Fiber adds the trailers of a chunked request to the fields of its header, where a
-// client could write what only a proxy may. The guard takes out of such a request every
-// field that was not in the header, so that handlers do not find the trailers, nor a
-// field that middleware before the guard has added. With StreamRequestBody Fiber adds the
-// trailers when a handler has read the body: handlers must take no field of the header
-// for the word of a proxy after that.
+// client could write what only a proxy may. The guard removes from such a request every
+// field that was not in the header. So handlers find neither the trailers nor a field
+// that middleware before the guard has added. With StreamRequestBody Fiber adds the
+// trailers once a handler has read the body: after that, handlers must not trust any
+// header field as the proxy's.
 //
 // The middleware adaptor of Fiber (adaptor.HTTPMiddleware) must not be used with a guard:
-// it does not take out of the request what the guard has taken out, such as a forged
-// certificate field, and lets the guard keep strings that Fiber writes over.
+// it leaves in the request what the guard has removed, such as a forged certificate
+// field, and the guard would keep strings that Fiber overwrites.
 package fiberguard
 
 import (
@@ -84,10 +84,11 @@ func Wrap(g *middleware.Guard) fiber.Handler {
 	}
 }
 
-// requestKey is that of the request as an outer guard has let it pass.
+// requestKey is the key of the request as an outer guard has let it pass.
 type requestKey struct{}
 
-// requestOf returns the request of c, all strings copied, or nil if its target is none.
+// requestOf returns the request of c with all strings copied, or nil if its target is
+// invalid.
 func requestOf(c fiber.Ctx) *http.Request {
 	if r, ok := c.Locals(requestKey{}).(*http.Request); ok {
 		return r.WithContext(c.Context())
@@ -117,11 +118,11 @@ func requestOf(c fiber.Ctx) *http.Request {
 	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
 }
 
-// dropTrailers takes the trailers out of both. Package fasthttp adds what follows a chunked
-// body to the fields of the header, where it would pass for the word of a proxy that has
-// deleted the client's own field. A field that has more values than the header has lines is
-// taken out as a whole: fasthttp changes the order of values when one is deleted, so that
-// none of them is known to be the header's.
+// dropTrailers removes the trailers from both. Package fasthttp adds the fields after a
+// chunked body to the header. There a client's trailer could pass for the field of a
+// proxy, which deletes such fields only from the header. A field that has more values
+// than the header has lines is removed as a whole: fasthttp reorders the values when one
+// is deleted, so that the header's own can no longer be told.
 func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 	came := make(map[string]int, len(fields)) // how many fields the header has, by name
 	for line := range bytes.Lines(h.RawHeaders()) {
@@ -139,8 +140,8 @@ func dropTrailers(h *fasthttp.RequestHeader, fields http.Header) {
 	}
 }
 
-// neverTrailer reports whether package fasthttp takes no trailer of that name, and may
-// have the field by itself.
+// neverTrailer reports whether package fasthttp ignores trailers of that name. It may set
+// such a field itself.
 func neverTrailer(name string) bool {
 	switch name {
 	case "Connection", "Content-Length", "Content-Type", "Cookie", "Host", "Trailer", "Transfer-Encoding":
@@ -162,8 +163,7 @@ func remove(h *fasthttp.RequestHeader, which func(canonical string) bool) {
 	}
 }
 
-// hide takes out of the request of c what the guard has taken out of it, and changes what
-// the guard has changed.
+// hide repeats on the request of c what the guard has removed and changed.
 func hide(c fiber.Ctx, came, seen http.Header) {
 	if maps.EqualFunc(came, seen, func(a, b []string) bool { return slices.Equal(a, b) }) {
 		return
@@ -215,8 +215,8 @@ func (a *answer) send(c fiber.Ctx) {
 	c.Response().SetBodyRaw(a.body)
 }
 
-// collect puts into the header of a what the handlers have said. Behind it the guard puts
-// into it what it answers for.
+// collect copies the handlers' response fields into the header of a. The guard then adds
+// its own.
 func (a *answer) collect(c fiber.Ctx) {
 	clear(a.header)
 	for name, value := range c.Response().Header.All() {
@@ -225,7 +225,7 @@ func (a *answer) collect(c fiber.Ctx) {
 	a.collected = a.header.Clone()
 }
 
-// update gives the response what the guard has changed since collect.
+// update copies to the response what the guard has changed since collect.
 func (a *answer) update(c fiber.Ctx) {
 	h := &c.Response().Header
 	for name := range a.collected {

@@ -144,7 +144,7 @@ func TestNestedGuardsAddUpAndVerifyOnce(t *testing.T) {
 	require.Equal(t, 401, do(t, address, httptest.NewRequest("GET", "/orders", nil), false, nil).StatusCode)
 }
 
-// What the guard takes out of a request is out of Fiber's request as well.
+// What the guard removes from a request is removed from Fiber's request as well.
 func TestTheHandlerSeesWhatTheGuardLetsItSee(t *testing.T) {
 	forwarded := middleware.WithMTLS(mtlspop.New(mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, netip.MustParsePrefix("10.0.0.0/24"))))
 	for hidden, opts := range map[bool][]middleware.Option{true: {forwarded, middleware.HideCredentials()}, false: {forwarded, middleware.ForwardBearer()}} {
@@ -319,8 +319,8 @@ func TestANilGuardIsFoundAtStart(t *testing.T) {
 	require.Equal(t, 503, do(t, serve(t, app), httptest.NewRequest("GET", "/", nil), false, nil).StatusCode)
 }
 
-// One connection carries the requests of many users (a proxy's, say): what a guard has
-// let pass is of no use to the next request on it, pipelined or not.
+// One connection, such as a proxy's, carries the requests of many users: a request that
+// passes leaves nothing to the next one on the connection, pipelined or not.
 func TestNothingIsLeftForTheNextRequestOnAConnection(t *testing.T) {
 	w := newWorld(t)
 	app := fiber.New(large)

@@ -11,16 +11,16 @@
 // # Order
 //
 // Recovery and CORS belong before the guard, everything that costs or decides something
-// behind it. Guards of one request add up, and it is verified once. A guard in
-// [gin.Engine.Use] also stands before the handlers for unknown routes; one in a group
-// does not, and gin answers those with its own 404. gin redirects a path with a slash too
-// many or too few by itself, before any guard.
+// behind it. A request passes only if all its guards agree, and is verified once. A guard
+// in [gin.Engine.Use] also stands before the handlers for unknown routes; one in a group
+// does not, and gin answers those with its own 404. gin itself redirects a path with a
+// slash too many or too few, before any guard.
 //
 // # What it does not do
 //
-// The guard reads the target as it came in the request line. It does not see what
-// middleware has made of c.Request.URL, and neither a host nor an address that gin takes
-// from X-Forwarded fields.
+// The guard reads the target as it came in the request line. It ignores what middleware
+// has made of c.Request.URL, and the host and address that gin takes from X-Forwarded
+// fields.
 package ginguard
 
 import (
@@ -57,9 +57,9 @@ func Wrap(g *middleware.Guard) gin.HandlerFunc {
 	}
 }
 
-// writer is gin's writer with what the guard answers for, such as a nonce and
-// Cache-Control: kept restores that when the response begins. In gin a response does not
-// begin with WriteHeader, which notes the status alone.
+// writer is gin's writer with the fields that the guard sets, such as a nonce and
+// Cache-Control: kept restores them when the response begins. In gin that is not at
+// WriteHeader, which only notes the status.
 type writer struct {
 	gin.ResponseWriter
 	kept http.ResponseWriter

@@ -23,7 +23,7 @@ import (
 // "error".
 const Domain = rpcstatus.Domain
 
-// errNoDecision is for calls that cannot be judged.
+// errNoDecision refuses calls that the Guard cannot judge.
 var errNoDecision = status.Error(codes.Unavailable, rpcstatus.Text(rpcstatus.Unavailable))
 
 // errEnded ends a stream whose token has expired, or whose session is over.
@@ -54,7 +54,7 @@ func withDetails(code codes.Code, text string, details ...protoadapt.MessageV1) 
 	return st.Err()
 }
 
-// metadataOf is h as metadata. The body of a refusal has no place in gRPC.
+// metadataOf returns h as metadata. gRPC has no place for the body of a refusal.
 func metadataOf(h http.Header) metadata.MD {
 	if len(h) == 0 {
 		return nil
@@ -68,8 +68,8 @@ func metadataOf(h http.Header) metadata.MD {
 	return md
 }
 
-// repeated is the part of the answer that stands in the trailer as well: several clients
-// show nothing else of a call that failed.
+// repeated is the part of the answer that is sent in the trailer as well: of a failed
+// call, several clients show only the trailer.
 func repeated(ctx context.Context, answer metadata.MD) metadata.MD {
 	md := make(metadata.MD, 2)
 	if nonce := answer["dpop-nonce"]; len(nonce) > 0 {

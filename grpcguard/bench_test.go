@@ -25,7 +25,7 @@ import (
 
 // BenchmarkDoor compares the interceptor with the guard alone, and with an interceptor
 // that does nothing, beside one raw signature verification of the same run. The tokens
-// are bound to a certificate, so that a call costs little beside the door.
+// are bound to a certificate, so that the door is most of a call's cost.
 func BenchmarkDoor(b *testing.B) {
 	w := newWorld(b)
 	guard, err := middleware.New(middleware.WithTokens(w.tokens, nil), middleware.WithMTLS(mtlspop.New()), middleware.WithDPoP(dpop.New(origin)))

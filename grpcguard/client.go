@@ -29,8 +29,7 @@ type Client struct {
 // NewClient returns a Client that signs with the key and the tokens of transport, and
 // shares its nonces. It takes what [dpopclient.New] returns:
 // NewClient(dpopclient.New(key, dpopclient.WithOrigins("https://api.example"),
-// dpopclient.WithTokenSource(tokens))). No other authority than those of WithOrigins gets
-// a token.
+// dpopclient.WithTokenSource(tokens))). Only the authorities of WithOrigins get a token.
 func NewClient(transport *dpopclient.Transport, err error) (*Client, error) {
 	set := options.For("grpcguard")
 	options.Part(set, "NewClient", transport, err)
@@ -43,13 +42,13 @@ func NewClient(transport *dpopclient.Transport, err error) (*Client, error) {
 // DialOptions returns what [grpc.NewClient] needs: credentials that make a proof for each
 // transmission, those of retries too, and interceptors that learn nonces.
 //
-// A call that is refused for want of a nonce is made once more with the one that came
-// along. A stream is opened once more if no message of the server has arrived and the
-// client has sent at most one.
+// If the server refuses a call because it lacks a nonce, the Client makes it once more
+// with the nonce of the refusal. It opens a stream once more if no message of the server
+// has arrived and the client has sent at most one.
 //
 // The proof names the authority of the call: with [grpc.WithAuthority], or the host of
 // the target. For a server without TLS, see [dpopclient.DangerouslyAllowLoopbackHTTP].
-// The client's certificate, if its token is bound to one, belongs into the transport
+// If the token is bound to a certificate, put that certificate into the transport
 // credentials.
 func (c *Client) DialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
@@ -60,11 +59,11 @@ func (c *Client) DialOptions() []grpc.DialOption {
 }
 
 // perRPC are the credentials of a Client. Package grpc asks them once for each attempt of
-// a call, those that it makes by itself included.
+// a call, its own retries included.
 type perRPC struct{ *Client }
 
-// RequireTransportSecurity is true unless plain text to this very machine is allowed,
-// which GetRequestMetadata sees to.
+// RequireTransportSecurity is true unless plain text to this machine is allowed;
+// GetRequestMetadata then checks the address.
 func (p perRPC) RequireTransportSecurity() bool {
 	return p.transport == nil || !p.transport.AllowsLoopbackHTTP()
 }
@@ -94,8 +93,8 @@ func (p perRPC) GetRequestMetadata(ctx context.Context, uri ...string) (map[stri
 	return map[string]string{"authorization": header.Get("Authorization"), "dpop": header.Get("DPoP")}, nil
 }
 
-// toThisMachine reports whether the connection of ctx ends here: the authority, which the
-// Transport looks at, can be any name.
+// toThisMachine reports whether the connection of ctx ends on this machine. The Transport
+// checks only the authority, which can be any name.
 func toThisMachine(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
@@ -111,14 +110,14 @@ func toThisMachine(ctx context.Context) bool {
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
-// attempt is what the credentials know of a call's last transmission.
+// attempt records the last transmission of a call.
 type attempt struct {
 	answered atomic.Pointer[func(http.Header) bool]
 }
 
 type attemptKey struct{}
 
-// begin returns a context whose transmissions the attempt knows of.
+// begin returns a context whose transmissions the attempt records.
 func begin(ctx context.Context) (context.Context, *attempt) {
 	a := new(attempt)
 	return context.WithValue(ctx, attemptKey{}, a), a
@@ -157,8 +156,8 @@ func (c *Client) unary(ctx context.Context, method string, req, reply any, cc *g
 	}
 }
 
-// refuseOwnCredentials keeps a call from going out with two tokens, which no server
-// takes.
+// refuseOwnCredentials refuses calls with credentials of their own: every server refuses
+// a call with two tokens.
 func refuseOwnCredentials(ctx context.Context) error {
 	md, _ := metadata.FromOutgoingContext(ctx)
 	if len(md["authorization"]) > 0 || len(md["dpop"]) > 0 {

@@ -193,7 +193,7 @@ func TestOneRetry(t *testing.T) {
 	require.Equal(t, 4, s.count())
 }
 
-// A refusal for want of a nonce is not answered once the server has said something.
+// A refusal because of a missing nonce is final once the server has sent a message.
 func TestNoRetryAfterAMessage(t *testing.T) {
 	w := newWorld(t)
 	var s sent
@@ -266,8 +266,8 @@ func TestClientMistakes(t *testing.T) {
 	require.Equal(t, codes.Internal, status.Code(call(w.ctx(), w.dial(h, new(grpcguard.Client).DialOptions()...)).err))
 }
 
-// refusing is a server that refuses the first stream of each connection, as one with too
-// many of them or about to stop does, and proxies nothing.
+// refusing is a server that refuses the first stream of each connection, as a server does
+// that has too many streams or is about to stop. It proxies nothing.
 func refusing(t *testing.T, refuse func(f *http2.Framer, id uint32)) (addr string, proofs func() []string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -337,7 +337,7 @@ func refusing(t *testing.T, refuse func(f *http2.Framer, id uint32)) (addr strin
 	}
 }
 
-// CLI-01: package grpc sends what a server has not processed once more, by itself. The
+// CLI-01: package grpc by itself sends once more what a server has not processed. The
 // repetition has a proof of its own: the server may have read the first one.
 func TestTransparentRetriesHaveProofsOfTheirOwn(t *testing.T) {
 	w := newWorld(t)

@@ -29,9 +29,9 @@ func (c *Client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	return s, nil
 }
 
-// clientStream is a stream that is opened once more if the server refuses it for want of
-// a nonce. As with every stream of package grpc, one goroutine may send while another
-// receives.
+// clientStream is a stream that is opened once more if the server refuses it because it
+// lacks a nonce. As with every stream of package grpc, one goroutine may send while
+// another receives.
 type clientStream struct {
 	open func() (grpc.ClientStream, *attempt, error)
 
@@ -104,7 +104,7 @@ func (s *clientStream) keep(m any) (current grpc.ClientStream, kept bool) {
 	return s.current, true
 }
 
-// settle gives up the way back.
+// settle ends the possibility to open the stream once more.
 //
 // Precondition: the lock is held.
 func (s *clientStream) settle() { s.settled, s.first = true, nil }
@@ -127,8 +127,8 @@ func (s *clientStream) RecvMsg(m any) error {
 	}
 }
 
-// reopen puts another stream in the place of the one that was refused. It reports false
-// if that is not possible.
+// reopen replaces the refused stream by a new one. It reports false if that is not
+// possible.
 func (s *clientStream) reopen(refused grpc.ClientStream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,12 +47,13 @@
 // # What it does not do
 //
 // Interceptors run after package grpc has read, decompressed and decoded the message of a
-// unary call: [grpc.MaxRecvMsgSize] and [grpc.MaxConcurrentStreams] bound what clients
-// without a token can make a server do. (A [grpc.InTapHandle] runs before, but holds up
-// the whole connection, so nothing that may ask an issuer or a store can run there.)
+// unary call. [grpc.MaxRecvMsgSize] and [grpc.MaxConcurrentStreams] bound how much of
+// that work clients without a token can cause. (A [grpc.InTapHandle] runs before, but
+// holds up the whole connection, so nothing that may ask an issuer or a store can run
+// there.)
 //
-// Package grpc gives no interceptor the calls of a service that was registered by hand
-// with a method handler that ignores its interceptor, or with a [grpc.StreamDesc] that
-// streams in neither direction. Generated code has neither; AllGuarded of package
-// grpcguardtest finds both.
+// Package grpc bypasses interceptors for a service that was registered by hand with a
+// method handler that ignores its interceptor, or with a [grpc.StreamDesc] that streams
+// in neither direction. Generated code has neither; AllGuarded of package grpcguardtest
+// finds both.
 package grpcguard

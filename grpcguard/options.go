@@ -45,8 +45,8 @@ func Require(method string, rules ...middleware.Rule) Option {
 
 // Exempt lets calls of the given full methods pass unjudged, whatever credentials they
 // carry, such as those of "/grpc.health.v1.Health/Check". Their handlers find no
-// Credential. There is no form for all methods of a service, so that a method which is
-// new in it is guarded.
+// Credential. There is no form for all methods of a service, so that a new method is
+// guarded.
 func Exempt(methods ...string) Option {
 	methods = slices.Clone(methods)
 	return optionFunc(func(c *config) {
@@ -64,9 +64,9 @@ func Exempt(methods ...string) Option {
 
 // WithGuardFor sets a function that chooses the Guard of a call by its full method, such
 // as by options in the descriptor of the method. It returns nil for the Guard of [New],
-// and Guards that were made beforehand, by [middleware.Guard.Require]. It is asked at
-// each call, concurrently, also for methods that the server does not have; if it panics,
-// the call is refused. It excludes [Require].
+// or a Guard that [middleware.Guard.Require] made beforehand. It is called for each call,
+// concurrently, also for methods that the server does not have. If it panics, the call is
+// refused. It excludes [Require].
 func WithGuardFor(choose func(fullMethod string) *middleware.Guard) Option {
 	return optionFunc(func(c *config) {
 		if options.Value(c.Set, "WithGuardFor", choose) {

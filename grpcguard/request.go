@@ -32,8 +32,8 @@ func request(ctx context.Context, method string, md metadata.MD) middleware.Requ
 		return q
 	}
 	q.LocalAddr = p.LocalAddr
-	// Without the local end the Guard takes RemoteAddr for an IP address, which a peer on
-	// a unix socket can choose.
+	// Without the local end the Guard would read RemoteAddr as an IP address, and a peer
+	// on a unix socket can choose that text.
 	if p.Addr != nil && (p.LocalAddr != nil || strings.HasPrefix(p.Addr.Network(), "tcp")) {
 		q.RemoteAddr = p.Addr.String()
 	}
@@ -48,7 +48,8 @@ func request(ctx context.Context, method string, md metadata.MD) middleware.Requ
 	return q
 }
 
-// fields are the names of common keys, which http.CanonicalHeaderKey would have to make.
+// fields are the names of common keys, so that http.CanonicalHeaderKey need not allocate
+// them.
 var fields = func() map[string]string {
 	m := make(map[string]string)
 	for _, key := range []string{
@@ -74,7 +75,7 @@ func isField(key string) bool {
 }
 
 // forwarded returns the metadata that the handler should see, and false if that is md. It
-// keeps what the Guard was not shown.
+// keeps the metadata that the Guard does not get.
 func forwarded(md metadata.MD, given, forward http.Header) (metadata.MD, bool) {
 	if reflect.ValueOf(given).Pointer() == reflect.ValueOf(forward).Pointer() {
 		return nil, false

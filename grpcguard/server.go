@@ -39,10 +39,10 @@ func New(guard *middleware.Guard, opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// ServerOptions returns both interceptors, for [grpc.NewServer]. Calls of every service
-// are guarded, those of reflection, health and channelz too, and those that go to
-// [grpc.UnknownServiceHandler]. Interceptors that stand before these options see calls
-// that are not judged yet.
+// ServerOptions returns both interceptors, for [grpc.NewServer]. They guard the calls of
+// every service, those of reflection, health and channelz too, and those that go to
+// [grpc.UnknownServiceHandler]. Interceptors before these options see calls that are not
+// judged yet.
 func (s *Server) ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.Unary), grpc.ChainStreamInterceptor(s.Stream)}
 }
@@ -110,12 +110,12 @@ func (s *Server) Stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerIn
 	return err
 }
 
-// judge asks the Guard. The error is a status, for the client. A panic on the way, such
-// as of an observer, is one too: package grpc would end the process.
+// judge asks the Guard. The error is a status for the client. A panic in it, such as in
+// an observer, becomes such an error: package grpc would end the process.
 func (s *Server) judge(ctx context.Context, method string) (p pass, err error) {
 	defer func() {
 		if panicked := recover(); panicked != nil {
-			// No value: it may hold what the client has sent.
+			// Without the value of the panic: it may hold what the client has sent.
 			slog.ErrorContext(ctx, fmt.Sprintf("grpcguard: a panic of type %T while a call was judged", panicked))
 			p, err = pass{}, errNoDecision
 		}

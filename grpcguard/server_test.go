@@ -198,7 +198,7 @@ func duplex(ctx context.Context, conn grpc.ClientConnInterface) (string, error) 
 	return string(m.Payload.Body), nil
 }
 
-// The name that a client calls must be one of ours, and no other.
+// The configuration must name the authority of a call, and the proof an origin of it.
 func TestTheAuthorityIsNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.server(w.guard()))
@@ -305,7 +305,7 @@ func TestGuardsByMethod(t *testing.T) {
 	require.EqualValues(t, 1, h.calls.Load())
 }
 
-// What no service is registered for goes through the same door.
+// Calls for unregistered services go through the same door.
 func TestUnknownMethods(t *testing.T) {
 	w := newWorld(t)
 	reached := 0
@@ -337,7 +337,7 @@ func TestNonces(t *testing.T) {
 	require.NoError(t, call(w.with(unaryCall, token, dpoptest.Nonce(a.trailer["dpop-nonce"][0])), conn).err)
 }
 
-// What hides credentials hides them here too.
+// Options that hide credentials hide them here too.
 func TestHandlersSeeWhatTheGuardForwards(t *testing.T) {
 	w := newWorld(t)
 	var seen metadata.MD
@@ -385,7 +385,7 @@ func TestAnonymousCallsBringNoCredential(t *testing.T) {
 	call(metadata.AppendToOutgoingContext(w.ctx(), "authorization", "DPoP bad", "dpop", "bad"), w.dial(h)).refused(t, codes.Unauthenticated, "invalid_token")
 }
 
-// An interceptor of another guard in front cannot lend its credential to exempt calls.
+// Exempt calls get no credential from another guard's interceptor in front.
 func TestExemptCallsBringNoCredential(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve(w.server(w.guard(), grpcguard.Exempt(unaryCall)), grpc.UnaryInterceptor(
@@ -476,7 +476,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	require.ErrorContains(t, err, "Chek")
 }
 
-// The stream of a token ends with it, whatever its handler waits for.
+// A stream ends with its token, whatever its handler waits for.
 func TestStreamsEndWithTheToken(t *testing.T) {
 	w := newWorld(t)
 	guard := w.guard(middleware.EndResponsesWithToken())

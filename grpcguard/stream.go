@@ -17,13 +17,13 @@ type pass struct {
 	ends   time.Time   // the zero Time is never
 }
 
-// context is that of the handler: it is done when the token ends. The function is to be
-// called when the handler is done.
+// context returns the handler's context, which is done when the token ends. Call the
+// function when the handler is done.
 func (p *pass) context() (context.Context, func()) {
 	if p.ends.IsZero() {
 		return p.ctx, func() {}
 	}
-	// As Guard.Wrap does: no answer ends before it begins.
+	// As in Guard.Wrap, no answer ends before it begins.
 	return context.WithDeadlineCause(p.ctx, later(p.ends, time.Now().Add(time.Second)), middleware.ErrTokenEnded)
 }
 
@@ -56,7 +56,7 @@ func (s *serverStream) SendMsg(m any) error {
 	return s.ServerStream.SendMsg(m)
 }
 
-// RecvMsg returns at the end of the token also while the client sends nothing.
+// RecvMsg returns at the end of the token even if the client sends nothing.
 func (s *serverStream) RecvMsg(m any) error {
 	if !s.ends {
 		return s.ServerStream.RecvMsg(m)
@@ -65,7 +65,7 @@ func (s *serverStream) RecvMsg(m any) error {
 		return errEnded
 	}
 	received := make(chan error, 1)
-	// What is left behind at the end returns as soon as the handler does. It may still
+	// The goroutine that is left behind returns as soon as the handler does. It may still
 	// write to m, which no handler reads after an error.
 	go func() { received <- s.ServerStream.RecvMsg(m) }()
 	select {

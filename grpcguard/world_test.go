@@ -68,7 +68,7 @@ func (w *world) guardFor(origin string, proofs []dpop.Option, more ...middleware
 	return g
 }
 
-// service answers whom it was called by, and counts.
+// service answers with the subject of its caller, and counts calls.
 type service struct {
 	pb.UnimplementedTestServiceServer
 	calls  atomic.Int32
@@ -232,7 +232,7 @@ func (w *world) ctx() context.Context {
 	return ctx
 }
 
-// signing returns a Client of ours, with a token for its own key.
+// signing returns a grpcguard.Client with a token for its own key.
 func (w *world) signing(origin string, more ...dpopclient.Option) *grpcguard.Client {
 	w.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

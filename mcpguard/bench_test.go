@@ -40,7 +40,7 @@ func BenchmarkDoor(b *testing.B) {
 	alone := g.Wrap(nothing)
 	for name, h := range map[string]http.Handler{"plain": door(), "origins": door(mcpguard.WithOrigins(app)), "tool scopes": door(mcpguard.WithToolScopes(toolScopes))} {
 		b.Run(name, func(b *testing.B) {
-			// One of each in turn: what else the machine does concerns them alike.
+			// One of each in turn, so that other load on the machine affects both alike.
 			var signatures, guards, doors []time.Duration
 			timed := func(h http.Handler) time.Duration {
 				r := httptest.NewRequest("POST", w.resource, strings.NewReader(body))

@@ -15,8 +15,8 @@ import (
 	"github.com/keybound-go/middleware/mcpguard"
 )
 
-// The corpus, as calls of a tool. The guards of the corpus are without the preset MCP, so
-// that the door is put together without New's check for it.
+// The corpus, as calls of a tool. The guards of the corpus lack the preset MCP, so the
+// test builds the door without New's check for it.
 func TestDoors(t *testing.T) {
 	doors.Run(t, doors.Door{
 		Name: "mcpguard", Folder: "mcpguard",

@@ -35,13 +35,14 @@ type Handler struct {
 	steps        map[string]func(http.Handler) http.Handler // by tool: a guard that demands its scopes
 
 	installing sync.Mutex
-	installed  map[weak.Pointer[mcp.Server]]bool // which have our receiving middleware
-	unnamed    sync.Map                          // tools that the log was told of
+	installed  map[weak.Pointer[mcp.Server]]bool // those that have this Handler's receiving middleware
+	unnamed    sync.Map                          // unnamed tools that were logged
 }
 
-// New returns a Handler of the server, which it makes part of the guard: it adds
-// receiving middleware to it. The handler serves the endpoint at the path of the resource
-// identifier, and the metadata of the resource where RFC 9728, section 3.1, puts it.
+// New returns a Handler for the server. It adds receiving middleware to the server, which
+// makes the server part of the guard. The handler serves the endpoint at the path of the
+// resource identifier, and the metadata of the resource where RFC 9728, section 3.1, puts
+// it.
 //
 // A session belongs to the issuer, user and client of the token that it began with: the
 // three are the UserID of the SDK's TokenInfo. A message, stream or DELETE with the
@@ -87,7 +88,7 @@ func New(server *mcp.Server, opts ...Option) (*Handler, error) {
 	return h, nil
 }
 
-// build makes the handler's doors of its parts.
+// build assembles the handler's doors from its parts.
 func (h *Handler) build() {
 	d := h.guard.Describe()
 	if d.Preset != "MCP" {
@@ -128,8 +129,8 @@ func (h *Handler) assemble(resource *url.URL) {
 	h.endpoint = h.guarded(mcp.NewStreamableHTTPHandler(h.server, &h.transport))
 }
 
-// checkResource reports what the metadata tells clients and the TokenVerifier does not
-// know: clients that believe it get tokens that are then refused.
+// checkResource reports where the metadata and the TokenVerifier disagree: clients that
+// follow the metadata would get tokens that the guard refuses.
 func (h *Handler) checkResource(d middleware.Description) {
 	p := d.Tokens // which the preset has asked for
 	if len(p.Issuers) == 0 || len(p.Audiences) == 0 {
@@ -190,8 +191,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Endpoint returns the handler of the endpoint alone, for a route whose path a proxy in
-// front, or http.StripPrefix, has changed. It is guarded as ServeHTTP is.
+// Endpoint returns the guarded handler of the endpoint alone, for a route whose path a
+// proxy in front, or http.StripPrefix, has changed.
 func (h *Handler) Endpoint() http.Handler {
 	if h.config == nil {
 		return http.NotFoundHandler()
@@ -199,9 +200,10 @@ func (h *Handler) Endpoint() http.Handler {
 	return h.endpoint
 }
 
-// checkOrigin refuses what a page of a foreign origin has made a browser send: by Origin
-// and, where a DNS name of the attacker leads here, so that the browser takes the
-// request for one of the same origin and sends no Origin, by Host. MCP demands both.
+// checkOrigin refuses requests that a page of a foreign origin has made a browser send.
+// It checks Origin, and also Host: if a DNS name of the attacker leads here, the browser
+// takes the request for one of the same origin and sends no Origin. MCP demands both
+// checks.
 func (h *Handler) checkOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.hasKnownHost(r) {
@@ -227,7 +229,7 @@ func (h *Handler) hasKnownHost(r *http.Request) bool {
 	})
 }
 
-// server returns the server for a request of the SDK, with our middleware.
+// server returns the server for a request of the SDK, with this Handler's middleware.
 func (h *Handler) server(r *http.Request) *mcp.Server {
 	if c, ok := callOf(r.Context()); ok {
 		r = r.WithContext(middleware.NewContext(r.Context(), c.credential))
@@ -239,7 +241,8 @@ func (h *Handler) server(r *http.Request) *mcp.Server {
 	return s
 }
 
-// install adds our receiving middleware to s, once. No server is kept alive by it.
+// install adds this Handler's receiving middleware to s, once. It does not keep the
+// server alive.
 func (h *Handler) install(s *mcp.Server) {
 	p := weak.Make(s)
 	h.installing.Lock()

@@ -16,7 +16,7 @@ import (
 // callKey is the key of a *call in the Extra of a TokenInfo.
 const callKey = "mcpguard"
 
-// call is what we know of a message: who sent it, and through which Handler.
+// call is the credential of a message, and the Handler that it came through.
 type call struct {
 	handler    *Handler
 	credential *middleware.Credential
@@ -34,8 +34,9 @@ func callFrom(info *auth.TokenInfo) (*call, bool) {
 }
 
 // identify gives the SDK the TokenInfo of the credential that the guard has verified. It
-// takes the credential itself out of the context: the SDK hands the context of the
-// message that begins a session to all that follow. receive puts theirs in.
+// removes the credential itself from the context, since the SDK gives the context of a
+// session's first message to all later ones. For each message, receive adds the message's
+// own.
 func (h *Handler) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		credential, ok := middleware.FromContext(r.Context())
@@ -71,8 +72,8 @@ func (h *Handler) tokenInfo(c *middleware.Credential) *auth.TokenInfo {
 	}
 }
 
-// owner is whom a session belongs to, or "" if the token does not say. The parts cannot
-// run into each other: an issuer has no fragment, and no escaped part has a slash.
+// owner is the owner of a session, or "" if the token does not say. Two owners never have
+// the same text: an issuer has no fragment, and an escaped part has no slash.
 func (h *Handler) owner(c *middleware.Credential) string {
 	t := c.Token
 	key := t.Confirmation.JKT + t.Confirmation.X5T
@@ -86,10 +87,11 @@ func (h *Handler) owner(c *middleware.Credential) string {
 	return owner
 }
 
-// withTokenInfo returns ctx with info where the SDK looks for it. The SDK lets only its
-// own middleware put one there, for a bearer token that a verifier has accepted. So it
-// is shown a request of our own: the token, whatever its scheme, was judged by the guard
-// by then, and the request of the client keeps its fields.
+// withTokenInfo returns ctx with info where the SDK looks for it. Only the SDK's own
+// middleware can put it there, for a bearer token that a verifier has accepted. So
+// withTokenInfo gives that middleware a request that it makes for this: the guard has
+// judged the token by then, whatever its scheme, and the client's request keeps its
+// fields.
 func withTokenInfo(ctx context.Context, info *auth.TokenInfo) (context.Context, error) {
 	var got captured
 	accept.ServeHTTP(&got, accepted.WithContext(context.WithValue(ctx, infoKey{}, info)))
@@ -110,7 +112,7 @@ var (
 			info, _ := ctx.Value(infoKey{}).(*auth.TokenInfo)
 			return info, nil
 		},
-		// When a token ends is the guard's decision, which allows for the issuer's clock.
+		// The guard decides when a token ends: it allows for the issuer's clock.
 		&auth.RequireBearerTokenOptions{AllowMissingExpiration: true, ClockSkew: 100 * 365 * 24 * time.Hour},
 	)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.(*captured).ctx = r.Context() }))
 )

@@ -62,7 +62,7 @@ func TestAHandlerSeesTheCredentialOfItsMessage(t *testing.T) {
 	require.NoError(t, call(w, session, "delete"))
 }
 
-// Code that asks the SDK's context for the TokenInfo gets that of the message too.
+// Code that asks the SDK's context for the TokenInfo gets the message's TokenInfo too.
 func TestTheContextOfAHandlerHasTheTokenInfoOfItsMessage(t *testing.T) {
 	w := newWorld(t)
 	got := make(chan *auth.TokenInfo, 10)
@@ -83,7 +83,7 @@ func TestTheContextOfAHandlerHasTheTokenInfoOfItsMessage(t *testing.T) {
 	require.Equal(t, []string{"tools:call"}, (<-got).Scopes)
 }
 
-// Middleware that stands outside of ours finds no credential, rather than a stale one.
+// Middleware outside of the Handler's finds no credential, rather than a stale one.
 func TestMiddlewareOutsideOfOursFindsNoStaleCredential(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -124,7 +124,7 @@ func TestServersByUser(t *testing.T) {
 	require.NoError(t, call(w, w.connect(w.client("alice", "app")), "look"))
 }
 
-// A server that is made for one request has its scopes from the start, and none is kept.
+// A server that is made for one request has its scopes from the start, and is not kept.
 func TestServersOfOneRequestEach(t *testing.T) {
 	w := newWorld(t)
 	h, err := mcpguard.New(nil, mcpguard.WithGuard(w.guardOf()), mcpguard.WithToolScopes(toolScopes),

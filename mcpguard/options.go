@@ -50,8 +50,8 @@ func value[T any](name string, v T, set func(*config)) Option {
 	})
 }
 
-// WithGuard sets who decides. It takes what [middleware.New] returns, of a guard with
-// the preset [middleware.MCP]. Required.
+// WithGuard sets the guard that decides. It takes what [middleware.New] returns; the
+// guard must have the preset [middleware.MCP]. Required.
 func WithGuard(g *middleware.Guard, err error) Option {
 	return optionFunc(func(c *config) {
 		if options.Part(c.Set, "WithGuard", g, err) {
@@ -78,9 +78,9 @@ func WithTransport(o *mcp.StreamableHTTPOptions) Option {
 
 // WithOrigins lets scripts of these origins use the server from a browser, such as
 // "https://app.example". They may send every field that MCP, DPoP and OAuth need, and
-// read Mcp-Session-Id, WWW-Authenticate and DPoP-Nonce. Requests from every other origin
-// but the server's own are refused with 403. Requests without Origin, which browsers
-// send for no script of another origin, are not concerned.
+// read Mcp-Session-Id, WWW-Authenticate and DPoP-Nonce. Requests from every other origin,
+// except the server's own, are refused with 403. The option does not concern requests
+// without Origin: browsers always send it for scripts of another origin.
 func WithOrigins(origins ...string) Option {
 	origins = slices.Clone(origins)
 	return once("WithOrigins", func(c *config) {
@@ -113,9 +113,9 @@ func originOf(u *url.URL) string {
 }
 
 // WithHosts adds values of the Host field under which requests may come, such as the
-// name that a proxy in front puts there. The host of the resource identifier is one
-// without this option, and so are "localhost" and IP addresses: no page of an attacker
-// has such an origin. A port in a request counts only if the value given here has one.
+// name that a proxy in front puts there. The host of the resource identifier, "localhost"
+// and IP addresses need no option: no page of an attacker has such an origin. The port of
+// a request is compared only if the value given here has one.
 func WithHosts(hosts ...string) Option {
 	hosts = slices.Clone(hosts)
 	return once("WithHosts", func(c *config) {
@@ -131,10 +131,10 @@ func WithHosts(hosts ...string) Option {
 	})
 }
 
-// WithToolScopes sets which scopes each tool needs, all of them. A tool that needs none
-// is named with none. A tool that is not named cannot be called and is not listed, so
-// that a misspelt name opens no tool; the logger of [WithTransport] is told of it once,
-// or slog.Default without one.
+// WithToolScopes sets which scopes each tool needs, all of them. Name a tool that needs
+// no scopes with an empty list. A tool that is not named cannot be called and is not
+// listed, so that a misspelt name opens no tool. It is logged once, by the logger of
+// [WithTransport] or by slog.Default().
 func WithToolScopes(tools map[string][]string) Option {
 	return value("WithToolScopes", tools, func(c *config) {
 		c.tools = make(map[string][]string, len(tools))

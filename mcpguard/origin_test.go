@@ -17,7 +17,7 @@ import (
 
 const app = "https://app.example"
 
-// A client in a browser, on a page of an origin that is named, can do all of it.
+// A client in a browser, on a page of a named origin, can do everything.
 func TestABrowserClientOfANamedOrigin(t *testing.T) {
 	w := newWorld(t)
 	w.serve(mcpguard.WithOrigins(app, "http://localhost:5173"))
@@ -93,7 +93,7 @@ func TestAPageOfAnotherOriginIsRefused(t *testing.T) {
 }
 
 // DNS rebinding: to the browser the page has the origin of the server, so that a GET has
-// no Origin. The Host gives it away.
+// no Origin. The Host field shows the attacker's name.
 func TestARequestUnderAForeignNameIsRefused(t *testing.T) {
 	w := newWorld(t)
 	w.serve(mcpguard.WithHosts("mcp.internal", "proxy.internal:8443"))
@@ -129,7 +129,7 @@ func TestMetadataForScriptsOfAnyOrigin(t *testing.T) {
 	require.Contains(t, []string{"*", "mcp-protocol-version"}, a.Header.Get("Access-Control-Allow-Headers"))
 }
 
-// Only the two paths are there, however a request spells others.
+// Only the two paths exist, however a request spells them.
 func TestPaths(t *testing.T) {
 	w := newWorld(t)
 	h := w.serve()

@@ -27,9 +27,9 @@ const CodeInsufficientScope = -32003
 const methodCallTool = "tools/call"
 
 // RequireScopes returns nil if the token of the message has all the scopes, and otherwise
-// an error for a handler of the SDK to return: for what only the arguments decide. Where
-// the name of a tool decides, [WithToolScopes] is better, since clients ask the user for
-// more scopes only after a 403. ctx is that of the SDK's handler.
+// an error that a handler of the SDK returns. It is for scopes that depend on the
+// arguments. If they depend on the name of the tool alone, use [WithToolScopes]: clients
+// ask the user for more scopes only after a 403. ctx is that of the SDK's handler.
 func RequireScopes(ctx context.Context, scopes ...string) error {
 	c, _ := middleware.FromContext(ctx)
 	if has(c, scopes) {
@@ -71,9 +71,9 @@ func (h *Handler) needed(m message) (scopes []string, err error) {
 
 var errUnnamed = errors.New("mcpguard: a tool that WithToolScopes does not name")
 
-// receive is what every message goes through once the SDK has read it. It puts the
-// credential of this message into the context, and refuses what the scopes do not allow:
-// stepUp does so before, for the sake of the client, by a reading of its own.
+// receive handles every message once the SDK has read it. It puts the credential of this
+// message into the context, and refuses a message whose token lacks scopes. stepUp has
+// already refused with 403 the messages that it could read itself, for the client's sake.
 func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (mcp.Result, error) {
 		var c *middleware.Credential
@@ -110,14 +110,14 @@ func (h *Handler) receive(next mcp.MethodHandler) mcp.MethodHandler {
 	}
 }
 
-// methodSubscribe is what methodListen does for each resource that it names, past the
-// receiving middleware.
+// methodSubscribe is the method that methodListen runs for each resource that it names,
+// without the receiving middleware.
 const (
 	methodSubscribe = "resources/subscribe"
 	methodListen    = "subscriptions/listen"
 )
 
-// messagesOf are the message and those that it stands for.
+// messagesOf returns the message and the messages that it stands for.
 func messagesOf(method string, params mcp.Params) []message {
 	all := []message{{method, nameOf(params)}}
 	if p, ok := params.(*mcp.SubscriptionsListenParams); ok && p != nil && p.Notifications != nil {
@@ -191,9 +191,9 @@ func (h *Handler) buildSteps() {
 	}
 }
 
-// stepUp refuses with 403, and a challenge that names the scopes, a message whose token
-// lacks them: the one answer upon which clients ask the user for more. It can only
-// refuse: what it cannot read goes on to the SDK, and to receive.
+// stepUp refuses a message whose token lacks scopes with 403 and a challenge that names
+// them: only after that answer do clients ask the user for more. It can only refuse: a
+// message that it cannot read goes on to the SDK, and then to receive.
 func (h *Handler) stepUp(next http.Handler) http.Handler {
 	if len(h.steps) == 0 && h.scopes == nil {
 		return next
@@ -238,7 +238,7 @@ func (h *Handler) step(c *middleware.Credential, m message) (wrap func(http.Hand
 	return wrap, err
 }
 
-// smallBody is for how many bytes a client's word is enough to make room beforehand.
+// smallBody is how many bytes are allocated in advance on the client's word.
 const smallBody = 16 << 10
 
 // readBody reads the body of r within the limit of the transport, and leaves r with
@@ -270,8 +270,8 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 // maxDepth is how deep JSON may nest, for the SDK too.
 const maxDepth = 1000
 
-// messages are the requests in the body, as far as it can be read: a text that two
-// readers could understand in two ways is left to receive.
+// messages returns the requests in the body, as far as it can be read: text that two
+// readers could understand differently is left to receive.
 func messages(body []byte) []message {
 	all := []json.RawMessage{body}
 	if b := bytes.TrimLeft(body, " \t\r\n"); len(b) > 0 && b[0] == '[' {
@@ -285,7 +285,8 @@ func messages(body []byte) []message {
 	return found
 }
 
-// messagesIn are the message in raw and those that it stands for, as messagesOf has them.
+// messagesIn returns the message in raw and the messages that it stands for, as
+// messagesOf does.
 func messagesIn(raw []byte) []message {
 	var o strictjson.Object
 	var m message

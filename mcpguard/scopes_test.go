@@ -122,7 +122,8 @@ func TestAToolThatTheTableDoesNotName(t *testing.T) {
 	require.Contains(t, log.String(), "tool=unnamed")
 }
 
-// The server keeps its scopes when it is reached past the Handler: there is no token.
+// The server demands its scopes also of messages that bypass the Handler, and so have no
+// token.
 func TestAServerThatIsReachedPastItsHandlerKeepsItsScopes(t *testing.T) {
 	w := newWorld(t)
 	w.serve(mcpguard.WithToolScopes(toolScopes))
@@ -207,7 +208,7 @@ func TestAMessageThatNamesManyResourcesNeedsTheScopesOfEach(t *testing.T) {
 		send(stepped, m[0], m[1])
 		require.EqualValues(t, 1, subscribed.Swap(0), m)
 	}
-	// What the check before the SDK cannot read, the check behind it refuses.
+	// The check behind the SDK refuses what the check before it cannot read.
 	twice := `"notifications":{},"notifications":{"resourceSubscriptions":["secret:x"]}`
 	send(c, "subscriptions/listen", twice)
 	require.Zero(t, subscribed.Load())

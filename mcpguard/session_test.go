@@ -15,8 +15,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// Issue 16: behind a guard alone the SDK's check that a session belongs to its user is
-// off without a word: the SDK has no TokenInfo to compare.
+// Issue 16: behind a guard alone the SDK silently skips its check that a session belongs
+// to its user: it has no TokenInfo to compare.
 func TestTheGuardAloneLeavesSessionsOpen(t *testing.T) {
 	w := newWorld(t)
 	g, err := w.guardOf()
@@ -65,7 +65,7 @@ func TestASessionBelongsToItsUserAndClient(t *testing.T) {
 	}
 }
 
-// A session that an attacker began is no trap for a user (session fixation).
+// A user cannot be lured into a session that an attacker began (session fixation).
 func TestASessionOfAnAttackerIsOfNoUseToAVictim(t *testing.T) {
 	w := newWorld(t)
 	w.serve()
@@ -89,7 +89,7 @@ func TestSessionsThatAreBoundToAKey(t *testing.T) {
 	require.NoError(t, call(w, alice, "look"))
 }
 
-// The id of an event is of no use in a session of one's own.
+// A user cannot resume another user's events in a session of its own.
 func TestEventsOfAnotherUserCannotBeResumed(t *testing.T) {
 	w := newWorld(t)
 	w.serve(mcpguard.WithTransport(&mcp.StreamableHTTPOptions{EventStore: mcp.NewMemoryEventStore(nil)}))
@@ -118,7 +118,7 @@ func TestEventsOfAnotherUserCannotBeResumed(t *testing.T) {
 	require.NotContains(t, body, "looked")
 }
 
-// A refused request reaches no session, whoever began it.
+// A refused request reaches no session, whichever client began the session.
 func TestForgedCredentialsReachNoSession(t *testing.T) {
 	w := newWorld(t)
 	w.serve()

@@ -24,8 +24,8 @@ import (
 //
 // # Which issuer
 //
-// The iss of a token, which is not verified at that time, does nothing but choose the
-// tenant. It must be a plain https URL of at most 512 bytes, with the host in lower case
+// The iss of a token is not verified yet when it chooses the tenant, and serves no other
+// purpose. It must be a plain https URL of at most 512 bytes, with the host in lower case
 // and without port 443, query and fragment: everything else is [ErrIssuer]. Nothing is
 // fetched for an issuer that resolve did not approve.
 //
@@ -34,22 +34,22 @@ import (
 // A tenant is live from its first token on: Tenants keeps its Verifier, and with it the
 // keys of its issuer. [WithMaxTenants] bounds how many; the one whose tokens were used
 // least recently makes room, and is resolved again when it is back. Requests that it is
-// serving end well. A tenant of which no token was verified yet has a place apart:
-// invented tokens of approved issuers make no other tenant leave.
+// serving finish normally. Tenants without a verified token have places of their own, so
+// that invented tokens of approved issuers push out no tenant that has one.
 //
 // Verified tokens are remembered by all tenants together, see [WithTenantCacheSize]; the
-// places are shared out fairly by tenant, and within a tenant by client. The memories of
-// the Verifiers are not used: give them [WithCacheSize](0).
+// places are divided fairly among tenants, and within a tenant among clients. The caches
+// of the Verifiers are not used: give them [WithCacheSize](0).
 //
 // A refusal by resolve is remembered for [WithRefusalLifetime], an error of resolve for a
-// second. The memory for both is bounded and shared out by caller
-// (see [ContextWithCaller]), so that a caller that invents issuers displaces what it has
-// invented before. Each issuer is asked about once at a time; the questions under way are
-// shared out by caller too, and those about issuers that were approved before have slots
-// of their own.
+// second. The memory for both is bounded and divided among callers (see
+// [ContextWithCaller]), so that a caller that invents issuers only displaces its own
+// earlier ones. At most one call of resolve for each issuer runs at a time. Concurrent
+// calls are divided among callers too, and calls for issuers that resolve approved before
+// have slots of their own.
 //
-// What is known of a tenant stays until it makes room or [Tenants.Forget] is called. A
-// change in the database takes that call, in each process.
+// What is known of a tenant stays until the tenant makes room or [Tenants.Forget] is
+// called. After a change in the database, call Forget in each process.
 type Tenants struct {
 	resolve         func(ctx context.Context, issuer string) (*Verifier, error)
 	policy          *Policy // nil: none is declared
@@ -58,14 +58,14 @@ type Tenants struct {
 
 	tokens   recall.Memory[*tenantEntry]
 	cacheOff bool
-	verdicts recall.Memory[verdict]  // of resolve, but for tenants that are live
+	verdicts recall.Memory[verdict]  // of resolve; a live tenant needs none
 	approved recall.Memory[struct{}] // issuers that were live once
 	flights  *recall.Flights[*tenant]
 	live     liveTenants
 
-	// generations count the calls of Forget, by the hash of the issuer. What was asked
-	// in an earlier generation is not believed. Issuers that share one lose nothing but
-	// an answer that is under way.
+	// generations count the calls of Forget, by the hash of the issuer. An answer to a
+	// question of an earlier generation is dropped. If two issuers share a counter,
+	// Forget of one costs the other at most an answer that is under way.
 	generations [1 << 10]atomic.Uint64
 }
 
@@ -75,15 +75,15 @@ type tenantEntry struct {
 	of *tenant
 }
 
-// verdict is that an issuer has no Verifier: [ErrIssuer], or an error of ours.
+// verdict is why an issuer has no Verifier: [ErrIssuer], or an outage of resolve.
 type verdict struct {
 	err   error
 	until time.Time
 }
 
 const (
-	// maxRoutedSize bounds what is read of a token before its tenant, and so the limit of
-	// its Verifier, is known.
+	// maxRoutedSize bounds the tokens that are read to find their tenant. Only then the
+	// limit of its Verifier is known.
 	maxRoutedSize = 64 << 10
 
 	verdictPlaces   = 10_000 // of refusals and errors of resolve
@@ -101,26 +101,27 @@ var (
 	errNothing   = errors.New("resolve returned neither a Verifier nor an error; oidc.ErrIssuer says that there is no such tenant")
 )
 
-// NewTenants returns a verifier of the tokens of tenants. resolve says who they are. It
-// returns
+// NewTenants returns a verifier of the tokens of tenants. resolve decides which issuers
+// are tenants. It returns
 //
 //   - a Verifier of this very issuer, character for character, that [New] has made for
 //     this call: it then belongs to the Tenants, which closes it;
 //   - [ErrIssuer], also wrapped, if there is no such tenant: the token is refused with
 //     401;
-//   - any other error if it does not know: 503, and the token may be good.
+//   - any other error if resolve does not know: the answer is 503, and the token may be
+//     good.
 //
-// Every other result is an error of ours as well: a nil Verifier, one that it returned
-// before, that is closed, that borrows its [Issuer], or that has the [KeySource] of
-// another tenant; a panic; no result within 10 seconds.
+// The answer is 503 too if resolve panics, returns nothing within 10 seconds, or returns
+// a Verifier that is nil, that it returned before, that is closed, that borrows its
+// [Issuer], or that has the [KeySource] of another tenant.
 //
-// Any client can have resolve called with an issuer of its own invention. So resolve
-// looks the issuer up, in a table or by a pattern that has a fixed host, and fetches
-// nothing from it. It may be called concurrently, for different issuers. Its answer
-// serves every request: ctx holds nothing of the one that caused the call. ctx ends after
-// 10 seconds, and with [Tenants.Close].
+// Any client can make Tenants call resolve with an invented issuer. So resolve must look
+// the issuer up, in a table or by a pattern with a fixed host, and must fetch nothing
+// from it. resolve may be called concurrently for different issuers. Its answer serves
+// every request: ctx has no values of the request that caused the call. ctx ends after 10
+// seconds, and with [Tenants.Close].
 //
-// NewTenants reports every mistake at once. It starts nothing.
+// NewTenants reports every mistake at once. It starts no goroutine.
 func NewTenants(resolve func(ctx context.Context, issuer string) (*Verifier, error), opts ...TenantOption) (*Tenants, error) {
 	c := newTenantConfig(opts)
 	if resolve == nil {
@@ -144,8 +145,8 @@ func NewTenants(resolve func(ctx context.Context, issuer string) (*Verifier, err
 }
 
 // VerifyToken verifies a JWT access token of any tenant, with the errors of
-// [Verifier.VerifyToken]. A token of an issuer that is no tenant is [ErrIssuer]. If
-// resolve gives no answer, the error has no code.
+// [Verifier.VerifyToken]. For a token whose issuer is no tenant the error is [ErrIssuer].
+// If resolve gives no answer, the error has no code.
 func (s *Tenants) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	if s == nil || s.resolve == nil {
 		return nil, errNoTenants
@@ -171,8 +172,8 @@ func (s *Tenants) VerifyToken(ctx context.Context, raw string) (*Token, error) {
 	return s.verify(ctx, string(iss), id, raw, m)
 }
 
-// cached looks for a token that has been verified before. What it costs does not depend
-// on how many tenants there are.
+// cached looks for a token that has been verified before. Its cost does not depend on the
+// number of tenants.
 func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 	if s.cacheOff {
 		return nil, nil, false
@@ -196,8 +197,8 @@ func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 	return &copied, nil, true
 }
 
-// verify is VerifyToken after the parsing. A tenant that is forgotten meanwhile has no
-// say: the request starts again, with what resolve says now.
+// verify is VerifyToken after the parsing. If the tenant is forgotten meanwhile, its
+// verdict does not count: the request starts again and resolve is asked anew.
 func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, raw string, m *jose.Message) (*Token, error) {
 	for range maxTries {
 		t, err := s.tenant(ctx, iss)
@@ -275,8 +276,8 @@ type question struct {
 	owner      recall.Owner // of the answer
 }
 
-// asker says on whose behalf a question about iss is asked: the caller's, also for an
-// issuer that was approved before, since any caller can name that one too.
+// asker says which caller a question about iss counts against. An issuer that was
+// approved before makes no difference: any caller can name that one too.
 func (s *Tenants) asker(ctx context.Context, iss string) (recall.Owner, recall.Question) {
 	address := caller.Address(ctx)
 	q := recall.Question{Lane: recall.LaneOfCaller(address)}
@@ -297,8 +298,8 @@ func (s *Tenants) remember(q *question, err error, lifetime time.Duration) {
 	s.verdicts.Set(q.key, q.owner, until, verdict{err, until})
 }
 
-// rememberFailure remembers an error of ours, for so short a time that a tenant loses
-// nothing by it.
+// rememberFailure remembers an error of resolve for a second: a tenant that works again
+// is hardly delayed.
 func (s *Tenants) rememberFailure(q *question, err error) {
 	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
 }
@@ -335,7 +336,7 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 	if err == nil {
 		err = s.take(v, q.issuer)
 	}
-	late := ctx.Err() != nil // the callers may have been told that there is no answer
+	late := ctx.Err() != nil // the callers may already have got the answer that there is none
 	switch {
 	case err == nil && late:
 		_ = v.Close()
@@ -362,7 +363,7 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 	return t, nil
 }
 
-// ask calls resolve. A panic of it is an error of ours.
+// ask calls resolve, and turns a panic in it into an error.
 func (s *Tenants) ask(ctx context.Context, iss string) (v *Verifier, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -403,8 +404,8 @@ func (s *Tenants) take(v *Verifier, iss string) error {
 	return nil
 }
 
-// ours is err as an error of ours: one of resolve's may wrap a TokenError, of a token
-// that it has looked at itself, and would be held against the client.
+// ours returns err without the TokenError that it may wrap, of a token that resolve has
+// looked at itself: the client must not be refused because of that token.
 func ours(err error) error {
 	if _, isClients := errors.AsType[TokenError](err); isClients {
 		return errors.New(err.Error())
@@ -412,10 +413,10 @@ func ours(err error) error {
 	return err
 }
 
-// Forget ends what is known of an issuer: its Verifier, its tokens, its refusal. It takes
-// effect before it returns: no token is accepted after that by what resolve had said
-// before, also if its verification, or resolve, was under way. The next token of the
-// issuer has resolve called again.
+// Forget drops what is known of an issuer: its Verifier, its tokens, its refusal. Once it
+// has returned, no token is accepted by an earlier answer of resolve, even if a
+// verification or resolve was under way. The next token of the issuer makes Tenants call
+// resolve again.
 func (s *Tenants) Forget(issuer string) {
 	if s == nil || s.resolve == nil {
 		return
@@ -423,10 +424,10 @@ func (s *Tenants) Forget(issuer string) {
 	s.live.forget(issuer, s.generationOf(issuer))
 }
 
-// Close closes the Verifiers of all live tenants, ends the calls of resolve that are
-// under way, if they heed their context, and waits for both. Tenants that are live serve
-// on with what they know, which grows old; no more are resolved. Close may be called more
-// than once.
+// Close closes the Verifiers of all live tenants, cancels the context of the calls of
+// resolve that are under way, and waits for both, at most one second for calls that
+// ignore their context. Live tenants go on serving with the keys that they have, which
+// are not refreshed; no more tenants are resolved. Close may be called more than once.
 func (s *Tenants) Close() error {
 	if s == nil || s.resolve == nil {
 		return nil

@@ -19,8 +19,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// BenchmarkTenants shows that a known token costs the same whether 10,000 of them are of
-// one issuer or of 10,000.
+// BenchmarkTenants shows that a known token costs the same whether 10,000 tokens come
+// from one issuer or from 10,000 issuers.
 func BenchmarkTenants(b *testing.B) {
 	const tokens = 10_000
 	for _, issuers := range []int{1, 100, tokens} {
@@ -71,11 +71,11 @@ func BenchmarkTenants(b *testing.B) {
 	})
 }
 
-// TestTenantsSoak serves many tenants of which one in a hundred is down: what the others'
-// requests take at the 99th percentile stays what it was before, memory stays what the
-// live tenants take, and so does the number of goroutines.
+// TestTenantsSoak serves many tenants while one in a hundred is down. The 99th percentile
+// of requests to the other tenants stays as it was, and memory and goroutines stay at
+// what live tenants take.
 //
-// TENANTS=10000 is the long form, of .ci/nightly: with it the numbers are judged that a
+// TENANTS=10000 is the long form, for .ci/nightly. It also judges the numbers that a
 // short run cannot tell from noise.
 func TestTenantsSoak(t *testing.T) {
 	tenants, long := 200, false
@@ -153,9 +153,9 @@ func heap() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// load serves tokens, some of them not remembered, of the healthy tenants for a while,
-// beside as many workers as told that ask for the others. It returns the 99th percentile
-// of what a request of the healthy takes.
+// load serves tokens of the healthy tenants for a while, some of them not remembered,
+// while the given number of workers asks for the tenants that are down. It returns the
+// 99th percentile of a healthy tenant's request.
 func (n *town) load(t *testing.T, s *oidc.Tenants, raws [][2]string, sick func(int) bool, d time.Duration, sickWorkers int) time.Duration {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()

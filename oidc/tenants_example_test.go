@@ -85,7 +85,8 @@ func ExampleTenants_Forget() {
 	// oidc: The signing algorithm of the access token is not accepted
 }
 
-// Each customer has hosts of its own, and the tokens of one are good at no other's.
+// Each customer has hosts of its own. The tokens of one customer are refused at the hosts
+// of another.
 func ExampleWithOrigins() {
 	db := database{"https://id.acme.example": {
 		issuer:  "https://id.acme.example",
@@ -107,8 +108,8 @@ func ExampleWithOrigins() {
 	defer tenants.Close()
 }
 
-// The presets of package middleware want to know how strict the verifiers of all tenants
-// are, before there is one.
+// The presets of package middleware must know how strict the verifiers of all tenants are
+// before the first tenant is resolved.
 func ExampleWithPolicy() {
 	tenants, err := oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
 		return oidc.New(issuer, "https://api.example", oidc.FAPI2())

@@ -12,8 +12,8 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// FuzzTenant sends every text as an iss: what reaches resolve is the one spelling of an
-// https URL that New accepts as an issuer, and nothing is accepted.
+// FuzzTenant sends every text as an iss. Only the one spelling of an https URL that New
+// accepts as an issuer reaches resolve, and every token is refused.
 func FuzzTenant(f *testing.F) {
 	for _, iss := range []string{
 		"https://tenant-1.example", "https://tenant-1.example/", "https://[::1]:8443/a%2Fb", "https://tenant-1.example:443", "https://a@b", "https:///", "", "http://a",

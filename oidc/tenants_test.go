@@ -156,7 +156,7 @@ func refuse(t testing.TB, v tokenVerifier, raw string, want error) {
 	requireKind(t, want, err)
 }
 
-// requireOutageOf is for errors of ours about a tenant.
+// requireOutageOf demands that the error is an outage of a tenant: 503.
 func requireOutageOf(t testing.TB, err error, text string) {
 	t.Helper()
 	requireOurs(t, err)
@@ -210,8 +210,8 @@ func TestTenantsAreVerifiedEachByItsOwnRules(t *testing.T) {
 	}
 }
 
-// TestAnIssuerThatResolveDoesNotKnowIsNotFetched: and resolve is not even asked about
-// what no issuer is called.
+// TestAnIssuerThatResolveDoesNotKnowIsNotFetched also shows that resolve is not called
+// for text that no issuer can have as its name.
 func TestAnIssuerThatResolveDoesNotKnowIsNotFetched(t *testing.T) {
 	n := newTown(t)
 	s := n.tenants(t)
@@ -263,7 +263,7 @@ func TestARefusalOfResolveIsRememberedBriefly(t *testing.T) {
 	})
 }
 
-// TestAResolveThatFailsIsNoRefusal: each fault is an error of ours, and the tenant is
+// TestAResolveThatFailsIsNoRefusal: each fault is answered with 503, and the tenant is
 // served as soon as resolve works.
 func TestAResolveThatFailsIsNoRefusal(t *testing.T) {
 	n := newTown(t)
@@ -401,7 +401,7 @@ func TestOneQuestionPerIssuerAtATime(t *testing.T) {
 		for range 100 {
 			all.Go(func() { accept(t, s, n.token(1)) })
 		}
-		all.Go(func() { // one that goes away takes the answer from no other
+		all.Go(func() { // a caller that goes away does not take the answer from the others
 			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), userKey{}, 1), time.Millisecond)
 			defer cancel()
 			_, err := s.VerifyToken(ctx, n.token(1))
@@ -439,7 +439,7 @@ func TestTheTenantThatWasUsedLeastRecentlyMakesRoom(t *testing.T) {
 	})
 }
 
-// A tenant that makes room while a request is being served by it: the request ends well.
+// A tenant makes room while it serves a request: the request finishes normally.
 func TestATenantThatMakesRoomEndsWhatItServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
@@ -466,7 +466,7 @@ func TestATenantThatMakesRoomEndsWhatItServes(t *testing.T) {
 	})
 }
 
-// The same for a request that ends badly: its tenant is closed after it.
+// The same for a request that fails: its tenant is closed afterwards.
 func TestATenantThatHasMadeRoomIsClosedAfterItsLastRequest(t *testing.T) {
 	var made weak.Pointer[oidc.Verifier]
 	for name, last := range map[string]func(t *testing.T, n *town, s *oidc.Tenants, end func()){
@@ -568,7 +568,7 @@ func (w waiting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.RoundTripper.RoundTrip(r)
 }
 
-// Invented tokens of other tenants make none leave that has had a good token.
+// Invented tokens of other tenants push out no tenant that has had a good token.
 func TestForgedTokensMakeNoTenantLeave(t *testing.T) {
 	n := newTown(t)
 	s := n.tenants(t, oidc.WithMaxTenants(3))
@@ -680,7 +680,7 @@ func refuse2(t testing.TB, v tokenVerifier, raw string, want error) {
 	requireKind(t, want, err)
 }
 
-// forgetful is a key source in whose questions something happens.
+// forgetful is a key source that calls a function while it is asked.
 type forgetful struct {
 	static
 	town   *town
@@ -693,8 +693,8 @@ func (f *forgetful) Keys(ctx context.Context, alg, kid string) ([]crypto.PublicK
 	return f.static.Keys(ctx, alg, kid)
 }
 
-// Tenants come, go and are forgotten under load: no token of a tenant passes once Forget
-// has returned for good, and no good one fails.
+// Tenants come, go and are forgotten under load: no token of a tenant passes after the
+// last Forget has returned, and every good token passes.
 func TestForgetUnderLoad(t *testing.T) {
 	n := newTown(t)
 	var gone sync.Map
@@ -754,7 +754,8 @@ func TestForgetUnderLoad(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// One tenant's outage touches no other, whether its issuer or resolve is down or hangs.
+// An outage of one tenant leaves the others alone, whether its issuer or resolve is down
+// or hangs.
 func TestTheOutageOfATenantTouchesNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
@@ -795,8 +796,8 @@ func TestTheOutageOfATenantTouchesNoOther(t *testing.T) {
 	})
 }
 
-// A caller that invents issuers, which resolve is slow about, delays tenants of others by
-// no more than their turn, and displaces no refusal but its own.
+// A caller invents issuers, for which resolve is slow. Other callers' tenants wait for
+// one turn at most, and only the caller's own refusals are displaced.
 func TestAFloodOfInventedIssuersTouchesNoTenant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
@@ -839,8 +840,8 @@ func TestAFloodOfInventedIssuersTouchesNoTenant(t *testing.T) {
 	})
 }
 
-// The same with the names of real tenants, which are no secret: a tenant that comes back
-// waits for its turn, and not for all that one caller has asked.
+// The same with the names of real tenants, which are public: a tenant that comes back
+// waits for one turn, not for every question of one caller.
 func TestAFloodInTheNameOfTenantsDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
@@ -870,7 +871,7 @@ func TestAFloodInTheNameOfTenantsDelaysNoOther(t *testing.T) {
 	})
 }
 
-// The memory of refusals is bounded, and a flood displaces what the flood has put there.
+// The memory of refusals is bounded, and a flood displaces only its own refusals.
 func TestRefusalsAreSharedOutByCaller(t *testing.T) {
 	flood := 20_000
 	if testing.Short() {

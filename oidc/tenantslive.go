@@ -13,8 +13,8 @@ import (
 // tenant is an issuer that resolve has approved, with its Verifier.
 type tenant struct {
 	issuer string
-	// by is what verifies its tokens. It is nil once the Verifier is closed because the
-	// tenant is not live any more: remembered tokens must not keep it in memory.
+	// by is what verifies its tokens. It becomes nil when the tenant is no longer live
+	// and its Verifier is closed: remembered tokens must not keep the Verifier in memory.
 	by    atomic.Pointer[verifying]
 	used  atomic.Int64 // last time, in Unix nanoseconds
 	state atomic.Uint32
@@ -54,12 +54,12 @@ func (t *tenant) serving() *verifying {
 	return by
 }
 
-// isAbandoned reports whether the Verifier was closed by another than its Tenants: its
-// keys would grow old.
+// isAbandoned reports whether other code than Tenants has closed the Verifier: its keys
+// would no longer be refreshed.
 func (t *tenant) isAbandoned(by *verifying) bool { return by.closed.Load() && !t.ended.Load() }
 
-// touch remembers that t was used. A millisecond is exact enough, and spares the other
-// processors most of the writes.
+// touch notes that t was used. A resolution of a millisecond is enough, and avoids most
+// of the writes that other processors would have to see.
 func (t *tenant) touch(now time.Time) {
 	if n := now.UnixNano(); n-t.used.Load() >= int64(time.Millisecond) {
 		t.used.Store(n)
@@ -102,7 +102,8 @@ func (l *liveTenants) find(iss string) *tenant {
 	return l.at(iss)
 }
 
-// at is find. A tenant whose Verifier another has closed is none any more. l.mu is held.
+// at is find with l.mu held. A tenant whose Verifier other code has closed is no longer
+// live.
 func (l *liveTenants) at(iss string) *tenant {
 	t := l.proven[iss]
 	if t == nil {
@@ -210,7 +211,7 @@ func (l *liveTenants) prove(t *tenant) {
 	}
 }
 
-// leastRecent is the tenant that was used least recently, but for one.
+// leastRecent is the tenant that was used least recently, apart from the given one.
 func leastRecent(of map[string]*tenant, but *tenant) (least *tenant) {
 	for _, t := range of {
 		if t != but && (least == nil || t.used.Load() < least.used.Load()) {
@@ -232,8 +233,8 @@ func (l *liveTenants) drop(t *tenant) {
 	l.shut(t)
 }
 
-// shut closes the Verifier of t, in the background: that may take until a fetch under way
-// has ended. l.mu is held.
+// shut closes the Verifier of t in the background: Close may have to wait for a fetch.
+// l.mu is held.
 func (l *liveTenants) shut(t *tenant) {
 	delete(l.leaving, t)
 	if t.ended.Swap(true) {
@@ -243,7 +244,7 @@ func (l *liveTenants) shut(t *tenant) {
 	l.work.Go(func() { _ = v.Close() })
 }
 
-// forget ends what is known of an issuer, and what is being found out.
+// forget drops what is known of an issuer, and the questions about it that are under way.
 func (l *liveTenants) forget(iss string, generation *atomic.Uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -262,8 +263,8 @@ func (l *liveTenants) forget(iss string, generation *atomic.Uint64) {
 	}
 }
 
-// banish forgets t: it is closed even if it has users, whose results do not count. l.mu
-// is held.
+// banish forgets t. It closes the Verifier even if t has users: their results no longer
+// count. l.mu is held.
 func (l *liveTenants) banish(t *tenant) {
 	delete(l.proven, t.issuer)
 	delete(l.new, t.issuer)
@@ -271,7 +272,7 @@ func (l *liveTenants) banish(t *tenant) {
 	l.shut(t)
 }
 
-// begin counts a call of resolve, unless no more are made.
+// begin counts a call of resolve. It reports false once the Tenants are closed.
 func (l *liveTenants) begin() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

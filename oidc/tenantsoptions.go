@@ -62,10 +62,10 @@ func (c *tenantConfig) setInt(name string, to *int, n, least, most int) {
 	}
 }
 
-// WithMaxTenants sets how many tenants may be live that have had a good token. The
-// default is 1,000. Beside them an eighth as many, and at least 16, may be live of which
-// no token was verified yet. A live tenant takes about 31 KiB, the keys included, and six
-// goroutines that wait for the next refresh of its metadata and keys.
+// WithMaxTenants sets how many tenants that have had a good token may be live. The
+// default is 1,000. An eighth as many, and at least 16, may be live without a verified
+// token. A live tenant takes about 31 KiB, the keys included, and six goroutines that
+// wait for the next refresh of its metadata and keys.
 func WithMaxTenants(n int) TenantOption {
 	return tenantOption(func(c *tenantConfig) { c.setInt("WithMaxTenants", &c.most, n, 1, maxMaxTenants) })
 }
@@ -79,20 +79,20 @@ func WithTenantCacheSize(entries int) TenantOption {
 	})
 }
 
-// WithRefusalLifetime sets for how long it is remembered that an issuer is no tenant. The
-// default is 10 seconds, the most is 5 minutes; 0 has resolve asked each time.
+// WithRefusalLifetime sets how long Tenants remembers that an issuer is no tenant. The
+// default is 10 seconds, the maximum 5 minutes; with 0 resolve is called each time.
 func WithRefusalLifetime(d time.Duration) TenantOption {
 	return tenantOption(func(c *tenantConfig) {
 		issuer.SetDuration(c.Set, "WithRefusalLifetime", &c.refusalLifetime, d, 0, maxRefusalLifetime)
 	})
 }
 
-// WithPolicy declares how strict the Verifiers of all tenants are. A Verifier that is
-// laxer, with an algorithm that p does not name, more skew, or any audience where p has
-// ChecksAudience, is an error of ours when resolve returns it. So is one of an issuer
-// that p does not name, if p has Issuers, and one with other audiences than p has, if p
-// has Audiences. The presets of package middleware ask for this Policy, and refuse
-// Tenants without one. p must name its Algorithms, and cannot promise ChecksRevocation.
+// WithPolicy declares how strict the Verifiers of all tenants are. If resolve returns a
+// laxer Verifier, the answer is 503: one with an algorithm that p does not name, with
+// more skew, or with any audience where p has ChecksAudience. So it is for an issuer that
+// p does not name, if p has Issuers, and for other audiences than those of p, if p has
+// Audiences. The presets of package middleware ask for this Policy, and refuse Tenants
+// without one. p must name its Algorithms, and cannot promise ChecksRevocation.
 func WithPolicy(p Policy) TenantOption {
 	p = p.clone()
 	return tenantOption(func(c *tenantConfig) {
@@ -117,10 +117,10 @@ func WithPolicy(p Policy) TenantOption {
 	})
 }
 
-// RequireOrigins demands that every tenant has origins of its own ([WithOrigins]): a
-// Verifier without any is an error of ours. It is for services whose tenants have hosts
-// of their own. Without it the tokens of a tenant that has no origins are good at the
-// hosts of all others.
+// RequireOrigins demands that every tenant has origins of its own ([WithOrigins]): if
+// resolve returns a Verifier without any, the answer is 503. It is for services whose
+// tenants have hosts of their own. Without it the tokens of a tenant that has no origins
+// are good at the hosts of all other tenants.
 func RequireOrigins() TenantOption {
 	return tenantOption(func(c *tenantConfig) { c.Once("RequireOrigins") })
 }

@@ -24,8 +24,8 @@ func (s *Tenants) Len() int {
 
 // Ready reports whether tokens can be verified now, as far as that does not depend on one
 // tenant: it fails only for Tenants that were not made by NewTenants, or are closed. A
-// tenant whose issuer is down is no reason to take a service out of rotation. Whether the
-// database behind resolve answers is for its owner to probe.
+// tenant whose issuer is down is no reason to take a service out of rotation. The
+// operator must probe the database behind resolve.
 func (s *Tenants) Ready(context.Context) error {
 	if s == nil || s.resolve == nil {
 		return errNoTenants
@@ -37,9 +37,9 @@ func (s *Tenants) Ready(context.Context) error {
 	return nil
 }
 
-// Statuses returns the state of live tenants at this moment, of 100 at the most: first of
-// those whose metadata or keys could not be fetched last time, then of those that were
-// used last. It touches no network.
+// Statuses returns the present state of at most 100 live tenants: first of those whose
+// metadata or keys could not be fetched last time, then of those that were used last. It
+// touches no network.
 func (s *Tenants) Statuses() (all []Status) {
 	if s == nil {
 		return nil

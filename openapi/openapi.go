@@ -13,11 +13,10 @@
 // # What security means
 //
 // An operation without requirements is open: its handler runs unguarded. One requirement
-// of the guard's scheme demands the scopes that it lists. The empty requirement beside it
-// makes credentials optional, as [middleware.Guard.AllowAnonymous] says. Everything else
-// is refused at start, since the guard cannot decide it: other schemes, alone or
-// together with the guard's, and several requirements of the guard's scheme with
-// different scopes.
+// of the guard's scheme demands the scopes that it lists. An additional empty requirement
+// makes credentials optional, as [middleware.Guard.AllowAnonymous] says. Add refuses
+// everything else, since the guard cannot decide it: other schemes, alone or together
+// with the guard's, and several requirements of the guard's scheme with different scopes.
 package openapi
 
 import (
@@ -51,8 +50,8 @@ func New(g *middleware.Guard, scheme string) *Operations {
 
 // Add adds an operation under the name by which the service's router knows it, such as
 // its operationId, with the security requirements that apply to it: its own or, if it
-// has no member security, those of the document. An error names the operation, which is
-// then unknown.
+// has no member security, those of the document. If Add fails, the error names the
+// operation, which is then unknown.
 func (o *Operations) Add(name string, requirements []map[string][]string) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // The guard cannot have these rules.
@@ -89,8 +88,8 @@ func (o *Operations) Add(name string, requirements []map[string][]string) (err e
 // withCredentials is the rule of an operation that demands credentials and no scope.
 var withCredentials = middleware.RuleFunc("credentials", func(*http.Request, *middleware.Credential) bool { return true })
 
-// read returns the scopes that are demanded of requests with credentials, and whether
-// those may be missing.
+// read returns the scopes that requests with credentials need, and whether credentials
+// may be missing.
 func (o *Operations) read(requirements []map[string][]string) (optional bool, scopes []string, err error) {
 	found := false
 	for _, r := range requirements {

@@ -14,8 +14,8 @@
 //	}
 //	telemetry.Watch(guard)
 //
-// It uses the API of OpenTelemetry alone, and by default its global providers: what an
-// application sets up there, by the SDK or by an agent, gets all of this.
+// It uses only the API of OpenTelemetry, and by default its global providers, which an
+// application sets up with the SDK or an agent.
 //
 // # Traces
 //
@@ -34,8 +34,8 @@
 // What a request waited for is a child span each: "keybound metadata", "keybound keys",
 // "keybound introspection", "keybound token_endpoint", "keybound replay_cache" (unless
 // that is the memory of this process), "keybound revocation", "keybound resolve". They
-// are made once the decision is, with the times that they had. Most requests wait for
-// none. Without a current span that records there are none either.
+// are made after the decision, with the times of the calls. Most requests wait for none.
+// Without a current span that records, none are made.
 //
 // # Metrics
 //
@@ -57,7 +57,7 @@
 //
 // # Cardinality
 //
-// No attribute of a metric holds what a client can make up: no host, path, address,
-// subject, client or token. Issuers are those that the guard is configured for, 20 at the
-// most.
+// No attribute of a metric holds a value that clients can invent: no host, path, address,
+// subject, client or token. Issuers are those that the guard is configured for, at most
+// 20.
 package otelguard

@@ -46,7 +46,7 @@ func WithGuardName(name string) Option {
 	})
 }
 
-// WithTracerProvider sets who makes spans. The default is the global provider.
+// WithTracerProvider sets the provider of tracers. The default is the global provider.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return optionFunc(func(c *config) {
 		if options.Value(c.Set, "WithTracerProvider", p) {
@@ -55,7 +55,7 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	})
 }
 
-// WithMeterProvider sets who makes instruments. The default is the global provider.
+// WithMeterProvider sets the provider of meters. The default is the global provider.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return optionFunc(func(c *config) {
 		if options.Value(c.Set, "WithMeterProvider", p) {
@@ -69,8 +69,8 @@ func RecordClientID() Option {
 	return optionFunc(func(c *config) { c.clientID = c.Once("RecordClientID") || c.clientID })
 }
 
-// RecordSubject puts the subject of a verified token on the current span: in most places
-// that is personal data.
+// RecordSubject puts the subject of a verified token on the current span. In most
+// jurisdictions the subject is personal data.
 func RecordSubject() Option {
 	return optionFunc(func(c *config) { c.subject = c.Once("RecordSubject") || c.subject })
 }

@@ -37,7 +37,8 @@ func (i *instruments) gauge(name, unit, text string) metric.Float64ObservableGau
 	return g
 }
 
-// observeState has the state of the watched guards asked for with each collection.
+// observeState registers a callback that reads the state of the watched guards at each
+// collection.
 func (t *Telemetry) observeState(i *instruments) {
 	issuers := i.gauge("keybound.issuers", "{issuer}", "Issuers that the guards know. 20 of them are told of one by one.")
 	age := i.gauge("keybound.issuer.document.age", "s", "Age of the document in use, metadata or keys.")

@@ -34,7 +34,8 @@ const (
 	keyMemory    = attribute.Key("keybound.memory")
 )
 
-// Telemetry is that of one guard. Make it with [New]. It is safe for concurrent use.
+// Telemetry records what one guard does. Make it with [New]. It is safe for concurrent
+// use.
 type Telemetry struct {
 	guard             attribute.KeyValue
 	clientID, subject bool
@@ -61,7 +62,7 @@ type attributes struct {
 	measure []metric.RecordOption
 }
 
-// New returns telemetry that has told nothing yet: give its Observe method to
+// New returns Telemetry that has recorded nothing yet: give its Observe method to
 // [middleware.WithObserver]. The error joins every problem.
 func New(opts ...Option) (*Telemetry, error) {
 	c := newConfig(opts)
@@ -85,10 +86,10 @@ func New(opts ...Option) (*Telemetry, error) {
 	return t, nil
 }
 
-// Watch has the state of guards told too: of their issuers and of what they remember, all
-// together. It returns t. Guards that [middleware.Guard.Require] makes of another have
-// the same state: name one of them. The last call counts. A nil guard is a mistake at
-// start-up, and panics.
+// Watch adds metrics of the state of guards: of their issuers and of what they remember,
+// all together. It returns t. Guards that [middleware.Guard.Require] makes of another
+// have the same state: name one of them. The last call counts. A nil guard is a mistake
+// at start-up, and panics.
 func (t *Telemetry) Watch(guards ...*middleware.Guard) *Telemetry {
 	guards = slices.Clone(guards)
 	if slices.Contains(guards, nil) {
@@ -98,12 +99,11 @@ func (t *Telemetry) Watch(guards ...*middleware.Guard) *Telemetry {
 	return t
 }
 
-// Close ends what Watch has begun. Decisions are told as before. It may be called more
-// than once.
+// Close ends the metrics that Watch has begun. Decisions are recorded as before. It may
+// be called more than once.
 func (t *Telemetry) Close() error { return t.registration.Unregister() }
 
-// Observe tells of a decision. It is for [middleware.WithObserver]: ctx is that of the
-// request.
+// Observe records a decision. It is for [middleware.WithObserver]: ctx is the request's.
 func (t *Telemetry) Observe(ctx context.Context, o middleware.Outcome) {
 	d := decision{tally.Verdict(&o), tally.Scheme(&o), tally.Binding(&o), ""}
 	if o.Err != nil {
@@ -129,7 +129,8 @@ func (t *Telemetry) Observe(ctx context.Context, o middleware.Outcome) {
 	}
 }
 
-// attributesOf is bounded, since each part of a decision is.
+// attributesOf returns the attributes of a decision. Their number is bounded, since each
+// part of a decision is.
 func (t *Telemetry) attributesOf(d decision) *attributes {
 	if a, ok := t.known.Load(d); ok {
 		return a.(*attributes)

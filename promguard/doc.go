@@ -36,20 +36,20 @@
 //	keybound_client_decisions_total{client_id, verdict, scheme}   with WithClientIDs only
 //
 // verdict is passed, anonymous, refused, unavailable (503) or nested: a request that an
-// outer guard had passed already, and this one too. So a request counts once in
-// everything but nested, unless an inner guard refuses what the outer one let pass: that
-// is one passed and one refused. binding is what the token is bound to: none, key,
-// certificate, key+certificate; key_unproven for a token that passed by
+// outer guard had passed already, and this one too. So a request counts once outside of
+// nested, unless an inner guard refuses what the outer one let pass: that is one passed
+// and one refused. binding is what the token is bound to: none, key, certificate,
+// key+certificate; key_unproven for a token that passed by
 // [middleware.DangerouslyAcceptAsBearer]; unknown where the token was not verified.
 //
 // # Cardinality
 //
-// No label holds what a client can make up: no host, path, address, subject or token.
-// Reasons are those of docs/errors.md. Issuers are those that the guard is configured
-// for, 20 at the most. A guard with one issuer has at most 200 series.
+// No label holds a value that clients can invent: no host, path, address, subject or
+// token. Reasons are those of docs/errors.md. Issuers are those that the guard is
+// configured for, 20 at the most. A guard with one issuer has at most 200 series.
 //
 // # What it does not do
 //
-// It serves nothing: see promhttp, and do that on an address that clients do not reach.
-// alerts.yml and dashboard.json beside the package are to be copied.
+// It serves nothing: use promhttp, on an address that clients cannot reach. Copy
+// alerts.yml and dashboard.json from the folder of the package.
 package promguard

@@ -13,7 +13,7 @@ import (
 	"github.com/keybound-go/middleware/internal/tally"
 )
 
-// Metrics are those of one guard. Make them with [New]. They are a
+// Metrics count the decisions of one guard. Make them with [New]. They are a
 // [prometheus.Collector], and safe for concurrent use.
 type Metrics struct {
 	decisions *prometheus.CounterVec
@@ -35,7 +35,7 @@ type Metrics struct {
 }
 
 var (
-	// A decision takes microseconds if everything is known, and milliseconds if the
+	// A decision takes microseconds if everything is in memory, and milliseconds if the
 	// issuer or a store is asked.
 	decisionBuckets = []float64{.0005, .005, .05, .5}
 	callBuckets     = []float64{.01, .1, 1}
@@ -80,10 +80,10 @@ func New(opts ...Option) (*Metrics, error) {
 	return m, nil
 }
 
-// Watch has the state of guards collected too: of their issuers and of what they
-// remember, all together. It returns m, for a registry. Guards that
-// [middleware.Guard.Require] makes of another have the same state: name one of them.
-// The last call counts. A nil guard is a mistake at start-up, and panics.
+// Watch adds metrics of the state of guards: of their issuers and of what they remember,
+// all together. It returns m, for a registry. Guards that [middleware.Guard.Require]
+// makes of another have the same state: name one of them. The last call counts. A nil
+// guard is a mistake at start-up, and panics.
 func (m *Metrics) Watch(guards ...*middleware.Guard) *Metrics {
 	guards = slices.Clone(guards)
 	if slices.Contains(guards, nil) {
@@ -125,7 +125,7 @@ func (m *Metrics) Observe(_ context.Context, o middleware.Outcome) {
 	}
 }
 
-// Describe is that of a [prometheus.Collector].
+// Describe implements [prometheus.Collector].
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, v := range m.vectors {
 		v.Describe(ch)
@@ -133,7 +133,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.state.describe(ch)
 }
 
-// Collect is that of a [prometheus.Collector]. It touches no network.
+// Collect implements [prometheus.Collector]. It touches no network.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, v := range m.vectors {
 		v.Collect(ch)

@@ -106,7 +106,7 @@ func TestTheWholeCorpusMakesAtMost200Series(t *testing.T) {
 	require.Positive(t, series["decisions_total{key,DPoP,passed}"])
 	require.Equal(t, 1.0, series["issuers{}"])
 
-	// The worst that can be: every reason of the page, besides the corpus.
+	// The worst case: every reason of the page, besides the corpus.
 	page, err := os.ReadFile("../docs/errors.md")
 	require.NoError(t, err)
 	reasons := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllSubmatch(page, -1)

@@ -24,8 +24,8 @@ import (
 // mistake. The calls go to server.ServeHTTP, so they need no listener, whatever transport
 // credentials server was made with. Call it once all services are registered.
 //
-// It finds what a grep for interceptors does not: services whose hand-written handlers
-// ignore them.
+// It also finds what a search for interceptors misses: services whose hand-written
+// handlers ignore them.
 func AllGuarded(tb testing.TB, server *grpc.Server, exempt ...string) {
 	tb.Helper()
 	has := make(map[string]bool)
@@ -51,13 +51,13 @@ func AllGuarded(tb testing.TB, server *grpc.Server, exempt ...string) {
 	}
 }
 
-// patience is how long a call may take. A refusal without credentials asks nothing.
+// patience is how long a call may take. A refusal without credentials needs no network.
 const patience = time.Second
 
 // call returns what is wrong with the answer to a call without credentials.
 func call(server *grpc.Server, method string) (problem string) {
 	message := []byte{0, 0, 0, 0, 0} // not compressed, no bytes
-	// A stream that is not guarded may wait for its client for ever.
+	// An unguarded stream may wait for its client forever.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "https://service.example"+method, bytes.NewReader(message))

@@ -49,7 +49,7 @@ func TestAllGuarded(t *testing.T) {
 	grpcguardtest.AllGuarded(t, server(guarded(t, grpcguard.Exempt(check))...), check)
 }
 
-// fake records what a test would fail with.
+// fake records the failures of a test.
 type fake struct {
 	testing.TB
 	problems []string
@@ -80,7 +80,7 @@ func TestWhatIsNotGuardedIsFound(t *testing.T) {
 	require.Contains(t, problems(other), "UnaryCall refuses a call without credentials, but not by a Guard")
 }
 
-// Package grpc gives an interceptor neither of these.
+// Package grpc calls the interceptors for neither of these.
 func TestHandWrittenServicesAreFound(t *testing.T) {
 	s := server(guarded(t)...)
 	s.RegisterService(&grpc.ServiceDesc{

@@ -1,10 +1,10 @@
 // Package calls answers: what did a request wait for?
 //
-// A decision may have to ask others over the network: the issuer for its metadata, its
-// keys or its word on a token, a store for used proofs. Whoever waits on behalf of a
-// request says so in the [Log] that the context of the request carries. The root package
-// puts a Log there if an operator wants to know, and reads it once the decision is made;
-// without one, a call costs a look at the context.
+// A decision may need an answer over the network: from the issuer about its metadata, its
+// keys or a token, from a store about used proofs. Code that waits for one notes it in
+// the [Log] that the context of the request carries. The root package puts a Log there if
+// an operator wants to know, and reads it once the decision is made; without one, a call
+// costs a look at the context.
 package calls
 
 import (
@@ -24,13 +24,13 @@ const (
 	Resolve       = "resolve"
 )
 
-// Call is one question, as the request saw it: also one that another request had asked
-// already, and that this one waited for.
+// Call is one question, as the request saw it. Another request may have asked it; this
+// one waited for the answer too.
 type Call struct {
 	Part   string
 	Begin  time.Time
 	Time   time.Duration
-	Failed bool // no answer was had
+	Failed bool // there was no answer
 }
 
 // maxCalls is how many calls of one request are kept.
@@ -76,14 +76,14 @@ func (c *Context) Value(k any) any {
 	return c.Context.Value(k)
 }
 
-// Pending is a call under way. The zero Pending is one that is not kept.
+// Pending is a call under way. The Log does not keep the zero Pending.
 type Pending struct {
 	log   *Log
 	part  string
 	begin time.Time
 }
 
-// Begin is called before others are asked on behalf of ctx.
+// Begin is called before a question on behalf of ctx goes over the network.
 func Begin(ctx context.Context, part string) Pending {
 	log, ok := ctx.Value(key{}).(*Log)
 	if !ok {
@@ -92,7 +92,7 @@ func Begin(ctx context.Context, part string) Pending {
 	return Pending{log, part, time.Now()}
 }
 
-// End is called when the answer is there, or none will be.
+// End is called when the answer has arrived, or when there will be none.
 func (p Pending) End(failed bool) {
 	if p.log != nil {
 		p.log.add(Call{p.part, p.begin, time.Since(p.begin), failed})

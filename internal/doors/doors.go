@@ -39,12 +39,12 @@ type Door struct {
 	// Options are further settings of its guards, such as how refusals are written.
 	Options []middleware.Option
 
-	// Cannot says why the door cannot be sent a case, in a sentence, or nothing. The
-	// page repeats each sentence.
+	// Cannot says in a sentence why a case cannot be sent through the door, or returns
+	// nothing if it can. The page repeats each sentence.
 	Cannot func(corpus.Case) string
 
-	// Open puts a guard behind the door. What it returns sends requests through it, as
-	// long as t runs.
+	// Open puts a guard behind the door. It returns a function that sends requests
+	// through the door as long as t runs.
 	Open func(t *testing.T, g *middleware.Guard) (send func(Question) Answer)
 }
 
@@ -58,8 +58,8 @@ type Question struct {
 // Answer is what came of a Question.
 type Answer struct {
 	Passed bool // the handler behind the door was called
-	// Status and Header are what the client sees of a refusal, in HTTP's terms. The zero
-	// Status and a nil Header are those of a door that has none.
+	// Status and Header are what the client sees of a refusal, in HTTP's terms. They are
+	// zero and nil for a door that has none.
 	Status int
 	Header http.Header
 }

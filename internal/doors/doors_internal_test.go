@@ -27,7 +27,7 @@ func TestChallengesAreReadAsTheCorpusSpellsThem(t *testing.T) {
 	}
 }
 
-// made is a line of a door with two cases, of which one may not be there.
+// made is a line of a door with two cases. One of them may be missing.
 func made(name, why string) *line {
 	l := newLine(Door{Name: name, Folder: "room"})
 	l.ran(corpus.Case{Group: "one"})

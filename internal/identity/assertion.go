@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// AssertionType is the typ of an assertion and of no other token: no profile of
-	// package oidc takes it for an access token.
+	// AssertionType is the typ of assertions alone: every profile of package oidc refuses
+	// it for an access token.
 	AssertionType = "forwardauth+jwt"
 
 	// AssertionLifetime is how long an assertion lives, and the longest that a receiver
@@ -61,8 +61,8 @@ type assertion struct {
 	Token    claims `json:"token"`
 }
 
-// claims are what an assertion repeats of the token. What the token is bound to is left
-// out: the service has no proof to hold against it.
+// claims are what an assertion repeats of the token. The binding is left out: the service
+// gets no proof to check it with.
 type claims struct {
 	Issuer   string   `json:"iss,omitempty"`
 	Subject  string   `json:"sub,omitempty"`

@@ -1,9 +1,9 @@
 // Package identity answers: what does a proxy tell a service of the sender of a request
 // that a guard has let pass?
 //
-// It is the form that forwardauth and extauthz share: seven fields, of which each answer
-// has all, so that none of a client's own gets through. The last of them is the same as
-// the others, signed.
+// It is the form that forwardauth and extauthz share: seven fields, all of them in each
+// answer, so that they replace every field that a client has forged. The last one holds
+// the content of the others, signed.
 package identity
 
 import (
@@ -41,7 +41,7 @@ func (i Identity) Fields() iter.Seq2[string, string] {
 	}
 }
 
-// Write sets each field, once, also those with nothing to say.
+// Write sets each field once, to the empty string if there is nothing to say.
 func (i Identity) Write(h http.Header) {
 	for name, value := range i.Fields() {
 		h[name] = []string{value}

@@ -1,6 +1,6 @@
-// Package rpcstatus answers: which status of gRPC says what a Denial says?
+// Package rpcstatus answers: which gRPC status does a client get for a Denial?
 //
-// It is the one mapping of the doors for gRPC and for Connect, whose codes are the same
+// The doors for gRPC and for Connect share this mapping: their codes are the same
 // numbers.
 package rpcstatus
 

@@ -1,6 +1,6 @@
 // Package oidctest answers "what would the issuer have sent?" It is an issuer to
 // test with: discovery, key set, token endpoint and introspection over TLS, with
-// key rotation, outages, and every fault that a test may want to see survived.
+// key rotation, outages, and every fault that the code under test should survive.
 //
 //	func TestOrders(t *testing.T) {
 //		issuer := oidctest.NewIssuer(t)
@@ -12,6 +12,6 @@
 // It plays the other side of the wire and shares no code with the verifier: what
 // it signs, hashes and checks, it does with the standard library.
 //
-// What it does not check: who the user is, or anything else an authorization
-// server is for. It gives a token to whoever asks; see [Issuer.Token].
+// It does not do what an authorization server is for: it does not check who the user is.
+// It gives a token to every caller; see [Issuer.Token].
 package oidctest

@@ -9,7 +9,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// The issuer goes down: tokens stay good by the keys that are known.
+// The issuer goes down: tokens stay good under the keys that the verifier has.
 func ExampleIssuer_SetDown() {
 	t := new(testing.T) // the test's own
 	issuer := oidctest.NewIssuer(t)

@@ -31,10 +31,10 @@ func Body(contentType, body string) Fault {
 	}
 }
 
-// ContentType answers well, but under another media type.
+// ContentType gives the good answer under another media type.
 func ContentType(mediaType string) Fault { return field("Content-Type", mediaType) }
 
-// CacheControl answers well, with the given Cache-Control.
+// CacheControl gives the good answer with the given Cache-Control.
 func CacheControl(value string) Fault { return field("Cache-Control", value) }
 
 func field(name, value string) Fault {
@@ -79,7 +79,7 @@ func Abort() Fault {
 	}
 }
 
-// Slow answers well, after a while.
+// Slow gives the good answer after the given time.
 func Slow(d time.Duration) Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,7 +90,7 @@ func Slow(d time.Duration) Fault {
 	}
 }
 
-// sleep waits, and reports false if the client did not.
+// sleep waits. It reports false if the client went away meanwhile.
 func sleep(r *http.Request, d time.Duration) bool {
 	if d == 0 {
 		return true
@@ -105,7 +105,7 @@ func sleep(r *http.Request, d time.Duration) bool {
 	}
 }
 
-// Break gives an endpoint a fault, in place of the one it has.
+// Break gives an endpoint a fault, in place of the one that it had.
 func (i *Issuer) Break(e Endpoint, f Fault) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -12,9 +12,9 @@ import (
 
 const introspectionJWT = "token-introspection+jwt" // RFC 9701, section 5
 
-// serveIntrospection is RFC 7662, and RFC 9701 for who asks for a signed answer.
-// A caller with a bearer token counts as authenticated if the token is one of
-// the issuer's.
+// serveIntrospection is RFC 7662, and RFC 9701 for callers that ask for a signed answer.
+// A caller with a bearer token counts as authenticated if the token is one of the
+// issuer's.
 func (i *Issuer) serveIntrospection(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		http.Error(w, "POST only", http.StatusMethodNotAllowed)
@@ -77,7 +77,7 @@ func (i *Issuer) caller(r *http.Request) (id string, err error) {
 	return client.ID, err
 }
 
-// introspect answers what the issuer knows of a token of its own.
+// introspect returns what the issuer knows of a token that it made.
 func (i *Issuer) introspect(token string) map[string]any {
 	i.mu.Lock()
 	claims := maps.Clone(i.issued[token])

@@ -23,7 +23,7 @@ import (
 	"github.com/keybound-go/middleware/internal/josetest"
 )
 
-// Audience is the aud of the tokens of an [Issuer] that is not told another one.
+// Audience is the aud of an [Issuer]'s tokens, unless [WithAudience] sets another one.
 const Audience = "https://api.example"
 
 // Endpoint is one of the issuer's endpoints.
@@ -109,11 +109,12 @@ func WithAudience(audience string) Option { return func(s *settings) { s.audienc
 func WithAlgorithm(alg string) Option { return func(s *settings) { s.algorithm = alg } }
 
 // WithMTLSAliases lists mtls_endpoint_aliases (RFC 8705, section 5) on another
-// origin. Only there the issuer asks for a client certificate then.
+// origin. The issuer then asks for a client certificate only there.
 func WithMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
 
-// WithChanges changes every token, after what is asked for each: an issuer of a
-// vendor is oidctest.WithChanges(oidctest.Keycloak()).
+// WithChanges changes every token, after the changes that the test asks for with each.
+// With oidctest.WithChanges(oidctest.Keycloak()) the issuer makes tokens as Keycloak
+// does.
 func WithChanges(changes ...Change) Option {
 	return func(s *settings) { s.changes = append(s.changes, changes...) }
 }
@@ -122,8 +123,8 @@ func WithChanges(changes ...Change) Option {
 // introspection can read.
 func WithOpaqueTokens() Option { return func(s *settings) { s.opaque = true } }
 
-// WithClient registers a client. Without it there is one: "client", with the
-// secret "secret".
+// WithClient registers a client. By default there is one, "client", with the secret
+// "secret".
 func WithClient(r Registration) Option {
 	return func(s *settings) { s.registrations = append(s.registrations, r) }
 }
@@ -236,8 +237,8 @@ func (i *Issuer) locate(identifier string) error {
 	return nil
 }
 
-// listen starts a server and returns its origin. httptest.NewServer would panic
-// where no port can be had.
+// listen starts a server and returns its origin. httptest.NewServer would panic if no
+// port is free.
 func (i *Issuer) listen(askForCertificate bool) (origin string, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -364,7 +365,7 @@ func (i *Issuer) SignWith(alg string, key crypto.Signer) {
 // PublicKey returns the key that verifies what is signed now.
 func (i *Issuer) PublicKey() crypto.PublicKey { return i.signer().Signer.Public() }
 
-// Retire publishes no key but the one that signs.
+// Retire withdraws every key except the one that signs.
 func (i *Issuer) Retire() {
 	i.mu.Lock()
 	defer i.mu.Unlock()

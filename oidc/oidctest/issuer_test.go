@@ -314,7 +314,7 @@ func TestClientAuthentication(t *testing.T) {
 
 var rsaKey = sync.OnceValue(func() crypto.Signer { return josetest.NewKey("RS256").Signer })
 
-// newKey makes no RSA key twice.
+// newKey makes each RSA key only once: they are slow to make.
 func newKey(alg string) *josetest.Key {
 	if alg == "PS256" || alg == "RS256" {
 		return josetest.FromSigner(alg, rsaKey())

@@ -20,15 +20,15 @@ type Samples struct {
 	Audience string
 	// Access are access tokens: of users and of clients, bound and unbound.
 	Access []string
-	// Other are tokens that must never pass: ID tokens, also some for the same audience
-	// and with the same scopes, refresh tokens and logout tokens.
+	// Other are tokens that must never pass: ID tokens (some of them for the same
+	// audience and with the same scopes), refresh tokens and logout tokens.
 	Other []string
 }
 
 // TestProfile holds a profile against tokens of the issuer that it is for. Each access
-// token must be accepted and none of the others, also if they are given the audience
-// of this service. Access tokens must be refused under the explicit types of other
-// kinds of tokens. Samples must have tokens of both kinds.
+// token must be accepted. Every other token must be refused, even with the audience of
+// this service. Access tokens must be refused under the explicit types of other kinds of
+// tokens. Samples must have tokens of both kinds.
 //
 // The tokens are signed anew by an issuer of this package, and their times are moved
 // to now; everything else in them stays as it is.

@@ -26,8 +26,8 @@ type Registration struct {
 	Secret string // for the three methods with a secret
 
 	// Method is the client authentication method (RFC 7591, section 2) that the client
-	// must use. If it is empty, it may use any that it has something for; one without
-	// anything needs none.
+	// must use. If it is empty, the client may use every method that it has credentials
+	// for; a client without credentials needs no authentication.
 	Method string
 
 	Keys        []crypto.PublicKey // for private_key_jwt

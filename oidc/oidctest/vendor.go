@@ -116,8 +116,8 @@ func SpringAuthorizationServer(scopes ...string) Change {
 	}
 }
 
-// IDToken makes it an ID token for the given client, as OpenID Connect Core,
-// section 2 has it: what must never pass for an access token.
+// IDToken makes it an ID token for the given client (OpenID Connect Core, section 2),
+// which must never pass for an access token.
 func IDToken(client string) Change {
 	return func(d *Draft) {
 		d.Header["typ"] = "JWT"
