@@ -119,8 +119,7 @@ func (g *Guard) recall(ctx context.Context, q *Request, err error) (d decision) 
 		return d
 	}
 	d.inspection = newInspection(ctx, g, q, before, sent)
-	// Some rules have parameters of theirs in the challenge, and a Stage may choose for
-	// this client.
+	// Some rules add parameters to the challenge, and a Stage may choose for this client.
 	staged := slices.ContainsFunc(g.rules, isStaged)
 	byRule := err == ErrInsufficientScope || err == ErrInsufficientAuthentication
 	if !staged && !byRule || d.checkToken() != nil {

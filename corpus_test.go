@@ -74,7 +74,7 @@ func TestDoors(t *testing.T) {
 	})
 }
 
-// A line that no test owns would stand for ever.
+// A line that no test owns would stand forever.
 func TestEveryDoorOfThePageHasATest(t *testing.T) {
 	page, err := os.ReadFile("docs/doors.md")
 	require.NoError(t, err)
@@ -262,7 +262,7 @@ func (d *differential) compare(rule string) string {
 		require.Equal(d.t, plain.Reason, enforced.Reason, what)
 		require.Equal(d.t, answer.Code, refused.Code, what)
 		if d.by.name == "by Choose" && enforced.Issuer == "" {
-			return report.WouldDeny // Without a Credential there is no one to ask: challenges follow Set.
+			return report.WouldDeny // Without a Credential there is no client to choose for: challenges follow Set.
 		}
 		require.Equal(d.t, answer.Header()["Www-Authenticate"], refused.Header()["Www-Authenticate"], what)
 		require.Equal(d.t, answer.Body.String(), refused.Body.String(), what)

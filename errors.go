@@ -148,8 +148,8 @@ type clientError interface {
 }
 
 // asClientError finds the refusal that err is or, coming from a TokenVerifier
-// that wraps, contains. It reports false for an error of ours. Whatever it
-// answers, err remains a refusal: only status and challenge depend on it.
+// that wraps, contains. It reports false if the client is not at fault. In either case
+// err remains a refusal: only status and challenge depend on the answer.
 func asClientError(err error) (clientError, bool) {
 	switch e := err.(type) { // the usual case, without reflection
 	case RequestError:

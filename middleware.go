@@ -104,7 +104,7 @@ func (g *Guard) AllowAnonymous() *Guard {
 // error is a [RequestError], an [oidc.TokenError], a [dpop.ProofError], a
 // [mtlspop.BindingError] or an [exchange.Error] if the client is at fault (the
 // last of them from [WithExchange]); every other error means that no decision could be
-// made. Without an error, and only then, the Credential is not nil (but for
+// made. Without an error, and only then, the Credential is not nil (except under
 // [Guard.AllowAnonymous]).
 //
 // The order of checks:

@@ -274,8 +274,8 @@ func DangerouslyExemptExchange() Option {
 // time. RFC 9449, section 7.2, says that such a request MUST be refused: a client that
 // sends its bound tokens as Bearer still works today at services that do not look at
 // cnf, and stops working when one begins to. This option is for the weeks in which such
-// clients are found and mended; until then a stolen token of theirs is good for any
-// attacker that has it.
+// clients are found and mended; until then an attacker can use a stolen token of such a
+// client.
 //
 // Everything else is checked: a proof that comes is, and so is the certificate if cnf
 // names one too. Credential.KeyUnproven says that the binding to the key is not proven,

@@ -150,7 +150,7 @@ func (q *Request) peer() peers.Peer {
 	return peers.Peer{RemoteAddr: q.RemoteAddr, LocalAddr: q.LocalAddr}
 }
 
-// proof is what a proof in the request is checked against, but for token and key.
+// proof is what a proof in the request is checked against, apart from token and key.
 func (q *Request) proof() dpop.Request {
 	if q.native {
 		return dpop.RequestOf(q.received)
@@ -192,8 +192,8 @@ func (q *Request) certificate() mtlspop.Request {
 
 // isEarlyData reports whether the request may have come as TLS early data: on a
 // handshake that is not finished, or marked by a terminator in front. Any Early-Data
-// field counts as "1", whoever wrote it: the worst that a client can reach by lying is
-// to be asked to try again (RFC 8470, sections 3 and 5.1).
+// field counts as "1", even if a client wrote it: the worst that a client can reach by
+// lying is to be asked to try again (RFC 8470, sections 3 and 5.1).
 func (q *Request) isEarlyData() bool {
 	return q.EarlyData || q.TLS != nil && !q.TLS.HandshakeComplete || len(q.Header[headers.EarlyData]) > 0
 }

@@ -215,7 +215,7 @@ func (g *Guard) forwardNone(q *Request) http.Header {
 }
 
 // withoutClaims returns h without what a service behind could take for a credential:
-// the cookie of a session, and forwarded certificates but for the fields to keep.
+// the cookie of a session, and forwarded certificates except in the fields to keep.
 func (g *Guard) withoutClaims(h http.Header, keep []string) http.Header {
 	h = g.sessions.Strip(h)
 	if len(g.forwarded) > 0 {
@@ -251,9 +251,9 @@ func withoutForwarded(h http.Header, names, keep []string) http.Header {
 	return h
 }
 
-// dashed is the name of the variable that CGI (RFC 3875, section 4.1.18) and its like
-// make of a field, but for its letters' case and with dashes: several programs put an
-// underscore for every byte that is not alphanumeric.
+// dashed is the variable name that CGI (RFC 3875, section 4.1.18) and similar protocols
+// make of a field, with dashes and in canonical case: several programs put an underscore
+// for every byte that is not alphanumeric.
 func dashed(field string) string {
 	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
 		if c < '0' || '9' < c && c < 'A' || 'Z' < c && c < 'a' || 'z' < c {

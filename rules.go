@@ -380,7 +380,7 @@ func (a anyOfRule) check(i *inspection) *unmet {
 			return nil
 		}
 		if first == nil || isOurs(missing.err) && !isOurs(first.err) {
-			first = missing // A failure of ours is no verdict on the client.
+			first = missing // An outage says nothing about the client.
 		}
 	}
 	if exempt && first == nil {

@@ -88,7 +88,7 @@ func hasElement(value, name string) bool {
 	return false
 }
 
-// without returns those of ours that are like none of theirs.
+// without returns the lines of ours that are unlike every line of theirs.
 func without(ours, theirs []string, alike func(a, b string) bool) (missing []string) {
 	for _, line := range ours {
 		if !slices.ContainsFunc(theirs, func(other string) bool { return alike(line, other) }) {

@@ -1,7 +1,7 @@
 // Package bench answers "what does a request cost here, and what would it cost
 // through something else?" Each [Contender] decides about the same requests:
-// this module's Guard, and what a user would write around the libraries that
-// he would pick instead, as their documentation shows them.
+// this module's Guard, and what a developer would write around other libraries, as their
+// documentation shows them.
 //
 //	go test -bench . ./...              # every benchmark
 //	go test -run Table -update .        # measures, and writes README.md

@@ -39,7 +39,7 @@
 // proxy strips is a part of the configured origin.
 //
 // htu is compared with the request's path as it stands, without query and fragment:
-// as it is spelt (but for the case of hex digits), and in the normal form of
+// as it is spelt (except for the case of hex digits), and in the normal form of
 // RFC 3986, sections 6.2.2 and 6.2.3, in which characters that no URI may hold are
 // escaped. The path of the request is never normalised, since routers read it as it
 // stands: a proof for "/orders" is not good for "/admin/../orders".

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// htuMatches asks a Verifier, with a proof that is good but for its htu.
+// htuMatches asks a Verifier, with a proof that is good apart from its htu.
 func htuMatches(t *testing.T, v *dpop.Verifier, method, htu, target string) error {
 	t.Helper()
 	key := dpoptest.NewKey(t)

@@ -115,9 +115,8 @@ func isEscape(path string, i int) bool {
 	return path[i] == '%' && i+2 < len(path) && isHex(path[i+1]) && isHex(path[i+2])
 }
 
-// sameSpelling reports whether claimed is prefix and path, byte by byte, but for
-// the case of hex digits. Precondition: every percent sign in claimed begins an
-// encoded byte.
+// sameSpelling reports whether claimed is prefix and path, byte by byte, except for the
+// case of hex digits. Precondition: every percent sign in claimed begins an encoded byte.
 func sameSpelling[T string | []byte](claimed T, prefix, path string) bool {
 	if len(claimed) != len(prefix)+len(path) {
 		return false

@@ -16,8 +16,8 @@ import (
 
 // traefik plays the middleware forwardAuth of Traefik 3, which cannot be run here, with
 // trustForwardHeader off and authResponseHeaders listing all fields: it asks with GET and
-// the client's fields but for those of the connection, sets the X-Forwarded fields,
-// copies an answer that is not 2xx to the client, and else replaces the listed fields.
+// the client's fields except those of the connection, sets the X-Forwarded fields, copies
+// an answer that is not 2xx to the client, and else replaces the listed fields.
 func traefik(t *testing.T, auth string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q, err := http.NewRequestWithContext(r.Context(), http.MethodGet, auth, nil)

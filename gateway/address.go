@@ -15,8 +15,8 @@ func (d *deployment) terminators() *peers.Set {
 	return d.peers
 }
 
-// callerAddress is whom a wrong secret is held against: the peer, or if that is a
-// terminator, the last address in X-Forwarded-For that no terminator has. What
+// callerAddress is the address that a wrong secret counts against: the peer, or if that
+// is a terminator, the last address in X-Forwarded-For that no terminator has. What
 // stands in front of it, any client can have written.
 func (d *deployment) callerAddress(r *http.Request) netip.Addr {
 	peer := peers.Of(r)

@@ -129,7 +129,7 @@ func (e expected) send(client *http.Client, url, version string) string {
 	return ""
 }
 
-// slowService answers at once, but for /slow, which takes as long as several changes.
+// slowService answers at once, except /slow, which takes as long as several changes.
 func slowService(t *testing.T) string {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)

@@ -117,7 +117,7 @@ func (c *combo) String() string {
 	return b.String()
 }
 
-// bases are calls that pass, each by another way.
+// bases are calls that pass, each in another way.
 func bases() []combo {
 	base := func(values ...int) (c combo) {
 		c[fParts], c[fUnbound] = bothParts, 1
@@ -180,8 +180,8 @@ func combos() (all []combo) {
 	return all
 }
 
-// TestEveryPairOccurs holds that TestProduct has each pair of values of two factors, but
-// for those that cannot exist.
+// TestEveryPairOccurs holds that TestProduct has each pair of values of two factors,
+// except pairs that cannot exist.
 func TestEveryPairOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")

@@ -67,7 +67,8 @@ func situationOf(ctx context.Context) *situation {
 	return ctx.Value(situationKey{}).(*situation)
 }
 
-// product has guards for each configuration behind two real servers, with TLS and without.
+// product has guards for each configuration behind two real servers, with TLS and without
+// it.
 type product struct {
 	t                 *testing.T
 	issuer            *oidctest.Issuer
@@ -149,7 +150,7 @@ type uses struct{ *product }
 func (u uses) Add(ctx context.Context, jkt string, _ [32]byte, until time.Time) (bool, error) {
 	s := situationOf(ctx)
 	if s.request.Outage == oracle.ReplayStoreDown {
-		return true, errors.New("connection refused") // a guard that looks at the first result alone lets it pass
+		return true, errors.New("connection refused") // a guard that looks only at the first result would let it pass
 	}
 	if jkt != u.key.Thumbprint() || time.Until(until) < time.Second {
 		s.problems = append(s.problems, "the replay store was asked about another proof, or for no time")
@@ -157,7 +158,7 @@ func (u uses) Add(ctx context.Context, jkt string, _ [32]byte, until time.Time) 
 	return s.request.Proof != oracle.Replayed, nil
 }
 
-// nonceSource is dpop.Nonces with outages, of which one nonce is past half of its life.
+// nonceSource is dpop.Nonces with outages. One of its nonces is past half of its life.
 type nonceSource struct {
 	*dpop.Nonces
 	previous string

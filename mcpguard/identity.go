@@ -16,7 +16,7 @@ import (
 // callKey is the key of a *call in the Extra of a TokenInfo.
 const callKey = "mcpguard"
 
-// call is what we know of a message: who sent it, and through which Handler.
+// call is the credential of a message, and the Handler that it came through.
 type call struct {
 	handler    *Handler
 	credential *middleware.Credential

@@ -23,7 +23,7 @@ func ExampleNewWorld() {
 	// Output: 200
 }
 
-// Every route of a mux has a guard, but for those that are public on purpose.
+// Every route of a mux has a guard, except those that are public on purpose.
 func ExampleAllGuarded() {
 	t := new(testing.T) // a test gets its own
 	w := middlewaretest.NewWorld(t)

@@ -194,7 +194,7 @@ func TestPeers(t *testing.T) {
 		"[::ffff:10.1.2.3]:4567": true, // dual-stack listeners
 		"[::10.1.2.3]:4567":      false,
 		"[fe80::1]:4567":         true,
-		"[fe80::1%eth0]:4567":    false, // an interface of ours is in no prefix
+		"[fe80::1%eth0]:4567":    false, // an interface of this machine is in no prefix
 		"10.1.2.3":               false, // written by a middleware: net/http gives a port
 		"10.1.2.3:":              false,
 		"10.1.2.3:http":          false,

@@ -406,7 +406,7 @@ func TestRotation(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			require.Equal(t, fetches, issuer.Fetches(oidctest.KeySet))
-			madeUp() // whoever is first when the cooldown ends, the new key is found
+			madeUp() // whichever request is first when the cooldown ends, the new key is found
 			check(twice, nil)
 			require.Equal(t, fetches+1, issuer.Fetches(oidctest.KeySet))
 		})

@@ -32,7 +32,7 @@ type Explanation struct {
 	ExpectedAudiences         []string // empty: none is compared
 	ExpectedProfile           string
 	// FitsProfile reports whether the token is an access token by the expected profile,
-	// but for audience, times and signature. [ExplainToken] never sets it.
+	// apart from audience, times and signature. [ExplainToken] never sets it.
 	FitsProfile bool
 	// ReadableBy names a profile of this package by which the token would be an access
 	// token, if it is none by the expected one; or "".
@@ -116,7 +116,7 @@ func (e *Explanation) suggest(raw string, v *Verifier) {
 	}
 }
 
-// admits reports whether a token is an access token by the dialect, but for audience,
+// admits reports whether a token is an access token by the dialect, apart from audience,
 // times and key.
 func (d *dialect) admits(m *jose.Message, c *claims) bool {
 	typed, err := d.checkType(m.Header.Type)

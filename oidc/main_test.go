@@ -35,7 +35,7 @@ func verifyToken(t testing.TB, v tokenVerifier, raw string) (*oidc.Token, error)
 	return v.VerifyToken(ctx, raw)
 }
 
-// code is the RFC 6750 code of an error of ours, "" if it has none.
+// code is the RFC 6750 code of this module's error, "" if it has none.
 func code(err error) string {
 	if coded, ok := err.(interface{ Code() string }); ok {
 		return coded.Code()

@@ -20,7 +20,7 @@ type vendor struct {
 	token    []oidctest.Change
 }
 
-// vendors are the profiles of the package, but for the default.
+// vendors are the profiles of the package, except the default.
 var vendors = []vendor{
 	{oidc.Keycloak, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Keycloak()}},
 	{oidc.Auth0, oidctest.Audience, oidc.ErrTypeJWT, []oidctest.Change{oidctest.Auth0()}},

@@ -75,7 +75,7 @@ type tenantEntry struct {
 	of *tenant
 }
 
-// verdict is that an issuer has no Verifier: [ErrIssuer], or an error of ours.
+// verdict is why an issuer has no Verifier: [ErrIssuer], or an outage of resolve.
 type verdict struct {
 	err   error
 	until time.Time

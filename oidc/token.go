@@ -17,7 +17,7 @@ import (
 // maxTokenDepth limits how deep the objects and lists of a claim set are nested.
 const maxTokenDepth = 32
 
-// Token is a verified access token. Who holds one may rely on its having been
+// Token is a verified access token. Code that holds one may rely on its having been
 // checked, with one exception: [TokenFromClaims].
 //
 // Verifiers cache tokens. Each call returns a Token of its own, but its slices

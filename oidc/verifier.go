@@ -68,8 +68,8 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 }
 
 // Verifier returns a Verifier of the tokens that the issuer makes for audience. It
-// borrows the Issuer, which the caller closes. It is [New] but for that, and
-// reports an [IssuerOption] as a mistake: those are for NewIssuer.
+// borrows the Issuer, which the caller closes. Otherwise it works as [New], and reports
+// an [IssuerOption] as a mistake: those are for NewIssuer.
 func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
 	c := newConfig(nil, opts)
 	if i.insides() == nil {

@@ -38,9 +38,9 @@ func (g *guesses) of(id [sha256.Size]byte) *atomic.Pointer[Verifier] {
 }
 
 // AnyOf returns a verifier of the tokens of several issuers. The token's iss,
-// which is not verified at that time, does nothing but choose the Verifier:
-// keys, algorithms, audience and profile are those of this one issuer, so that
-// no issuer can make a token that passes for another's (RFC 8725, section 3.8).
+// which is not verified at that time, only chooses the Verifier: keys, algorithms,
+// audience and profile are those of this one issuer, so that no issuer can make a token
+// that passes for another's (RFC 8725, section 3.8).
 //
 // Each Verifier has the cache of verified tokens that it was made with: a flood of
 // tokens from one issuer takes no room from the others.

@@ -36,7 +36,7 @@ const (
 type windows struct {
 	client redis.UniversalClient
 	key    string
-	poll   time.Duration // pollInterval, but for tests
+	poll   time.Duration // pollInterval, except in tests
 
 	turn  chan struct{} // holds one token: refreshing, or changing state
 	state atomic.Pointer[view]

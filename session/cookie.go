@@ -27,8 +27,8 @@ func partName(name string, i int) string {
 	return name + "-" + strconv.Itoa(i)
 }
 
-// isPart reports whether a cookie with that name is a part of one of ours, or of
-// another Sessions' that has the same name but for the short name of its key.
+// isPart reports whether a cookie with that name is a part of one of these Sessions', or
+// of another Sessions' whose name differs only in the short name of its key.
 func (s *Sessions) isPart(name string) bool {
 	rest, ok := strings.CutPrefix(name, s.cookie.Name)
 	if !ok {

@@ -53,7 +53,7 @@ func dependencies(tree string) ([]dependency, error) {
 			for line := range strings.Lines(string(out)) {
 				words := strings.Fields(line)
 				if len(words) != 3 || strings.HasPrefix(words[0], root) {
-					continue // the standard library, and modules of ours
+					continue // the standard library, and this repository's modules
 				}
 				d := found[words[0]]
 				if d == nil {

@@ -124,7 +124,7 @@ func (f *callFlags) run(ctx context.Context, s *streams, target string) error {
 	return nil
 }
 
-// caller is a key, a certificate, and whom to trust.
+// caller is a key, a certificate, and the CAs to trust.
 type caller struct {
 	key     *pen.Key
 	cert    *tls.Certificate
@@ -337,7 +337,8 @@ func cut(secret string) string {
 	return fmt.Sprintf("%s... (%d characters)", secret[:8], len(secret))
 }
 
-// proofClaims shows what a proof says, beside its signature of no use to anyone else.
+// proofClaims shows what a proof says, without its signature: an attacker that reads the
+// output cannot use it.
 func proofClaims(proof string) string {
 	parts := strings.Split(proof, ".")
 	if len(parts) != 3 {

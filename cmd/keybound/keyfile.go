@@ -104,7 +104,7 @@ func readSecret(name string, stdin io.Reader) (string, error) {
 	return value, nil
 }
 
-// tlsFlags say whom to trust and which certificate to show.
+// tlsFlags say which CAs to trust and which certificate to show.
 type tlsFlags struct {
 	ca       string
 	insecure bool

@@ -14,9 +14,9 @@ import (
 //
 // learn takes the header of the answer, or its trailer, under canonical names. It keeps
 // the nonce for the proofs to come, and reports whether the server refused the request
-// for want of a nonce that this proof did not have: then one more transmission is worth
-// while. It may be called again as more of the answer arrives, and concurrently: a nonce
-// that it knows already may be old by then, and is not kept twice.
+// because this proof lacked that nonce: then one more transmission is worth while. It may
+// be called again as more of the answer arrives, and concurrently: a nonce that it knows
+// already may be old by then, and is not kept twice.
 //
 // Errors are those of [Transport.RoundTrip].
 func (t *Transport) Sign(ctx context.Context, method, target string) (header http.Header, learn func(answer http.Header) (again bool), err error) {

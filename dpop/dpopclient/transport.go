@@ -28,7 +28,7 @@ const (
 // A Transport is an [http.RoundTripper] that signs requests; see the package
 // documentation for which. Use it as the Transport of an [http.Client].
 //
-// It is safe for concurrent use, and immutable but for the nonces and clocks it
+// It is safe for concurrent use, and immutable except for the nonces and clocks it
 // learns. The zero Transport refuses every request.
 type Transport struct {
 	base         http.RoundTripper // nil in the zero Transport

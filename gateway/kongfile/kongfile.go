@@ -9,9 +9,9 @@
 // silence is a route that is open. The keys of Kong's openid-connect plugin are in
 // one table, [Keys].
 //
-// This package makes no guards and asks no one: whether an issuer exists, or whether
-// the settings suit the library that will enforce them, shows later. What shows then
-// is noted by the Wrong and Mistake of what was read, with the line again.
+// This package makes no guards and touches no network: whether an issuer exists, or
+// whether the settings suit the library that will enforce them, shows later. The Wrong
+// and Mistake of what was read then report the fault, with its line.
 package kongfile
 
 import (

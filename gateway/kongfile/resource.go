@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Resource is what clients that know nothing but a URL are told (RFC 9728).
+// Resource is what clients that know only a URL are told (RFC 9728).
 type Resource struct {
 	entity
 	Identifier           string

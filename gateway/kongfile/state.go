@@ -59,7 +59,7 @@ func (s State) Clone() State {
 	return c
 }
 
-// Find returns the entity with an id or, but for plugins, a name.
+// Find returns the entity with an id or, except for plugins, a name.
 func (s State) Find(kind, key string) (Entity, bool) {
 	i := s.index(kind, key)
 	if i < 0 {

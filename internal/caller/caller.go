@@ -1,4 +1,4 @@
-// Package caller answers: who makes the request on whose behalf an issuer is asked?
+// Package caller answers: which caller made the request for which an issuer is asked?
 //
 // A verifier that asks an issuer about unknown tokens must serve callers fairly, and so
 // must tell them apart by address. The address travels in the context: the root package

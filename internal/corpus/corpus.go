@@ -168,7 +168,7 @@ func (w *World) Client(c Case) *mtlspoptest.Client {
 	return nil
 }
 
-// Options are the settings of a guard, but for its rules.
+// Options are the settings of a guard, without its rules.
 func (w *World) Options(g Guard) []middleware.Option {
 	opts := []middleware.Option{middleware.WithTokens(w.tokens, nil)}
 	if g.DPoP {

@@ -143,8 +143,8 @@ const (
 	BindingCount
 )
 
-// Proof is what is right or wrong with the DPoP field. But for what its name says, each
-// is a good proof for the request and the token, made with the key that the token is
+// Proof is what is right or wrong with the DPoP field. Apart from what its name says,
+// each is a good proof for the request and the token, made with the key that the token is
 // bound to.
 type Proof uint8
 

@@ -9,7 +9,7 @@ import (
 
 // Parse returns the normal form of an origin that an operator wrote: scheme and host in
 // lower case, no default port. The scheme is https, or http on a loopback host. There is
-// no path, but for one slash.
+// no path, except one slash.
 func Parse(s string) (string, error) {
 	scheme, authority, ok := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)

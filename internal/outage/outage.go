@@ -1,4 +1,4 @@
-// Package outage answers: which part of ours, or of those that we depend on, gave no
+// Package outage answers: which part of this library, or of what it depends on, gave no
 // answer?
 //
 // An error of this family becomes a 503. Its reason is stable and of low cardinality,

@@ -34,9 +34,9 @@ func Of(r *http.Request) Peer {
 	return Peer{RemoteAddr: r.RemoteAddr, LocalAddr: local}
 }
 
-// OnUnixSocket reports whether the peer reached a unix socket of ours. The
-// listener says so and RemoteAddr cannot: a peer on a unix socket may bind its own
-// end to a file, and may name that file 10.0.0.1:80.
+// OnUnixSocket reports whether the peer reached a unix socket of this process. The
+// listener says so and RemoteAddr cannot: a peer on a unix socket may bind its own end to
+// a file, and may name that file 10.0.0.1:80.
 func (p Peer) OnUnixSocket() bool {
 	return p.LocalAddr != nil && strings.HasPrefix(p.LocalAddr.Network(), "unix")
 }

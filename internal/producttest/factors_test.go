@@ -171,8 +171,8 @@ func (c *combo) String() string {
 	return b.String()
 }
 
-// bases are requests that pass, each by another way. What is good by all of them but for
-// three values shows that the three do what they must, undisturbed by others.
+// bases are requests that pass, each by another way. A request that differs from one of
+// them in three values shows what the three do, undisturbed by others.
 func bases() []combo {
 	base := func(values ...int) (c combo) {
 		c[fParts], c[fUnbound] = bothParts, 1

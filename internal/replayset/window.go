@@ -175,8 +175,8 @@ func Judge(u *Use, shared Window, before []Promise, now time.Time) error {
 
 type useKey struct{}
 
-// NewContext returns a context that tells a memory of ours, at the far end of a
-// ReplayCache that its user may have wrapped, what it needs to know beyond the
+// NewContext returns a context that tells one of this library's memories, behind a
+// ReplayCache that the caller may have wrapped, what it needs to know beyond the
 // arguments of Add.
 func NewContext(ctx context.Context, u Use) context.Context {
 	return context.WithValue(ctx, useKey{}, u)

@@ -39,7 +39,7 @@ type Ring struct {
 
 // New makes a Ring that seals with the first key and opens what any of them sealed.
 // domain keeps what is derived here apart from any other use of the keys. The problems
-// are complete sentences but for the room in front, and name a key by its number.
+// are complete sentences without the room in front, and name a key by its number.
 //
 // New tries each key out: what the build or its FIPS mode cannot do is found here.
 func New(domain string, keys ...[]byte) (*Ring, []error) {

@@ -19,7 +19,7 @@ type NumericDate struct {
 	present bool
 }
 
-// The seconds that are dates: all that RFC 3339 can write down, but for the first.
+// The seconds that are dates: all that RFC 3339 can write down, except the first.
 const (
 	firstSecond = -62135596799
 	lastSecond  = 253402300799

@@ -27,7 +27,7 @@ import (
 
 // wish is the access token that a client is to get, by the client credentials grant.
 type wish struct {
-	client   string // its secret is client+"-secret", but for "signed", which signs an assertion
+	client   string // its secret is client+"-secret", except for "signed", which signs an assertion
 	resource string
 	scope    string // "orders" if empty
 	dpop     bool

@@ -293,8 +293,8 @@ func (w *world) rotation(t *testing.T) {
 	w.results.event("rotation of the issuer's key, introspection", beforeAsked, duringAsked, afterAsked)
 }
 
-// restart: JWTs stay good while the issuer is away. Where it has to be asked, nobody can
-// tell whether a token is good: 503, never 401.
+// restart: JWTs stay good while the issuer is away. Where it has to be asked, the guard
+// cannot tell whether a token is good: 503, never 401.
 func (w *world) restart(t *testing.T) {
 	jwt := own{}.open(t, w, wish{client: "dpop", resource: audience, dpop: true})
 	unseen := own{}.open(t, w, wish{client: "dpop", resource: audience, dpop: true})

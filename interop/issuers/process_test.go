@@ -36,8 +36,8 @@ func need(t *testing.T, names ...string) string {
 	return ""
 }
 
-// process is a program of somebody else's that runs beside the test, and is ended with it
-// at the latest.
+// process is another project's program that runs beside the test, and is ended with it at
+// the latest.
 type process struct {
 	cmd   *exec.Cmd
 	lines chan string // of stdout
@@ -71,7 +71,7 @@ func (p *process) read(stdout io.Reader) {
 	for scanner.Scan() {
 		select {
 		case p.lines <- scanner.Text():
-		default: // Nobody is interested.
+		default: // The channel is full: no test waits for this line.
 		}
 	}
 }

@@ -42,7 +42,7 @@ type service struct {
 	keys *clientauth.Keys // with which it authenticates itself to the issuer
 
 	gateway      atomic.Pointer[url.URL] // the admin address of the gateway that runs, if one does
-	gatewayAsked atomic.Int32            // how often somebody has fetched its keys
+	gatewayAsked atomic.Int32            // how often its keys were fetched
 
 	mu         sync.Mutex
 	preflights int
@@ -161,8 +161,8 @@ func (s *service) guard(t *testing.T, w *world) {
 	t.Cleanup(s.Close)
 }
 
-// serveGatewayKeys passes on the keys of the gateway, whose admin address is not for
-// everybody.
+// serveGatewayKeys passes on the keys of the gateway, whose admin address is only for the
+// operator.
 func (s *service) serveGatewayKeys(rw http.ResponseWriter, r *http.Request) {
 	admin := s.gateway.Load()
 	if admin == nil {

@@ -7,6 +7,6 @@
 //
 // A terminator that is not on the machine is skipped, or fails the test if
 // INTEROP_REQUIRED is set. The files nginx.conf, haproxy.cfg, httpd.conf and Caddyfile
-// are what runs, word for word but for addresses and the paths of keys, inside of what
+// are what runs, word for word except addresses and the paths of keys, inside of what
 // makes a server run by itself, in the foreground, in a directory of its own.
 package terminators

@@ -18,7 +18,7 @@ const (
 	// maxResponse bounds an OCSP response: one signed status and a certificate or two.
 	maxResponse = 64 << 10
 
-	// maxSkew is how far a CA's clock may be ahead of ours.
+	// maxSkew is how far a CA's clock may be ahead of this machine's.
 	maxSkew = 5 * time.Minute
 
 	// maxUndated is how old a response without nextUpdate may be. Such a responder claims

@@ -36,7 +36,7 @@ func newVerifier(t testing.TB, issuer *oidctest.Issuer, opts ...oidc.Option) *oi
 	return v
 }
 
-// code is the RFC 6750 code of an error of ours, "" if it has none.
+// code is the RFC 6750 code of this module's error, "" if it has none.
 func code(err error) string {
 	if coded, ok := err.(interface{ Code() string }); ok {
 		return coded.Code()

@@ -224,7 +224,8 @@ func (i *Introspector) fromStore(ctx context.Context, key [sha256.Size]byte, old
 	if refused := i.refused.LastAsked(key); !refused.IsZero() && !asked.After(refused.Add(i.checks.Skew)) {
 		return nil
 	}
-	// A time from a clock that runs ahead of ours would make the answer live longer.
+	// A time from a clock that runs ahead of this machine's would make the answer live
+	// longer.
 	a, err := i.judge(claims, recall.Earlier(asked, now))
 	if err != nil || !now.Before(a.fresh) {
 		return nil

@@ -14,9 +14,9 @@ import (
 // requests wait for it. An error counts as not found, so that the service
 // works, slower, without the store. Two things must hold:
 //
-//   - Get returns only what Set was given under the same key. Whoever can write
-//     into the store can make this service accept a token, bound to a key of
-//     theirs, so the values should be sealed (AEAD, with the key as additional data).
+//   - Get returns only what Set was given under the same key. An attacker that can write
+//     into the store can make this service accept a token, bound to the attacker's key,
+//     so the values should be sealed (AEAD, with the key as additional data).
 //   - Get returns nothing that is older than its ttl. Should it do so, the
 //     answer's own times still hold.
 type Store interface {

@@ -23,8 +23,8 @@ import (
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
 )
 
-// handmade is a resource server written for this test, as someone might write one with
-// the standard library. A fault leaves one check out, or makes one mistake.
+// handmade is a resource server written for this test, as a developer might write one
+// with the standard library. A fault leaves one check out, or makes one mistake.
 type handmade struct {
 	issuer *check.Issuer
 	origin string

@@ -62,7 +62,7 @@ func spellings(name string) []string {
 }
 
 // forgedCertificates sends the client's own certificate in a field instead of showing
-// it: what passes is the field, and anyone could have written it.
+// it: if that passes, any client can write the field.
 func (c *Config) forgedCertificates(ctx context.Context) error {
 	if !c.certificateWorks {
 		c.skip("forged-certificate", "it takes --cert and a token that is bound to it")

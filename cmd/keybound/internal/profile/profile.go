@@ -26,9 +26,9 @@ func Named(name string) (oidc.Vendor, error) {
 	return 0, fmt.Errorf("there is no profile %q; there are %s", name, strings.Join(names, ", "))
 }
 
-// Fits reports whether a token is an access token by the profile, but for audience,
-// times and signature. If it is none, advice names a profile that reads it, or says what
-// else there is to do.
+// Fits reports whether a token is an access token by the profile, apart from audience,
+// times and signature. If it is not, advice names a profile that reads it, or says what
+// else to do.
 func Fits(raw string, by oidc.Vendor) (fits bool, advice string, err error) {
 	// The identifiers do not matter: nothing is compared with them, and nothing is
 	// fetched.
