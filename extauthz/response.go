@@ -82,53 +82,73 @@ func denied(v middleware.Verdict) *authv3.CheckResponse {
 
 // passed is the answer to a request that may pass, and that came with these fields.
 func passed(said identity.Identity, came http.Header, v middleware.Verdict) *authv3.CheckResponse {
-	upstream := mutations{room: 6, options: make([]*corev3.HeaderValueOption, 0, len(identityFields)+1)}
+	upstream := mutations{room: 4, options: make([]*corev3.HeaderValueOption, 0, len(identityFields)+1)}
 	downstream := mutations{room: len(v.Header)}
 	for name, value := range said.Fields() {
-		if value == "" {
-			upstream.options = append(upstream.options, emptied[name])
+		if made, ok := ready[field{name, value}]; ok {
+			upstream.options = append(upstream.options, made)
 		} else {
 			upstream.put(name, value, overwrite)
 		}
 	}
 	remove := make([]string, 1, 4)
 	remove[0] = CertificateField
+	added := len(v.Forward) // how many fields of it did not come
 	for name, values := range came {
-		if ours(name) {
-			continue
+		kept, ok := v.Forward[name]
+		if ok {
+			added--
 		}
-		switch kept, ok := v.Forward[name]; {
+		switch {
+		case ours(name):
 		case !ok || len(kept) == 0 || identityField(name) != "":
 			remove = append(remove, name)
 		case !slices.Equal(kept, values):
 			upstream.replace(name, kept)
 		}
 	}
-	for name, values := range v.Forward {
-		if _, ok := came[name]; !ok && !ours(name) {
-			upstream.replace(name, values)
+	if added > 0 {
+		for name, values := range v.Forward {
+			if _, ok := came[name]; !ok && !ours(name) {
+				upstream.replace(name, values)
+			}
 		}
 	}
 	for name, values := range v.Header {
 		give(&downstream, name, values)
 	}
-	return &authv3.CheckResponse{
-		Status: &statuspb.Status{},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers: upstream.options, HeadersToRemove: remove, ResponseHeadersToAdd: downstream.options,
-		}},
+	var a struct { // One allocation for all of them.
+		answer authv3.CheckResponse
+		oneof  authv3.CheckResponse_OkResponse
+		ok     authv3.OkHttpResponse
+		status statuspb.Status
 	}
+	a.ok.Headers, a.ok.HeadersToRemove, a.ok.ResponseHeadersToAdd = upstream.options, remove, downstream.options
+	a.oneof.OkResponse = &a.ok
+	a.answer.Status, a.answer.HttpResponse = &a.status, &a.oneof
+	return &a.answer
 }
 
-// emptied are the mutations that set an identity field to the empty value. Answers share
-// them: they are never written to.
-var emptied = func() map[string]*corev3.HeaderValueOption {
-	m := make(map[string]*corev3.HeaderValueOption)
+// ready are mutations that most answers have: identity fields without a value, or with one
+// of few. Answers share them: they are never written to.
+var ready = func() map[field]*corev3.HeaderValueOption {
+	m := make(map[field]*corev3.HeaderValueOption)
+	add := func(name, value string) {
+		m[field{name, value}] = &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, AppendAction: overwrite}
+	}
 	for _, name := range identityFields {
-		m[name] = &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name}, AppendAction: overwrite}
+		add(name, "")
+	}
+	for _, outcome := range []string{"pass", "anonymous"} {
+		add("X-Auth-Outcome", outcome)
+	}
+	for _, binding := range []string{"dpop", "certificate", "both", "none"} {
+		add("X-Auth-Binding", binding)
 	}
 	return m
 }()
+
+type field struct{ name, value string }
 
 // ours reports whether this package sets or removes the field of a request that passes,
 // whatever the client sent. Envoy removes after it sets, so the list to remove must not

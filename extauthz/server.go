@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -59,7 +60,7 @@ func (s *Server) Check(ctx context.Context, question *authv3.CheckRequest) (answ
 			answer, err = denied(middleware.Verdict{Denial: middleware.Denial{Status: http.StatusServiceUnavailable}}), nil
 		}
 	}()
-	from, tls := peerOf(ctx)
+	from, state := peerOf(ctx)
 	if s == nil || s.guard == nil || !s.peers.Trusts(from) {
 		s.report(ctx, untrusted, "a peer that is not trusted asks about a request", &from)
 		return denied(middleware.Verdict{Denial: middleware.Denial{Status: http.StatusForbidden}}), nil
@@ -70,11 +71,7 @@ func (s *Server) Check(ctx context.Context, question *authv3.CheckRequest) (answ
 		return denied(middleware.Verdict{Denial: middleware.Denial{Status: http.StatusInternalServerError}}), nil
 	}
 	q.RemoteAddr, q.LocalAddr = from.RemoteAddr, from.LocalAddr
-	if tls != nil {
-		// Envoy's own certificate is not the client's.
-		tls.State.PeerCertificates, tls.State.VerifiedChains = nil, nil
-		q.TLS = &tls.State
-	}
+	q.TLS = state
 	v := s.guard.Judge(withCaller(ctx, question), q)
 	if !v.Pass {
 		return denied(v), nil
@@ -90,8 +87,8 @@ func (s *Server) Check(ctx context.Context, question *authv3.CheckRequest) (answ
 }
 
 // peerOf returns the other end of the connection that a question came over, and its TLS
-// state, or nil.
-func peerOf(ctx context.Context) (peers.Peer, *credentials.TLSInfo) {
+// state, or nil. The state is without Envoy's own certificate, which is not the client's.
+func peerOf(ctx context.Context) (peers.Peer, *tls.ConnectionState) {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
 		return peers.Peer{}, nil
@@ -100,10 +97,13 @@ func peerOf(ctx context.Context) (peers.Peer, *credentials.TLSInfo) {
 	if from.LocalAddr == nil {
 		from.LocalAddr = p.Addr // Its network is that of the connection.
 	}
-	if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-		return from, &info
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return from, nil
 	}
-	return from, nil
+	state := info.State // a copy
+	state.PeerCertificates, state.VerifiedChains = nil, nil
+	return from, &state
 }
 
 // The causes that the Server reports itself.

@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -402,50 +401,6 @@ func TestASignerDoesNotPrintItsKey(t *testing.T) {
 	}
 	require.Contains(t, fmt.Sprint(s), "orders")
 	require.Contains(t, fmt.Sprint((*extauthz.Signer)(nil), &extauthz.Signer{}), "none")
-}
-
-// The cost of the door, beside the guard alone and a signature.
-func BenchmarkDoor(b *testing.B) {
-	w := newWorld(b)
-	s := w.server(b)
-	e := &envoy{}
-	r := w.bound(request("GET", "/orders?page=2"), w.cert)
-	for name, value := range map[string]string{
-		"User-Agent": "client/1.0", "Accept": "application/json", "Accept-Encoding": "gzip", "X-Forwarded-For": "192.0.2.1",
-		"X-Forwarded-Proto": "https", "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-	} {
-		r.Header.Set(name, value)
-	}
-	ctx, question := trusted(b), e.question(r, w.cert)
-	b.Run("door", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if a, _ := s.Check(ctx, question); a.GetStatus().GetCode() != 0 {
-				b.Fatal(a)
-			}
-		}
-	})
-	b.Run("guard", func(b *testing.B) {
-		b.ReportAllocs()
-		r.Header.Set(extauthz.CertificateField, mtlspoptest.Nginx(w.cert))
-		q := middleware.RequestOf(r)
-		q.RemoteAddr = "127.0.0.1:4567"
-		for b.Loop() {
-			if v := w.guard.Judge(ctx, q); !v.Pass {
-				b.Fatal(v.Err)
-			}
-		}
-	})
-	b.Run("signature", func(b *testing.B) {
-		key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		sum := sha256.Sum256([]byte("x"))
-		sig, _ := ecdsa.SignASN1(rand.Reader, key, sum[:])
-		for b.Loop() {
-			if !ecdsa.VerifyASN1(&key.PublicKey, sum[:], sig) {
-				b.Fatal("bad")
-			}
-		}
-	})
 }
 
 func TestASession(t *testing.T) {

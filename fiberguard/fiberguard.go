@@ -102,11 +102,8 @@ func requestOf(c fiber.Ctx) *http.Request {
 	r := &http.Request{
 		Method: string(ctx.Method()), Host: string(ctx.Host()), RequestURI: target, URL: u,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: http.NoBody,
+		Header: header(&ctx.Request.Header), Body: http.NoBody,
 		TLS: ctx.TLSConnectionState(), RemoteAddr: ctx.RemoteAddr().String(),
-	}
-	for name, value := range ctx.Request.Header.All() {
-		r.Header.Add(string(name), string(value))
 	}
 	if ctx.Request.Header.ContentLength() == -1 || len(r.Header["Transfer-Encoding"]) > 0 {
 		dropTrailers(&ctx.Request.Header, r.Header)
@@ -117,6 +114,38 @@ func requestOf(c fiber.Ctx) *http.Request {
 	}
 	return r.WithContext(context.WithValue(c.Context(), http.LocalAddrContextKey, ctx.LocalAddr()))
 }
+
+// header returns the fields of h, copied.
+func header(h *fasthttp.RequestHeader) http.Header {
+	n := h.Len()
+	fields, values := make(http.Header, n), make([]string, n) // One allocation for all values.
+	for name, value := range h.All() {
+		key, ok := common[string(name)] // The compiler makes no copy of the name for this.
+		if !ok {
+			key = http.CanonicalHeaderKey(string(name))
+		}
+		if before, ok := fields[key]; ok || len(values) == 0 {
+			fields[key] = append(before, string(value))
+			continue
+		}
+		values[0] = string(value)
+		fields[key], values = values[:1:1], values[1:]
+	}
+	return fields
+}
+
+// common are names that come with many requests, so that they need no copy.
+var common = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{
+		"Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Content-Length", "Content-Type", "Cookie", "Dpop",
+		"Host", "Origin", "Referer", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site", "Traceparent", "Tracestate", "User-Agent",
+		"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id",
+	} {
+		m[name] = name
+	}
+	return m
+}()
 
 // dropTrailers removes the trailers from both. Package fasthttp adds the fields after a
 // chunked body to the header. There a client's trailer could pass for the field of a
