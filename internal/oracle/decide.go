@@ -11,8 +11,7 @@ type refusal struct {
 var passes = refusal{}
 
 // Decide says what a guard of configuration c answers to q. RFC 9449, section 4.3, allows
-// any order of checks; this one looks first at what costs nothing and uses the proof up
-// last.
+// any order of checks; this one begins with what costs nothing, and uses the proof last.
 func Decide(c Config, q Request) Verdict {
 	if q.Preflight && c.PassPreflights && transport(c, q) == passes { // HTTP-01
 		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}}
@@ -39,8 +38,7 @@ func transport(c Config, q Request) refusal {
 	return passes
 }
 
-// scheme says how the token came: in the Authorization field or, only without one, in a
-// cookie.
+// scheme says how the token came: in the Authorization field or, without one, a cookie.
 func scheme(c Config, q Request) (Scheme, refusal) {
 	if no := transport(c, q); no != passes {
 		return NoCredentials, no

@@ -14,6 +14,30 @@ import (
 // tick is the grain of the background schedule; httprc allows no finer one.
 const tick = time.Second
 
+// windClock has the clock start when the first answer is over. A Resource that is closed
+// before that, as that of a tenant that makes room, needs no goroutine for it.
+func (r *Resource[T]) windClock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.alarm = time.AfterFunc(time.Until(r.pace.nextRefresh()), r.ring)
+	}
+}
+
+// ring starts the clock, unless the Resource is closed. Close waits for it.
+func (r *Resource[T]) ring() {
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.flights.Add(1)
+	}
+	r.mu.Unlock()
+	if !closed {
+		defer r.flights.Done()
+		r.startClock()
+	}
+}
+
 // startClock has httprc call [poll.Get] whenever the answer's lifetime is
 // over. httprc stays off the request path: its Get ignores the context and
 // waits behind a refresh in flight, and its Refresh adds a poll that never
@@ -23,8 +47,8 @@ const tick = time.Second
 // end of a poll and the wait for the next, httprc misses the wake-up, and one
 // idle goroutine of it remains.)
 //
-// The one httprc.Get here only puts the entry on the schedule, which Register
-// does not do. It makes no request: the answer has just been fetched.
+// The one httprc.Get here puts the entry on the schedule, which Register does not do,
+// and makes the first refresh.
 func (r *Resource[T]) startClock() {
 	cache := httprc.NewCache(r.ctx, httprc.WithRefreshWindow(tick), httprc.WithFetcherWorkerCount(1))
 	const name = "resource"

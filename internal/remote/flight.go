@@ -156,6 +156,6 @@ func (r *Resource[T]) land(f *flight, next *Snapshot[T], where string, err error
 		tell(change)
 	}
 	if err == nil {
-		r.clock.Do(r.startClock)
+		r.clock.Do(r.windClock)
 	}
 }

@@ -28,8 +28,8 @@ type Resource[T any] struct {
 	leash   *Leash
 	ctx     context.Context // of everything in the background; ends with Close
 	cancel  context.CancelFunc
-	flights sync.WaitGroup // flights under way: none, or one that is landing and one that starts
-	clock   sync.Once      // started after the first success
+	flights sync.WaitGroup // flights under way: none, or one that is landing and one that starts; and the first look of the clock
+	clock   sync.Once      // wound after the first success
 
 	// Invariant: written only by the flight under way; read by any goroutine.
 	current atomic.Pointer[Snapshot[T]]
@@ -39,6 +39,7 @@ type Resource[T any] struct {
 	pace   pace
 	last   attempt
 	closed bool
+	alarm  *time.Timer // starts the clock; nil before it is wound
 }
 
 // attempt is what is remembered of the last one.
@@ -144,6 +145,9 @@ func (r *Resource[T]) Prefetch(ctx context.Context) error {
 func (r *Resource[T]) Close() error {
 	r.mu.Lock()
 	r.closed = true
+	if r.alarm != nil {
+		r.alarm.Stop()
+	}
 	r.mu.Unlock()
 	r.cancel()
 	r.flights.Wait()
