@@ -16,7 +16,9 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
-// jwx is jwx alone, with its cache of key sets.
+// jwx is jwx version 3 alone, with its cache of key sets, which wants a client of httprc
+// version 3. It is a contender in a module of its own: the library itself uses httprc in
+// internal/remote only.
 type jwx struct {
 	issuer string
 	keys   jwk.CachedSet

@@ -268,7 +268,7 @@ func TestClientAuthentication(t *testing.T) {
 	}{
 		{"basic, form-encoded", nil, basic("a:b", "s%:é"), nil, true},
 		{"basic, wrong secret", nil, basic("a:b", "s"), nil, false},
-		{"basic, an unknown client", nil, basic("nobody", ""), nil, false},
+		{"basic, an unknown client", nil, basic("unknown", ""), nil, false},
 		{"post", nil, nil, url.Values{"client_id": {"a:b"}, "client_secret": {"s%:é"}}, true},
 		{"post, wrong secret", nil, nil, url.Values{"client_id": {"a:b"}, "client_secret": {""}}, false},
 		{"post for a client of basic", nil, nil, url.Values{"client_id": {"basic"}, "client_secret": {"s"}}, false},
