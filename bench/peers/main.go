@@ -127,5 +127,12 @@ func run(ctx context.Context, s settings) (string, error) {
 			}
 		}
 	}
+	if c := taking[0]; c.name == "keybound" {
+		for _, a := range attacks() {
+			if accepted(results[c].verdicts[a.name]) {
+				return "", fmt.Errorf("this module accepts: %s", a.name)
+			}
+		}
+	}
 	return render(s, taking, results)
 }
