@@ -5,7 +5,8 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
-//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt
+//	go run ./internal/mutate/cmd -quick               without the tests of the root, which take longest
+//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt; -files chooses here too
 //	go run ./internal/mutate/cmd -check 65            instead, how many of 65 mutants "keybound check" finds from outside
 package main
 
@@ -82,13 +83,14 @@ func main() {
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
+	quick := flag.Bool("quick", false, "leave out the tests of the root, which take longest, but for the mutants of the root itself")
 	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
 	seed := flag.Uint64("seed", 1, "of the draw of -check")
 	verbose := flag.Bool("v", false, "name each mutant")
 	seeds := flag.Bool("seeds", false, "plant the faults of internal/mutate/seeds.txt")
 	flag.Parse()
 	if *seeds {
-		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt"); err != nil {
+		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt", *files); err != nil {
 			fmt.Fprintln(os.Stderr, "mutate:", err)
 			os.Exit(1)
 		}
@@ -101,13 +103,13 @@ func main() {
 		}
 		return
 	}
-	if err := run(*changed, *only, *files, *limit, *listed, *verbose); err != nil {
+	if err := run(*changed, *only, *files, *limit, *listed, *quick, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(changed, only, files string, limit time.Duration, listed string, verbose bool) error {
+func run(changed, only, files string, limit time.Duration, listed string, quick, verbose bool) error {
 	reasons, err := readSurvivors(listed)
 	if err != nil {
 		return err
@@ -133,6 +135,9 @@ func run(changed, only, files string, limit time.Duration, listed string, verbos
 	defer os.RemoveAll(work)
 	var problems []error
 	for _, t := range targets {
+		if quick && t.dir != "." {
+			t.tests = slices.DeleteFunc(slices.Clone(t.tests), func(pkg string) bool { return pkg == "." })
+		}
 		if only == "" || only == t.name {
 			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, verbose))
 		}
