@@ -146,8 +146,8 @@ func (q *Request) hasBadTarget() bool {
 	return err != nil
 }
 
-// isMalformed reports what net/http takes for a request of HTTP/2, and RFC 9113, section
-// 8.3.1, does not: a method that is no token, a path in absolute form, and a Host field
+// isMalformed reports what net/http takes for a request of HTTP/2 in spite of
+// RFC 9113, section 8.3.1: a method that is no token, a path in absolute form, and a Host field
 // that names another host than :authority. A handler or proxy behind could read each in
 // more than one way.
 func isMalformed(r *http.Request) bool {
