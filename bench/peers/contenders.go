@@ -138,7 +138,7 @@ func huskarlVersions(crypto string) func() (string, error) {
 		for _, crate := range []string{"huskarl-resource-server", "huskarl-axum", crypto} {
 			found := regexp.MustCompile(`name = "` + crate + `"\nversion = "([^"]+)"`).FindSubmatch(lock)
 			if found == nil {
-				return "", fmt.Errorf("Cargo.lock has no %s", crate)
+				return "", fmt.Errorf("there is no %s in Cargo.lock", crate)
 			}
 			fmt.Fprintf(&text, "%s %s, ", crate, found[1])
 		}
