@@ -59,7 +59,9 @@ func aboutProof(no refusal) bool {
 // accept is the response to a request whose handler ran, and what the handler saw.
 func accept(c Config, q Request, used Scheme) Verdict {
 	proven := toKey(q) && (used == DPoP || q.Proof != NoProof)
-	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && missed(c, q, used) != passes}
+	enforced := c
+	enforced.Stage = Enforce
+	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && rules(enforced, q, used) != passes}
 	v.Handler = Handler{
 		Credential: true, Key: proven, Cert: toCert(q), Unproven: toKey(q) && !proven,
 		Proof:      q.Proof != NoProof && c.Hide == HideNothing,
