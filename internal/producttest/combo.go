@@ -204,9 +204,9 @@ func (c *Combo) String() string {
 	return b.String()
 }
 
-// base is a guard with both parts that takes unbound tokens, changed as told: a factor, its
+// Base is a guard with both parts that takes unbound tokens, changed as told: a factor, its
 // value, and so on.
-func base(changes ...int) (c Combo) {
+func Base(changes ...int) (c Combo) {
 	c[FParts], c[FUnbound] = BothParts, 1
 	for i := 0; i < len(changes); i += 2 {
 		c[changes[i]] = uint8(changes[i+1])
@@ -214,7 +214,7 @@ func base(changes ...int) (c Combo) {
 	return c
 }
 
-// bound are the changes for a request with a proof, and more.
-func bound(more ...int) []int {
+// Bound are the changes for a request with a proof, and more.
+func Bound(more ...int) []int {
 	return append([]int{FScheme, int(oracle.DPoP), FBinding, int(oracle.ToKey), FProof, int(oracle.GoodProof)}, more...)
 }

@@ -3,7 +3,6 @@ package producttest
 import (
 	"math/rand/v2"
 	"net/http"
-	"slices"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/internal/oracle"
@@ -56,28 +55,29 @@ func New(doors []Door, more ...Combo) *Product {
 func bases() []Combo {
 	byCookie := []int{FSession, 1, FScheme, int(oracle.NoCredentials), FCookie, int(oracle.DPoPCookie)}
 	return []Combo{
-		base(bound()...),
-		base(bound(FNonces, 1)...),
-		base(),
-		base(FBinding, int(oracle.ToCert), FCert, int(oracle.RightTLS)),
-		base(FBinding, int(oracle.ToCert), FCert, int(oracle.RightHeader)),
-		base(bound(FBinding, int(oracle.ToBoth), FCert, int(oracle.RightTLS), FUnbound, 0)...),
-		base(bound(byCookie...)...),
-		base(bound(FPreset, PresetFAPI2, FUnbound, 0)...),
-		base(bound(FPreset, PresetMCP, FNonces, 1)...),
-		base(bound(FNest, SameParts, FNonces, 1)...),
-		base(bound(FForm, Opaque)...),
-		base(FRollout, 1, FListed, 1, FBinding, int(oracle.ToKey)),
-		base(bound(FRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
-		base(bound(FForm, Opaque, FPreset, PresetFAPI2, FUnbound, 0)...),
-		base(bound(append(byCookie, FForm, Opaque)...)...),
-		base(bound(FTenants, tenantIn(oracle.HomeTenant), FNonces, 1)...),
+		Base(Bound()...),
+		Base(Bound(FNonces, 1)...),
+		Base(),
+		Base(FBinding, int(oracle.ToCert), FCert, int(oracle.RightTLS)),
+		Base(FBinding, int(oracle.ToCert), FCert, int(oracle.RightHeader)),
+		Base(Bound(FBinding, int(oracle.ToBoth), FCert, int(oracle.RightTLS), FUnbound, 0)...),
+		Base(Bound(byCookie...)...),
+		Base(Bound(FPreset, PresetFAPI2, FUnbound, 0)...),
+		Base(Bound(FPreset, PresetMCP, FNonces, 1)...),
+		Base(Bound(FNest, SameParts, FNonces, 1)...),
+		Base(Bound(FForm, Opaque)...),
+		Base(FRollout, 1, FListed, 1, FBinding, int(oracle.ToKey)),
+		Base(Bound(FRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
+		Base(Bound(FForm, Opaque, FPreset, PresetFAPI2, FUnbound, 0)...),
+		Base(Bound(append(byCookie, FForm, Opaque)...)...),
+		Base(Bound(FTenants, tenantIn(oracle.HomeTenant), FNonces, 1)...),
+		Base(Bound(FForm, Asked)...),
 	}
 }
 
 // ForwardBase is a request that passes behind a proxy at the door of that number.
 func ForwardBase(door int) Combo {
-	return base(bound(FDoor, door, FBinding, int(oracle.ToBoth), FCert, int(oracle.RightHeader), FNonces, 1)...)
+	return Base(Bound(FDoor, door, FBinding, int(oracle.ToBoth), FCert, int(oracle.RightHeader), FNonces, 1)...)
 }
 
 // values is how many values the factor f has.
@@ -153,9 +153,9 @@ type Plan struct {
 	Depth int // how many values of each base are changed
 	Runs  int // random combos fill the number up to this one
 
-	// In Deep factors three values are changed whatever Depth is, in each of Bases.
-	Deep  []int
-	Bases []int
+	// In the factors of Deep three values of each of From are changed, whatever Depth is.
+	Deep []int
+	From []Combo
 }
 
 // Combos yields the combos of the plan. Some occur twice.
@@ -163,11 +163,13 @@ func (p *Product) Combos(plan Plan) func(yield func(Combo) bool) {
 	return func(yield func(Combo) bool) {
 		left := plan.Runs
 		count := func(c Combo) bool { left--; return yield(c) }
-		for i, base := range p.Bases {
+		for _, base := range p.Bases {
 			if !p.deviations(base, plan.Depth, everyFactor(), count) {
 				return
 			}
-			if plan.Depth < 3 && slices.Contains(plan.Bases, i) && !p.deviations(base, 3, plan.Deep, count) {
+		}
+		for _, base := range plan.From {
+			if !p.deviations(base, 3, plan.Deep, count) {
 				return
 			}
 		}
