@@ -56,8 +56,9 @@ type pending struct {
 }
 
 type connKey struct {
-	plain, proxy, misdirect bool
-	cert                    oracle.Cert // of the connection
+	plain, proxy bool
+	host         string
+	cert         oracle.Cert // of the connection
 }
 
 // listener accepts connections of a peer at an address of its own.
@@ -91,7 +92,7 @@ func serve(t *testing.T, w *pt.World) {
 	wiresOf.Store(w, p)
 	t.Cleanup(func() { wiresOf.Delete(w) })
 	identity := p.ca.Issue("server", func(c *x509.Certificate) {
-		c.DNSNames = []string{pt.Host, pt.OtherHost}
+		c.DNSNames = []string{pt.Host, pt.OtherHost, pt.TenantHost, pt.StrangeHost}
 		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	})
 	secure := credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{identity.TLS()}, ClientAuth: tls.RequestClientCert})
@@ -115,9 +116,9 @@ func serve(t *testing.T, w *pt.World) {
 			}
 			l := listener{bufconn.Listen(256 << 10), from}
 			go func() { _ = server.Serve(l) }()
-			for _, misdirect := range []bool{false, true} {
+			for _, host := range identity.Certificate.DNSNames {
 				for _, cert := range []oracle.Cert{oracle.NoCert, oracle.RightTLS, oracle.WrongTLS} {
-					p.connect(connKey{plain, proxy, misdirect, cert}, l)
+					p.connect(connKey{plain, proxy, host, cert}, l)
 				}
 			}
 		}
@@ -132,14 +133,11 @@ func (p *wires) connect(k connKey, l listener) {
 	case oracle.WrongTLS:
 		config.Certificates = []tls.Certificate{p.w.Wrong().TLS()}
 	}
-	creds, host := credentials.NewTLS(config), pt.Host
+	creds := credentials.NewTLS(config)
 	if k.plain {
 		creds = insecure.NewCredentials()
 	}
-	if k.misdirect {
-		host = pt.OtherHost
-	}
-	conn, err := grpc.NewClient("passthrough:///server", grpc.WithTransportCredentials(creds), grpc.WithAuthority(host),
+	conn, err := grpc.NewClient("passthrough:///server", grpc.WithTransportCredentials(creds), grpc.WithAuthority(k.host),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 	require.NoError(p.t, err)
 	p.t.Cleanup(func() { conn.Close() })
@@ -222,7 +220,7 @@ func (p *wires) send(r *http.Request, s *pt.Situation, guards []*grpcguard.Serve
 	}
 	ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(context.Background(), md), time.Minute)
 	defer cancel()
-	conn := p.conns[connOf(s.Request)]
+	conn := p.conns[connOf(s.Request, r.Host)]
 	var header, trailer metadata.MD
 	var err error
 	unary := r.URL.Path == unaryCall
@@ -237,8 +235,8 @@ func (p *wires) send(r *http.Request, s *pt.Situation, guards []*grpcguard.Serve
 	return p.observe(s, err, header, trailer, unary && !s.Request.Query)
 }
 
-func connOf(q oracle.Request) connKey {
-	k := connKey{plain: q.Plain, proxy: q.Cert >= oracle.RightHeader, misdirect: q.Misdirect}
+func connOf(q oracle.Request, host string) connKey {
+	k := connKey{plain: q.Plain, proxy: q.Cert >= oracle.RightHeader, host: host}
 	switch q.Cert {
 	case oracle.RightTLS, oracle.ProxyOwn:
 		k.cert = oracle.RightTLS

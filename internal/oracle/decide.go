@@ -108,11 +108,10 @@ func token(c Config, q Request, _ Scheme) refusal {
 	return passes
 }
 
-// origin is DPOP-4.3-09b for tenants: a token of one is good at its own hosts alone,
-// bound or not (RFC 9700, section 2.3: restricted to the resource server it is for).
+// origin is docs/tenants.md: a tenant vouches for its own hosts alone, bound or not.
 func origin(c Config, q Request, _ Scheme) refusal {
-	if c.Tenants && q.Tenant != AnyTenant && (q.Tenant == OtherTenant) != q.Misdirect {
-		return refusal{401, "invalid_token", OriginRefused, false}
+	if c.Tenants && q.Tenant != AnyTenant && (q.Misdirect || (q.At == OtherHost) != (q.Tenant == OtherTenant)) {
+		return refusal{401, "invalid_token", HostRefused, false}
 	}
 	return passes
 }
@@ -148,11 +147,10 @@ func certificate(c Config, q Request, _ Scheme) refusal {
 	return refusal{401, "invalid_token", CertMissing, false} // CC-4-02, CC-2.4-02: neither a stranger's nor the proxy's counts
 }
 
-// proof is RFC 9449, section 4.3: what it says, its signature, its nonce, its first use.
+// proof is RFC 9449, section 4.3: what the proof says, its nonce, its first use.
 func proof(c Config, q Request, s Scheme) refusal {
 	invalid := refusal{401, "invalid_dpop_proof", ProofRefused + ProofFaults[q.Proof], false}
 	goodNonce := c.Nonces && (q.Nonce == FreshNonce || q.Nonce == PreviousNonce)
-	late := q.Proof == StaleProof || q.Proof == FutureProof
 	switch {
 	case !toKey(q), s == Bearer && q.Proof == NoProof: // the second in a rollout
 		return passes
@@ -160,9 +158,9 @@ func proof(c Config, q Request, s Scheme) refusal {
 		return refusal{status: 431, why: invalid.why}
 	case q.Proof >= TwoProofs && q.Proof <= ProofMethod: // checks 1 to 8
 		return invalid
-	case q.Misdirect && !(c.Tenants && q.Tenant == OtherTenant): // DPOP-4.3-09b: no origin is taken from the request
+	case q.Misdirect, q.At == TenantHost && !(c.Tenants && q.Tenant == HomeTenant): // DPOP-4.3-09b: no origin is taken from the request
 		return refusal{401, "invalid_dpop_proof", Misdirected, false}
-	case q.Proof == ProofURI, late && (!c.Nonces || c.MCP), q.Proof == ProofHash: // checks 9, 11, 12a; decision 31
+	case q.Proof == ProofURI, q.Proof == ProofHash, (q.Proof == StaleProof || q.Proof == FutureProof) && (!c.Nonces || c.MCP): // checks 9, 11, 12a; decision 31
 		return invalid
 	case q.Proof == OtherKey: // check 12b, section 7.1, figure 16
 		return refusal{401, "invalid_token", ProofRefused + ProofFaults[q.Proof], false}

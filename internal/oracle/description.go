@@ -80,6 +80,7 @@ type Request struct {
 	Plain     bool // no TLS
 	Early     bool // TLS early data
 	Misdirect bool // Host is not of the service
+	At        Host // else which of the service's
 	Preflight bool // a CORS preflight
 	Outage    Outage
 }
@@ -135,13 +136,12 @@ const (
 // Tenant is the issuer of the token, and where its tokens are good.
 type Tenant uint8
 
-// The tenants. The service has two hosts: that of most requests, and that of misdirected
-// ones, which is the other tenant's.
+// The tenants.
 const (
-	HomeTenant      Tenant = iota // good at the host of most requests
+	HomeTenant      Tenant = iota // good at Home and TenantHost
 	ForgedTenant                  // the token names HomeTenant, and another tenant has signed it
 	UnknownTenant                 // the issuer is no tenant
-	OtherTenant                   // good at the other host
+	OtherTenant                   // good at OtherHost
 	AnyTenant                     // has no hosts of its own
 	UndecidedTenant               // the operator's function does not know
 	TenantCount
@@ -218,6 +218,17 @@ const (
 	CertCount
 )
 
+// Host is which host of the service a request was sent to.
+type Host uint8
+
+// The hosts. A service without tenants has the first two.
+const (
+	Home       Host = iota // good in every case
+	OtherHost              // that of OtherTenant
+	TenantHost             // one that is HomeTenant's alone
+	HostCount
+)
+
 // Outage is what does not work when the request comes.
 type Outage uint8
 
@@ -268,7 +279,7 @@ const (
 	CrossOrigin    = "cross origin"
 	TokenRefused   = "token "
 	CnfRefused     = "confirmation"
-	OriginRefused  = "origin"
+	HostRefused    = "host"
 	Downgrade      = "bound token as bearer"
 	NotBound       = "unbound"
 	NotBoundToKey  = "not bound to a key"

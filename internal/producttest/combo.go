@@ -41,7 +41,7 @@ const (
 	FListed
 	FPlain
 	FEarly
-	FMisdirect
+	FHost // Home, strange, or another one: see hostIn
 	FPreflight
 	// The world.
 	FOutage
@@ -69,7 +69,7 @@ var factors = [numFactors]struct {
 	FScheme: {"scheme", int(oracle.SchemeCount)}, FCookie: {"cookie", int(oracle.CookieCount)}, FQuery: {"query", 2},
 	FToken: {"token", int(oracle.TokenCount)}, FBinding: {"binding", int(oracle.BindingCount)}, FProof: {"proof", int(oracle.ProofCount)},
 	FNonce: {"nonce", int(oracle.NonceCount)}, FCert: {"certificate", int(oracle.CertCount)}, FPlain: {"plain", 2}, FEarly: {"early", 2},
-	FMisdirect: {"misdirected", 2}, FPreflight: {"preflight", 2},
+	FHost: {"host", int(oracle.HostCount) + 1}, FPreflight: {"preflight", 2},
 	FOutage: {"outage", int(oracle.OutageCount)}, FNest: {"nest", 3}, FDoor: {"door", 0},
 }
 
@@ -111,6 +111,12 @@ func tenantOf(value uint8) (tenants, needOrigins bool, t oracle.Tenant) {
 	}
 	return true, false, oracle.Tenant(value - 1)
 }
+
+// strange is the value of FHost of a misdirected request.
+const strange = 1
+
+// hostIn is the value of FHost for another host than Home.
+func hostIn(h oracle.Host) int { return strange + int(h) }
 
 // unset stands for any value in a partial Combo.
 const unset = 255
@@ -176,6 +182,10 @@ func cannotExist(c *Combo) string {
 // Describe translates c into the words of the oracle.
 func (c *Combo) Describe() (oracle.Config, oracle.Request) {
 	yes := func(f int) bool { return c[f] == 1 }
+	host := oracle.Home
+	if c[FHost] > strange {
+		host = oracle.Host(c[FHost] - strange)
+	}
 	rule, stage := ruleOf(c[FRule])
 	tenants, needOrigins, tenant := tenantOf(c[FTenants])
 	return oracle.Config{
@@ -187,7 +197,7 @@ func (c *Combo) Describe() (oracle.Config, oracle.Request) {
 		}, oracle.Request{
 			Scheme: oracle.Scheme(c[FScheme]), Cookie: oracle.Cookie(c[FCookie]), Query: yes(FQuery), Token: oracle.Token(c[FToken]), Tenant: tenant,
 			Binding: oracle.Binding(c[FBinding]), Proof: oracle.Proof(c[FProof]), Nonce: oracle.Nonce(c[FNonce]), Cert: oracle.Cert(c[FCert]), Listed: yes(FListed),
-			Plain: yes(FPlain), Early: yes(FEarly), Misdirect: yes(FMisdirect), Preflight: yes(FPreflight), Outage: oracle.Outage(c[FOutage]),
+			Plain: yes(FPlain), Early: yes(FEarly), Misdirect: c[FHost] == strange, At: host, Preflight: yes(FPreflight), Outage: oracle.Outage(c[FOutage]),
 		}
 }
 

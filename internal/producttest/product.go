@@ -70,7 +70,7 @@ func bases() []Combo {
 		Base(Bound(FRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
 		Base(Bound(FForm, Opaque, FPreset, PresetFAPI2, FUnbound, 0)...),
 		Base(Bound(append(byCookie, FForm, Opaque)...)...),
-		Base(Bound(FTenants, tenantIn(oracle.HomeTenant), FNonces, 1)...),
+		Base(Bound(FTenants, tenantIn(oracle.HomeTenant), FHost, hostIn(oracle.TenantHost), FNonces, 1)...),
 		Base(Bound(FForm, Asked)...),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -138,6 +139,13 @@ func openCheck(_ *World, guards []*middleware.Guard) func(*http.Request, *Situat
 // openJudge is Guard.Judge: a verdict for a transport that is not net/http.
 func openJudge(w *World, guards []*middleware.Guard) func(*http.Request, *Situation) oracle.Verdict {
 	return func(r *http.Request, s *Situation) oracle.Verdict {
+		if s.Sampled { // a transport may spell the names as HTTP/2 does
+			lower := make(http.Header, len(r.Header))
+			for name, values := range r.Header {
+				lower[strings.ToLower(name)] = values
+			}
+			r.Header = lower
+		}
 		before := fmt.Sprint(r.Header)
 		got := guards[0].Judge(r.Context(), middleware.Request{
 			Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,

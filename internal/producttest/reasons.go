@@ -54,7 +54,7 @@ var reasons = map[error]string{
 	oidc.ErrNotYetValid:                      tokenFault(oracle.FutureToken),
 	oidc.ErrNoSubject:                        tokenFault(oracle.MissingClaim),
 	oidc.ErrSignature:                        tokenFault(oracle.TokenSignature),
-	oidc.ErrOrigin:                           oracle.OriginRefused,
+	oidc.ErrOrigin:                           oracle.HostRefused,
 	oidc.ErrInactive:                         tokenFault(oracle.InactiveToken),
 	oidc.ErrConfirmation:                     oracle.CnfRefused,
 	mtlspop.ErrNoCertificate:                 oracle.CertMissing,

@@ -14,6 +14,18 @@ import (
 	"github.com/keybound-go/middleware/internal/oracle"
 )
 
+func hostOf(q oracle.Request) string {
+	switch {
+	case q.Misdirect:
+		return StrangeHost
+	case q.At == oracle.OtherHost:
+		return OtherHost
+	case q.At == oracle.TenantHost:
+		return TenantHost
+	}
+	return Host
+}
+
 // request makes the request that c describes, for a door.
 func (w *World) request(c *Combo, d *Door) (*http.Request, *Situation) {
 	config, q := c.Describe()
@@ -25,7 +37,7 @@ func (w *World) request(c *Combo, d *Door) (*http.Request, *Situation) {
 		path = defaultPath
 	}
 	r := &http.Request{
-		Method: method, Host: Host, URL: &url.URL{Path: path}, RequestURI: path, RemoteAddr: PeerAddr,
+		Method: method, Host: hostOf(q), URL: &url.URL{Path: path}, RequestURI: path, RemoteAddr: PeerAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 6), Body: http.NoBody,
 	}
 	token := w.token(&config, &q)
@@ -53,7 +65,7 @@ func (w *World) request(c *Combo, d *Door) (*http.Request, *Situation) {
 	}
 	if q.Cookie == oracle.CrossCookie {
 		r.Method = http.MethodPost
-		r.Header["Origin"], r.Header["Sec-Fetch-Site"] = []string{OtherOrigin}, []string{"cross-site"}
+		r.Header["Origin"], r.Header["Sec-Fetch-Site"] = []string{"https://evil.example"}, []string{"cross-site"}
 	}
 	if q.Query {
 		r.URL.RawQuery = "access_token=t"
@@ -63,13 +75,10 @@ func (w *World) request(c *Combo, d *Door) (*http.Request, *Situation) {
 		r.Method = http.MethodOptions
 		r.Header["Origin"], r.Header["Access-Control-Request-Method"] = []string{"https://app.example"}, []string{"GET"}
 	}
-	if q.Misdirect {
-		r.Host = OtherHost
-	}
 	w.transport(r, q)
 	s := &Situation{Config: config, Request: q, field: w.certs.Field}
 	if q.Proof != oracle.NoProof {
-		r.Header["Dpop"] = w.proof(proofKey{token, q.Proof, q.Nonce, q.Misdirect, r.Method, path, c[FPreset] == PresetMCP})
+		r.Header["Dpop"] = w.proof(proofKey{token, q.Proof, q.Nonce, r.Host, r.Method, path, c[FPreset] == PresetMCP})
 		s.proof = r.Header["Dpop"][0]
 	}
 	return r.WithContext(WithSituation(context.Background(), s)), s
@@ -98,8 +107,8 @@ type proofKey struct {
 	token        string
 	proof        oracle.Proof
 	nonce        oracle.Nonce
-	misdirect    bool
-	method, path string
+	host, method string
+	path         string
 	mcp          bool
 }
 
@@ -123,11 +132,8 @@ func (w *World) makeProof(q proofKey) (fields []string, id [32]byte) {
 	now := time.Now()
 	header := map[string]any{"typ": "dpop+jwt", "jwk": w.key.JWK()}
 	claims := map[string]any{
-		"jti": "jti-" + now.String(), "htm": q.method, "htu": Origin + q.path, "iat": now.Unix(),
+		"jti": "jti-" + now.String(), "htm": q.method, "htu": "https://" + q.host + q.path, "iat": now.Unix(),
 		"ath": base64.RawURLEncoding.EncodeToString(ath[:]),
-	}
-	if q.misdirect {
-		claims["htu"] = OtherOrigin + q.path
 	}
 	lifetimes := 0
 	if q.mcp {

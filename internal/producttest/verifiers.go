@@ -10,6 +10,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 type verifierKey struct {
@@ -78,7 +79,7 @@ func (w *World) verifier(k kind, fapi2 bool, outage oracle.Outage) middleware.To
 	case byTenants:
 		return w.byTenants(fapi2, outage)
 	case byTenantsWithOrigins:
-		return w.byTenants(fapi2, outage, oidc.RequireOrigins())
+		return w.byTenants(fapi2, outage, tenants.RequireOrigins())
 	}
 	return w.byKeys(fapi2, outage)
 }
@@ -117,14 +118,14 @@ func (w *World) introspector(outage oracle.Outage) *introspect.Introspector {
 }
 
 // byTenants takes the tokens of three tenants.
-func (w *World) byTenants(fapi2 bool, outage oracle.Outage, opts ...oidc.TenantOption) *oidc.Tenants {
+func (w *World) byTenants(fapi2 bool, outage oracle.Outage, opts ...tenants.Option) *tenants.Tenants {
 	strict := w.byKeys(fapi2, outage).Policy()
 	strict.Issuers = nil
 	byURL := make(map[string]oracle.Tenant)
 	for _, t := range []oracle.Tenant{oracle.HomeTenant, oracle.OtherTenant, oracle.AnyTenant, oracle.UndecidedTenant} {
 		byURL[w.tenants[t].URL] = t
 	}
-	tenants, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		t, ok := byURL[iss]
 		switch {
 		case !ok:
@@ -135,15 +136,15 @@ func (w *World) byTenants(fapi2 bool, outage oracle.Outage, opts ...oidc.TenantO
 		own := append(verifierOptions(w.tenants[t], fapi2, outage), oidc.WithCacheSize(0))
 		switch t {
 		case oracle.HomeTenant:
-			own = append(own, oidc.WithOrigins(Origin))
+			own = append(own, oidc.WithOrigins(Origin, "https://"+TenantHost))
 		case oracle.OtherTenant:
-			own = append(own, oidc.WithOrigins(OtherOrigin))
+			own = append(own, oidc.WithOrigins("https://"+OtherHost))
 		}
 		return oidc.New(iss, oidctest.Audience, own...)
-	}, append(opts, oidc.WithPolicy(strict))...)
+	}, append(opts, tenants.WithPolicy(strict))...)
 	w.must(err)
-	w.t.Cleanup(func() { tenants.Close() })
-	return tenants
+	w.t.Cleanup(func() { customers.Close() })
+	return customers
 }
 
 // silence is the network of an issuer that is down.

@@ -29,8 +29,9 @@ import (
 const (
 	Origin      = "https://api.example"
 	Host        = "api.example"
-	OtherHost   = "evil.example" // that misdirected requests name
-	OtherOrigin = "https://evil.example"
+	OtherHost   = "other.example"            // of the service, and of another tenant
+	TenantHost  = "tenant.example"           // of the tenant, and not of the service
+	StrangeHost = "api.example.evil.example" // of misdirected requests
 	IssuerURL   = "https://issuer.example"
 
 	ProxyAddr    = "10.1.2.3:4567"     // may forward certificates, and end TLS
@@ -149,7 +150,7 @@ func (w *World) makeParts() {
 	for parts := range 2 {
 		for preset := range 3 {
 			for _, nonces := range []bool{false, true} {
-				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts}, nil)}
+				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts}, nil), dpop.WithOrigins("https://" + OtherHost)}
 				switch preset {
 				case PresetFAPI2:
 					opts = append(opts, dpop.FAPI2())
@@ -302,7 +303,9 @@ func (w *World) guard(c oracle.Config, preset, parts int, outage oracle.Outage) 
 	add(c.AllowUnbound && preset != PresetMCP, middleware.AllowUnbound())
 	add(c.RequireTLS, middleware.RequireTLS(w.proxyPrefix))
 	if c.Rule != oracle.NoRule {
-		opts = append(opts, middleware.WithRules(staged(rule(c.Rule), c.Stage)))
+		// Nothing may depend on how a rule came into its stage. A staged rule is absent to
+		// New, so that a guard without a part for an enforced one can be made.
+		opts = append(opts, middleware.WithRules(staged(c.Rule, c.Stage, c.IgnoreQuery)))
 	}
 	if c.Rollout {
 		opts = append(opts, middleware.DangerouslyAcceptAsBearer(time.Now().Add(30*24*time.Hour), ListedClient))
@@ -312,13 +315,28 @@ func (w *World) guard(c oracle.Config, preset, parts int, outage oracle.Outage) 
 	return g
 }
 
-// staged is the rule in its stage.
-func staged(r middleware.Rule, s oracle.Stage) middleware.Rule {
-	if s == oracle.Enforce {
+// staged is the rule in its stage. With chosen, a function chooses the stage once there
+// is a credential, and where it fails the rule is enforced. If no challenge depends on
+// the rule, what holds without a credential is something else then.
+func staged(of oracle.Rule, s oracle.Stage, chosen bool) middleware.Rule {
+	r := rule(of)
+	if s == oracle.Enforce && !chosen {
 		return r
 	}
+	level := map[oracle.Stage]middleware.Level{oracle.Report: middleware.Report, oracle.Off: middleware.Off}[s]
 	stage := new(middleware.Stage)
-	stage.Set(map[oracle.Stage]middleware.Level{oracle.Report: middleware.Report, oracle.Off: middleware.Off}[s])
+	stage.Set(level)
+	if chosen && (of == oracle.StepUpUnmet || of == oracle.OwnUnmet) {
+		stage.Set(middleware.Off - level)
+	}
+	if chosen {
+		stage.Choose(func(*middleware.Credential) middleware.Level {
+			if s == oracle.Enforce {
+				panic("no stage")
+			}
+			return level
+		})
+	}
 	return middleware.Staged(r, stage)
 }
 
