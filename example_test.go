@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +62,27 @@ func ExampleNew() {
 	// 401
 	// DPoP realm="api.example", algs="ES256 ES384 ES512 PS256 PS384 PS512 EdDSA Ed25519"
 	// Bearer realm="api.example"
+}
+
+// A service whose clients do not all know DPoP yet: bearer tokens pass, if they are bound
+// to nothing.
+func ExampleAllowUnbound() {
+	guard, err := middleware.New(
+		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
+		middleware.WithDPoP(dpop.New("https://api.example")),
+		middleware.AllowUnbound(),
+		middleware.WithLogger(slog.New(slog.NewJSONHandler(os.Stderr, nil))),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, note := range guard.Describe().Notes {
+		fmt.Println(note)
+	}
+	// Output:
+	// used proofs are remembered by this process only: with several replicas, a proof is accepted once by each
+	// bearer tokens are accepted: tokens that are bound to nothing
+	// plain HTTP is accepted: TLS must end in front of the service
 }
 
 // Every mistake of every part is reported at once.
@@ -233,7 +256,7 @@ func ExampleMCP() {
 // A resource server of the FAPI 2.0 Security Profile behind a TLS terminator, with
 // tokens that are checked for revocation.
 func ExampleFAPI2() {
-	secret := "the secret of this service" // os.Getenv, in a service
+	secret := cmp.Or(os.Getenv("CLIENT_SECRET"), "the secret of this service")
 	issuer, err := oidc.NewIssuer("https://bank.example")
 	if err != nil {
 		log.Fatal(err)

@@ -12,6 +12,19 @@ import (
 	"github.com/keybound-go/middleware/oidc/oidctest"
 )
 
+func Example() {
+	issuer, err := oidc.NewIssuer("https://issuer.example/realms/main")
+	if err != nil {
+		panic(err)
+	}
+	defer issuer.Close()
+	i, err := introspect.New(issuer, "https://api.example", clientauth.SecretBasic("api", "the secret of this service"))
+	if err != nil {
+		panic(err)
+	}
+	_ = i // Give i to middleware.WithTokens.
+}
+
 // An opaque token is what the issuer says of it.
 func ExampleNew() {
 	fake, err := oidctest.Start() // your issuer, which knows this service as "client"
