@@ -128,7 +128,7 @@ func run(ctx context.Context, s settings) (string, error) {
 		}
 	}
 	if c := taking[0]; c.name == "keybound" {
-		for _, a := range attacks() {
+		for _, a := range c.attacks() {
 			if accepted(results[c].verdicts[a.name]) {
 				return "", fmt.Errorf("this module accepts: %s", a.name)
 			}

@@ -48,6 +48,10 @@ func renderCPU(b *strings.Builder, taking []*contender, results map[*contender]*
 		fmt.Fprintf(b, "| %s", c.title)
 		plain := median(results[c].cpu[bare])
 		for _, k := range kinds {
+			if len(results[c].cpu[k]) == 0 {
+				b.WriteString(" | –")
+				continue
+			}
 			cpu := median(results[c].cpu[k])
 			fmt.Fprintf(b, " | %s", micros(cpu))
 			if k != bare && plain > 0 {
@@ -65,6 +69,10 @@ func renderLatency(b *strings.Builder, s settings, taking []*contender, results 
 		r := results[c]
 		fmt.Fprintf(b, "| %s", c.title)
 		for _, k := range []kind{bare, bearer, dpop} {
+			if len(r.p50[k]) == 0 {
+				b.WriteString(" | – | –")
+				continue
+			}
 			fmt.Fprintf(b, " | %s | %s", millis(median(r.p50[k])), millis(median(r.p99[k])))
 		}
 		fmt.Fprintf(b, " | %d MiB |\n", median(r.memory)>>20)
@@ -87,7 +95,11 @@ func renderVerdicts(b *strings.Builder, taking []*contender, results map[*conten
 		}
 		fmt.Fprintf(b, "| %s", a.name)
 		for _, c := range taking {
-			status := results[c].verdicts[a.name]
+			status, tried := results[c].verdicts[a.name]
+			if !tried {
+				b.WriteString(" | –")
+				continue
+			}
 			if !accepted(status) {
 				fmt.Fprintf(b, " | %d", status)
 				continue

@@ -53,6 +53,33 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// A server that takes no proofs has no numbers and no verdicts of them.
+func TestBearerOnly(t *testing.T) {
+	var b strings.Builder
+	one := &contender{name: "one", title: "One", bearerOnly: true}
+	r := newResult()
+	for _, k := range one.kinds() {
+		r.cpu[k], r.p50[k], r.p99[k] = []time.Duration{time.Millisecond}, []time.Duration{time.Millisecond}, []time.Duration{time.Second}
+	}
+	for _, a := range one.attacks() {
+		r.verdicts[a.name] = 401
+	}
+	results := map[*contender]*result{one: r}
+	renderCPU(&b, []*contender{one}, results)
+	renderLatency(&b, settings{rate: 200}, []*contender{one}, results)
+	renderVerdicts(&b, []*contender{one}, results)
+	for _, want := range []string{
+		"| One | 1000 µs | 1000 µs, 1.0 | 1000 µs, 1.0 | – | – |\n",
+		"| One | 1.0 ms | 1000.0 ms | 1.0 ms | 1000.0 ms | – | – | 0 MiB |\n",
+		"| replayed proof | – |\n", "| token bound to another key | – |\n",
+		"| bound token as bearer token | 401 |\n", "| token with `alg` none | 401 |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+}
+
 // An attack that a library accepts without a word about it in its documentation is
 // nothing to publish in a table.
 func TestUnstatedHasNoRow(t *testing.T) {
