@@ -150,13 +150,34 @@ func (w *world) measure(ctx context.Context, c *contender, s settings, into *res
 	return nil
 }
 
-// warm sends requests of every kind, by turns.
+// warmUpTime bounds how long a server is warmed up.
+const warmUpTime = 3 * time.Minute
+
+// warm sends requests of every kind by turns, until the server's processor time for them
+// has stopped falling.
 func (w *world) warm(ctx context.Context, server *server, kinds []kind, s settings) error {
-	for begin := time.Now(); time.Since(begin) < s.warm && ctx.Err() == nil; {
-		for _, k := range kinds {
-			if err := burst(server.address, s.conns, w.messages(k, server.address, 100)); err != nil {
-				return err
+	const batch, rounds = 100, 5 // before each look
+	var looks settling
+	begin := time.Now()
+	for done := 0; done < s.warm && time.Since(begin) < warmUpTime && ctx.Err() == nil; {
+		before, err := usageOf(server.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		for range rounds {
+			for _, k := range kinds {
+				if err := burst(server.address, s.conns, w.messages(k, server.address, batch)); err != nil {
+					return err
+				}
 			}
+		}
+		done += batch * rounds * len(kinds)
+		after, err := usageOf(server.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		if looks.settled(after.cpu - before.cpu) {
+			return nil
 		}
 	}
 	return ctx.Err()

@@ -13,8 +13,8 @@ import (
 // render writes the tables.
 func render(s settings, taking []*contender, results map[*contender]*result) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, on %s. Rounds: %d. In each, a server warms up for %v, then\nanswers requests of each kind over %d connections for %v of processor time, then %d a second\nfor %v. Tokens and proofs are signed with ES256.\n\n",
-		time.Now().UTC().Format(time.DateOnly), machine(), s.rounds, s.warm, s.conns, s.cpu, s.rate, s.window)
+	fmt.Fprintf(&b, "%s, on %s. Rounds: %d. In each, a server warms up until its\nprocessor time has stopped falling, with %d requests at the most, then answers some of each kind over %d connections for %v of processor time, then %d a second\nfor %v. Tokens and proofs are signed with ES256. The load of the machine was %s before.\n\n",
+		time.Now().UTC().Format(time.DateOnly), machine(), s.rounds, s.warm, s.conns, s.cpu, s.rate, s.window, s.load)
 	var errs []error
 	for _, c := range taking {
 		versions, err := c.versions()
@@ -25,6 +25,16 @@ func render(s settings, taking []*contender, results map[*contender]*result) (st
 	renderLatency(&b, s, taking, results)
 	renderVerdicts(&b, taking, results)
 	return b.String(), errors.Join(errs...)
+}
+
+// load is the average of the last minute: how many processes wanted a core.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }
 
 func machine() string {

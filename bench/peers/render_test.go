@@ -135,7 +135,7 @@ func TestVersions(t *testing.T) {
 }
 
 func TestSettingsAreBounded(t *testing.T) {
-	good := settings{rounds: 5, cpu: time.Second, conns: 4, rate: 200, window: time.Second, warm: time.Second}
+	good := settings{rounds: 5, cpu: time.Second, conns: 4, rate: 200, window: time.Second, warm: 1000}
 	if err := good.check(); err != nil {
 		t.Error(err)
 	}
@@ -143,7 +143,7 @@ func TestSettingsAreBounded(t *testing.T) {
 		"rounds": func(s *settings) { s.rounds = 1000 }, "no rounds": func(s *settings) { s.rounds = 0 },
 		"cpu": func(s *settings) { s.cpu = time.Hour }, "no cpu": func(s *settings) { s.cpu = 0 },
 		"conns": func(s *settings) { s.conns = 10_000 }, "rate": func(s *settings) { s.rate = 1_000_000 },
-		"window": func(s *settings) { s.window = time.Hour }, "warm": func(s *settings) { s.warm = time.Hour },
+		"negative warm": func(s *settings) { s.warm = -1 }, "window": func(s *settings) { s.window = time.Hour }, "warm": func(s *settings) { s.warm = 10_000_000 },
 	} {
 		s := good
 		change(&s)
