@@ -26,7 +26,7 @@ type settings struct {
 	window time.Duration // of the latencies
 	warm   int           // requests at the most that warm up a server
 	only   string
-	load   string // of the machine before
+	load   float64 // of the machine before
 	update bool
 }
 
@@ -58,7 +58,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s.load = load()
+	var err error
+	if s.load, err = load(); err != nil {
+		log.Fatal(err)
+	}
 	text, err := run(ctx, s)
 	if err != nil {
 		log.Fatal(err)
