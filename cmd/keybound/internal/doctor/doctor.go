@@ -26,6 +26,8 @@ import (
 type Config struct {
 	Target *url.URL
 	Client *wire.Client
+	// HTTP2 reaches the service over HTTP/2, beside Client; nil to leave that out.
+	HTTP2  *wire.Client
 	Method string // of the good request; GET if empty
 
 	// Key and Token are a key and a token that is bound to it.
@@ -96,6 +98,7 @@ var examinations = []examination{
 	{"address fields", (*Config).addresses},
 	{"upgrade to HTTP/2", (*Config).upgrade},
 	{"dot segments and escapes", (*Config).paths},
+	{"HTTP/2", (*Config).http2},
 }
 
 // Run looks at everything. The error says that the service could not be asked.

@@ -224,8 +224,10 @@ func (c *Config) trustedByAddress(ctx context.Context, field string, value func(
 			name   string
 			encode int
 		}{{"X-Client-Cert", 0}, {"Client-Cert", 3}, {"X-SSL-Client-Cert", 2}, {"X-Forwarded-Client-Cert", 4}} {
-			r := c.certified(wire.Field{Name: field, Value: value(field, address)}, wire.Field{Name: d.name, Value: encodings[d.encode].write(der)})
-			if ok(c.try(ctx, nil, r)) {
+			certificate := wire.Field{Name: d.name, Value: encodings[d.encode].write(der)}
+			r := c.certified(wire.Field{Name: field, Value: value(field, address)}, certificate)
+			// A field that is believed without an address too is another mistake.
+			if ok(c.try(ctx, nil, r)) && !ok(c.try(ctx, nil, c.certified(certificate))) {
 				return true
 			}
 		}
@@ -235,6 +237,10 @@ func (c *Config) trustedByAddress(ctx context.Context, field string, value func(
 
 // upgrade asks to switch to HTTP/2 in clear text: what follows a 101 is past the guard.
 func (c *Config) upgrade(ctx context.Context) error {
+	if c.Client.HTTP2 {
+		c.skip("upgrade", "HTTP/2 has no field Upgrade")
+		return nil
+	}
 	const fix = "Let the terminator remove Upgrade unless it is websocket. HAProxy: http-request del-header Upgrade unless { req.hdr(Upgrade) -i websocket }. nginx: no proxy_set_header Upgrade $http_upgrade outside of WebSocket locations. In Go, package reverseproxy; a service of its own must not take h2c upgrades."
 	h2c := []wire.Field{{Name: "Connection", Value: "Upgrade, HTTP2-Settings"}, {Name: "Upgrade", Value: "h2c"}, {Name: "HTTP2-Settings", Value: "AAMAAABkAARAAAAAAAIAAAAA"}}
 	requests := map[string]wire.Request{
