@@ -46,6 +46,9 @@ func TestForwardedCertificate(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice)), alice.Thumbprint())
 		require.NoError(t, err)
 		require.Equal(t, alice.Certificate.Raw, cert.Certificate.Raw)
+		again, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice)), alice.Thumbprint())
+		require.NoError(t, err)
+		require.Same(t, cert.Certificate, again.Certificate, "it is parsed once")
 	})
 	t.Run("of another client", func(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(mallory)), alice.Thumbprint())
