@@ -282,6 +282,13 @@ func TestTheLimitsOfFields(t *testing.T) {
 	large := append([]byte{0x30, 0x83, 1, 0, 0}, make([]byte, 1<<16)...)
 	require.Equal(t, mtlspop.ErrMismatch, verifyValue(t, mtlspop.DERChain, base64.StdEncoding.EncodeToString(large), alice.Thumbprint()))
 
+	// A leaf, and ten certificates above it.
+	for n, want := range map[int]error{11: nil, 12: mtlspop.ErrMalformed} {
+		require.Equal(t, want, verifyValue(t, mtlspop.PEMChain, strings.Repeat(mtlspoptest.Apache(alice), n), alice.Thumbprint()))
+		der := mtlspoptest.HAProxy(alice)
+		require.Equal(t, want, verifyValue(t, mtlspop.DERChain, strings.Repeat(der+",", n-1)+der, alice.Thumbprint()))
+	}
+
 	between := &mtlspoptest.Client{Certificate: alice.Chain[0]}
 	for size, want := range map[int]error{chainLimit: nil, chainLimit + 1: mtlspop.ErrMalformed} {
 		v := newVerifier(t, mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DER, trusted),

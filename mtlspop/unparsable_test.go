@@ -105,6 +105,7 @@ func TestWhatDoesNotMatchMustLookLikeOneCertificate(t *testing.T) {
 		"a byte behind it":                  {append(slices.Clone(der), 0), mtlspop.ErrMalformed},
 		"a byte less":                       {der[:len(der)-1], mtlspop.ErrMalformed},
 		"two certificates":                  {append(slices.Clone(der), alice.Certificate.Raw...), mtlspop.ErrMalformed},
+		"indefinite length of 128 bytes":    {append([]byte{0x30, 0x80}, make([]byte, 128)...), mtlspop.ErrMalformed},
 		"indefinite length and no more":     {[]byte{0x30, 0x80}, mtlspop.ErrMalformed},
 		"a length beyond 64 bits":           {slices.Concat([]byte{0x30, 0x89, 1, 0, 0, 0, 0, 0, 0, 0, 128}, make([]byte, 128)), mtlspop.ErrMalformed},
 		"indefinite length":                 {slices.Concat([]byte{0x30, 0x80}, body, []byte{0, 0}), mtlspop.ErrMalformed},
