@@ -245,6 +245,75 @@ func TestANewTokenBeginsANewSession(t *testing.T) {
 	})
 }
 
+func TestASessionOfAnotherSchemeBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(time.Hour), session.WithLifetime(time.Hour))
+		b := begin(t, s, "token")
+		h := http.Header{}
+		require.False(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+		require.Empty(t, h)
+		time.Sleep(10 * time.Minute)
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "Bearer", Token: "token"}))
+		b.take(t, h)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, "Bearer", read.Scheme)
+		require.Equal(t, time.Now().Add(time.Hour), read.Ends, "a session begins anew, and ends a lifetime later")
+	})
+}
+
+func TestASessionSaysWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(10*time.Minute), session.WithLifetime(time.Hour))
+		b := begin(t, s, "token")
+		ends := time.Now().Add(time.Hour)
+		time.Sleep(6 * time.Minute)
+		h := http.Header{}
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+		b.take(t, h)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, ends, read.Ends, "use does not move the end")
+	})
+}
+
+// The sizes at which a token takes another cookie, and at which it takes too many.
+func TestTokensOfEverySizeComeBackOrBeginNoSession(t *testing.T) {
+	s := newSessions(t)
+	most := 0
+	for size := 10_300; size < 10_600; size++ {
+		b, h := &browser{}, http.Header{}
+		token := strings.Repeat("x", size)
+		if !s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: token}) {
+			require.Empty(t, h)
+			continue
+		}
+		require.True(t, most == 0 || most == size-1, "%d fits, and %d did not", size, size-1)
+		most = size
+		b.take(t, h)
+		require.Len(t, b.cookies, 4)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, token, read.Token)
+	}
+	require.Less(t, most, 10_599)
+	require.NotZero(t, most)
+	for size := 2500; size < 2700; size++ {
+		b := begin(t, s, strings.Repeat("x", size))
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Len(t, read.Token, size)
+		require.Contains(t, []int{1, 2}, len(b.cookies))
+	}
+}
+
+func TestErrorsSayWhich(t *testing.T) {
+	require.Equal(t, "session: none", session.ErrNone.Error())
+	require.Equal(t, "session: request from another origin", session.ErrCrossOrigin.Error())
+	require.Equal(t, "session: unknown error", session.Error(0).Error())
+	require.Equal(t, `session.Session{Scheme:"DPoP", Token:(5 bytes)}`, fmt.Sprint(session.Session{Scheme: "DPoP", Token: "token"}))
+}
+
 func TestRequestsOfOtherSites(t *testing.T) {
 	s := newSessions(t, session.WithTrustedOrigins("https://app.example", "http://old.example"))
 	b := begin(t, s, "token")
@@ -417,6 +486,9 @@ func TestStripTakesOutTheSessionAlone(t *testing.T) {
 		{[]string{"sid =1; a=b", "\tsid-3\t=2"}, []string{"a=b"}},
 		{[]string{"SID=kept; sidx=kept"}, []string{"SID=kept; sidx=kept"}},
 		{[]string{"sid"}, nil},
+		{[]string{"sid.01234567=1; sid.89abcdef-2=2; a=b"}, []string{"a=b"}},
+		{[]string{"sid.0123456=kept; sid.0123456g=kept; sid.012345678=kept; sid.01234567x=kept"}, []string{"sid.0123456=kept; sid.0123456g=kept; sid.012345678=kept; sid.01234567x=kept"}},
+		{[]string{"sid-0=kept; sid-=kept; sid-1x=kept; sid+1=kept; sid-3=1; sid-1=1"}, []string{"sid-0=kept; sid-=kept; sid-1x=kept; sid+1=kept"}},
 		{[]string{"sid=1; \u2000__Host-csrf=evil; __Host-csrf=mine"}, []string{"\u2000__Host-csrf=evil; __Host-csrf=mine"}},
 	} {
 		h := http.Header{"Cookie": test.lines, "X": {"y"}}
