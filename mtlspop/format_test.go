@@ -270,6 +270,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"Chain twice":                        `Chain="` + escaped + `";chain="` + escaped + `"`,
 			"two certificates in Cert":           `Cert="` + escaped + mtlspoptest.Nginx(mallory) + `"`,
 			"a broken certificate in Chain":      cert + `;Chain="` + escaped + `x"`,
+			"a broken Chain alone":               `Chain="` + escaped + `x"`,
 			"a bare certificate":                 escaped,
 			"an escaped quote at the end":        `Cert="` + escaped + `\"`,
 			"an escaped quote within":            `Cert="` + escaped + `\""`,

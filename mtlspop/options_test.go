@@ -171,6 +171,7 @@ func TestBindingErrors(t *testing.T) {
 		require.Equal(t, "mtlspop: "+kind.Description(), kind.Error())
 		require.Contains(t, []string{"invalid_token", "invalid_request"}, kind.Code())
 		require.Contains(t, kind.Reason(), "certificate_")
+		require.Contains(t, kind.Description(), "certificate")
 		for _, c := range kind.Description() {
 			// RFC 6750, section 3.
 			require.True(t, c >= 0x20 && c <= 0x7e && c != '"' && c != '\\', kind.Description())
