@@ -32,6 +32,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -185,12 +186,12 @@ func (w *world) makeParts() {
 // tenants has one tenant: the issuer, with hosts of its own.
 func (w *world) tenants(policy oidc.Policy, opts []oidc.Option) middleware.TokenVerifier {
 	opts = append(slices.Clone(opts), oidc.WithOrigins(origin, "https://"+tenantHost), oidc.WithCacheSize(0))
-	v, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	v, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		if iss != issuerURL {
 			return nil, oidc.ErrIssuer
 		}
 		return oidc.New(iss, oidctest.Audience, opts...)
-	}, oidc.WithPolicy(policy), oidc.RequireOrigins())
+	}, tenants.WithPolicy(policy), tenants.RequireOrigins())
 	w.must(err)
 	w.t.Cleanup(func() { v.Close() })
 	return v

@@ -23,6 +23,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // These tests run random histories: clients, replicas, stores and issuers that come and
@@ -120,7 +121,7 @@ func newFleet(t *testing.T, r *rand.Rand, opts ...dpop.Option) *fleet {
 			return oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(f.issuer.Client()), oidc.WithSkew(0))...)
 		}
 		if made++; made%2 == 0 { // every other replica finds the issuer by the token
-			s, err := oidc.NewTenants(func(context.Context, string) (*oidc.Verifier, error) {
+			s, err := tenants.New(func(context.Context, string) (*oidc.Verifier, error) {
 				return verifier(oidc.WithCacheSize(0), oidc.WithOrigins(origin))
 			})
 			if err == nil {
