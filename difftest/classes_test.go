@@ -41,23 +41,17 @@ func members(raw []byte) (all map[string]jsontext.Value, ok bool) {
 	return all, err == nil && all != nil
 }
 
-// isStrict: one JSON object without any of the traps.
-func isStrict(raw []byte) bool {
-	var all map[string]jsontext.Value
-	return json.Unmarshal(raw, &all) == nil && all != nil && json.Unmarshal(raw, new(any)) == nil
-}
-
 // hasDuplicates reports whether a name stands twice in one object, at any depth.
 func hasDuplicates(raw []byte) bool {
-	utf8 := jsontext.AllowInvalidUTF8(true)
-	return json.Unmarshal(raw, new(any), utf8) != nil && json.Unmarshal(raw, new(any), utf8, jsontext.AllowDuplicateNames(true)) == nil
+	v, utf8 := jsontext.Value(raw), jsontext.AllowInvalidUTF8(true)
+	return !v.IsValid(utf8) && v.IsValid(utf8, jsontext.AllowDuplicateNames(true))
 }
 
 // hasBadUTF8 reports whether raw is JSON but for bytes that are no UTF-8, or for
 // lone surrogates.
 func hasBadUTF8(raw []byte) bool {
-	twice := jsontext.AllowDuplicateNames(true)
-	return json.Unmarshal(raw, new(any), twice) != nil && json.Unmarshal(raw, new(any), twice, jsontext.AllowInvalidUTF8(true)) == nil
+	v, twice := jsontext.Value(raw), jsontext.AllowDuplicateNames(true)
+	return !v.IsValid(twice) && v.IsValid(twice, jsontext.AllowInvalidUTF8(true))
 }
 
 // isDeep reports whether raw is nested deeper than limit.
