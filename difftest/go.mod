@@ -3,6 +3,7 @@ module github.com/keybound-go/middleware/difftest
 go 1.26.0
 
 require (
+	github.com/dunglas/httpsfv v1.1.1
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/golang-jwt/jwt/v5 v5.3.1
