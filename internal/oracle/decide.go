@@ -92,7 +92,7 @@ func token(c Config, q Request, _ Scheme) refusal {
 		return refusal{status: 431, why: TokenRefused + TokenFaults[q.Token]}
 	case c.Opaque && q.Outage == IssuerDown: // decision 19
 		return refusal{status: 503, why: Unavailable}
-	case q.Token >= GarbledToken && q.Token <= TokenAlg, q.Token == InactiveToken:
+	case q.Token >= GarbledToken && q.Token <= TokenAlg, q.Token == InactiveToken, c.Tenants && q.Token == OtherIssuer: // the issuer says which tenant
 		return invalid
 	case q.Binding == NullCnf, q.Binding == ToUnknown: // RFC 7800, section 3.1; MTLS-X-02: ignored, it would be a bearer token
 		return refusal{401, "invalid_token", CnfRefused, false}
@@ -102,6 +102,8 @@ func token(c Config, q Request, _ Scheme) refusal {
 		return refusal{status: 503, why: Unavailable}
 	case q.Token == TokenSignature:
 		return invalid
+	case c.Tenants && (q.Misdirect || q.At == OtherHost): // docs/tenants.md: a tenant vouches for its own hosts
+		return refusal{401, "invalid_token", HostRefused, false}
 	}
 	return passes
 }
@@ -137,12 +139,10 @@ func certificate(c Config, q Request, _ Scheme) refusal {
 	return refusal{401, "invalid_token", CertMissing, false} // CC-4-02, CC-2.4-02: neither a stranger's nor the proxy's counts
 }
 
-// proof is RFC 9449, section 4.3: what the proof says, its signature, its nonce, its
-// first use.
+// proof is RFC 9449, section 4.3: what the proof says, its nonce, its first use.
 func proof(c Config, q Request, s Scheme) refusal {
 	invalid := refusal{401, "invalid_dpop_proof", ProofRefused + ProofFaults[q.Proof], false}
 	goodNonce := c.Nonces && (q.Nonce == FreshNonce || q.Nonce == PreviousNonce)
-	late := q.Proof == StaleProof || q.Proof == FutureProof
 	switch {
 	case !toKey(q), s == Bearer && q.Proof == NoProof: // the second in a rollout
 		return passes
@@ -150,9 +150,9 @@ func proof(c Config, q Request, s Scheme) refusal {
 		return refusal{status: 431, why: invalid.why}
 	case q.Proof >= TwoProofs && q.Proof <= ProofMethod: // checks 1 to 8
 		return invalid
-	case q.Misdirect: // DPOP-4.3-09b: no origin is taken from the request
+	case q.Misdirect, q.At == TenantHost && !c.Tenants: // DPOP-4.3-09b: no origin is taken from the request
 		return refusal{401, "invalid_dpop_proof", Misdirected, false}
-	case q.Proof == ProofURI, late && (!c.Nonces || c.MCP), q.Proof == ProofHash: // checks 9, 11, 12a; decision 31
+	case q.Proof == ProofURI, q.Proof == ProofHash, (q.Proof == StaleProof || q.Proof == FutureProof) && (!c.Nonces || c.MCP): // checks 9, 11, 12a; decision 31
 		return invalid
 	case q.Proof == OtherKey: // check 12b, section 7.1, figure 16
 		return refusal{401, "invalid_token", ProofRefused + ProofFaults[q.Proof], false}

@@ -12,6 +12,7 @@ type Config struct {
 	DPoP, MTLS     bool // the parts that the guard has
 	Opaque         bool // tokens say nothing: the issuer is asked about each (RFC 7662)
 	Nonces         bool // proofs need a nonce of the service
+	Tenants        bool // the issuer is one of several, and its tokens are good at hosts of its own only
 	AllowUnbound   bool // tokens without a binding are good with the scheme Bearer
 	Session        bool // a cookie can stand for a token
 	RefuseStray    bool // a proof that no check needs is an error
@@ -76,6 +77,7 @@ type Request struct {
 	Plain     bool // no TLS
 	Early     bool // TLS early data
 	Misdirect bool // Host is not of the service
+	At        Host // else which of the service's
 	Preflight bool // a CORS preflight
 	Outage    Outage
 }
@@ -199,6 +201,17 @@ const (
 	CertCount
 )
 
+// Host is which host of the service a request was sent to.
+type Host uint8
+
+// The hosts. A service without tenants has the first two.
+const (
+	Home       Host = iota // good in every case
+	OtherHost              // one at which the tokens of the tenant are not good
+	TenantHost             // one that is the tenant's alone
+	HostCount
+)
+
 // Outage is what does not work when the request comes.
 type Outage uint8
 
@@ -248,6 +261,7 @@ const (
 	CrossOrigin    = "cross origin"
 	TokenRefused   = "token "
 	CnfRefused     = "confirmation"
+	HostRefused    = "host"
 	Downgrade      = "bound token as bearer"
 	NotBound       = "unbound"
 	NotBoundToKey  = "not bound to a key"

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,16 +32,19 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 	"github.com/keybound-go/middleware/session"
 )
 
 const (
-	origin    = "https://api.example"
-	issuerURL = "https://issuer.example"
-	path      = "/orders"
-	proxyAddr = "10.1.2.3:4567"
-	peerAddr  = "192.0.2.1:4567"
-	certField = "Client-Cert"
+	origin = "https://api.example"
+	// Of the service, but not of the tenant; and of the tenant, but not of the service.
+	otherHost, tenantHost = "other.example", "tenant.example"
+	issuerURL             = "https://issuer.example"
+	path                  = "/orders"
+	proxyAddr             = "10.1.2.3:4567"
+	peerAddr              = "192.0.2.1:4567"
+	certField             = "Client-Cert"
 
 	listedClient = "legacy" // may send bound tokens as Bearer in a rollout
 
@@ -80,8 +84,8 @@ const (
 )
 
 type verifierKey struct {
-	parts               int
-	fapi2, opaque, down bool
+	parts                        int
+	fapi2, opaque, tenants, down bool
 }
 
 type dpopKey struct {
@@ -147,13 +151,14 @@ func (w *world) makeParts() {
 				v, err := oidc.New(issuerURL, oidctest.Audience, opts...)
 				w.must(err)
 				w.t.Cleanup(func() { v.Close() })
-				w.verifiers[verifierKey{parts, fapi2, false, down}] = v
-				w.verifiers[verifierKey{parts, fapi2, true, down}] = w.introspector(client)
+				w.verifiers[verifierKey{parts, fapi2, false, false, down}] = v
+				w.verifiers[verifierKey{parts, fapi2, true, false, down}] = w.introspector(client)
+				w.verifiers[verifierKey{parts, fapi2, false, true, down}] = w.tenants(v.Policy(), opts)
 			}
 		}
 		for preset := range 3 {
 			for _, nonces := range []bool{false, true} {
-				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts}, nil)}
+				opts := []dpop.Option{dpop.WithReplayCache(memory{w, parts}, nil), dpop.WithOrigins("https://" + otherHost)}
 				switch preset {
 				case presetFAPI2:
 					opts = append(opts, dpop.FAPI2())
@@ -176,6 +181,20 @@ func (w *world) makeParts() {
 		w.must(err)
 		w.sessions[parts] = s
 	}
+}
+
+// tenants has one tenant: the issuer, with hosts of its own.
+func (w *world) tenants(policy oidc.Policy, opts []oidc.Option) middleware.TokenVerifier {
+	opts = append(slices.Clone(opts), oidc.WithOrigins(origin, "https://"+tenantHost), oidc.WithCacheSize(0))
+	v, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+		if iss != issuerURL {
+			return nil, oidc.ErrIssuer
+		}
+		return oidc.New(iss, oidctest.Audience, opts...)
+	}, tenants.WithPolicy(policy), tenants.RequireOrigins())
+	w.must(err)
+	w.t.Cleanup(func() { v.Close() })
+	return v
 }
 
 // introspector asks the issuer about tokens, by way of client.
@@ -379,7 +398,7 @@ func (n nonceSource) IssuedAt(ctx context.Context, nonce string) (time.Time, boo
 func (w *world) guard(c oracle.Config, preset, parts int, issuerDown bool) *middleware.Guard {
 	fapi2 := preset == presetFAPI2
 	opts := []middleware.Option{
-		middleware.WithTokens(w.verifiers[verifierKey{parts, fapi2, c.Opaque, issuerDown}], nil),
+		middleware.WithTokens(w.verifiers[verifierKey{parts, fapi2, c.Opaque, c.Tenants, issuerDown}], nil),
 		middleware.WithObserver(func(ctx context.Context, o middleware.Outcome) { of(ctx).outcome = o }),
 	}
 	add := func(when bool, o middleware.Option) {
@@ -401,7 +420,9 @@ func (w *world) guard(c oracle.Config, preset, parts int, issuerDown bool) *midd
 	add(c.AllowUnbound && preset != presetMCP, middleware.AllowUnbound())
 	add(c.RequireTLS, middleware.RequireTLS(w.proxyPrefix))
 	if c.Rule != oracle.NoRule {
-		opts = append(opts, middleware.WithRules(staged(rule(c.Rule), c.Stage)))
+		// Nothing may depend on how a rule came into its stage. A staged rule is absent to
+		// New, so that a guard without a part for an enforced one can be made.
+		opts = append(opts, middleware.WithRules(staged(c.Rule, c.Stage, c.IgnoreQuery)))
 	}
 	if c.Rollout {
 		opts = append(opts, middleware.DangerouslyAcceptAsBearer(time.Now().Add(30*24*time.Hour), listedClient))
@@ -411,13 +432,28 @@ func (w *world) guard(c oracle.Config, preset, parts int, issuerDown bool) *midd
 	return g
 }
 
-// staged is the rule in its stage.
-func staged(r middleware.Rule, s oracle.Stage) middleware.Rule {
-	if s == oracle.Enforce {
+// staged is the rule in its stage. With chosen, a function chooses the stage once there
+// is a credential, and where it fails the rule is enforced. If no challenge depends on
+// the rule, what holds without a credential is something else then.
+func staged(of oracle.Rule, s oracle.Stage, chosen bool) middleware.Rule {
+	r := rule(of)
+	if s == oracle.Enforce && !chosen {
 		return r
 	}
+	level := map[oracle.Stage]middleware.Level{oracle.Report: middleware.Report, oracle.Off: middleware.Off}[s]
 	stage := new(middleware.Stage)
-	stage.Set(map[oracle.Stage]middleware.Level{oracle.Report: middleware.Report, oracle.Off: middleware.Off}[s])
+	stage.Set(level)
+	if chosen && (of == oracle.StepUpUnmet || of == oracle.OwnUnmet) {
+		stage.Set(middleware.Off - level)
+	}
+	if chosen {
+		stage.Choose(func(*middleware.Credential) middleware.Level {
+			if s == oracle.Enforce {
+				panic("no stage")
+			}
+			return level
+		})
+	}
 	return middleware.Staged(r, stage)
 }
 
@@ -505,13 +541,25 @@ func saw(h *oracle.Handler, c *middleware.Credential) {
 	h.Key, h.Cert, h.Unproven = c.Proof != nil, c.Certificate != nil, c.KeyUnproven
 }
 
+func hostOf(q oracle.Request) string {
+	switch {
+	case q.Misdirect:
+		return "api.example.evil.example"
+	case q.At == oracle.OtherHost:
+		return otherHost
+	case q.At == oracle.TenantHost:
+		return tenantHost
+	}
+	return "api.example"
+}
+
 var requestURL = &url.URL{Path: path}
 
 // request makes the request that c describes.
 func (w *world) request(c *combo) (*http.Request, *situation) {
 	config, q := c.describe()
 	r := &http.Request{
-		Method: http.MethodGet, Host: "api.example", URL: requestURL, RequestURI: path, RemoteAddr: peerAddr,
+		Method: http.MethodGet, URL: requestURL, RequestURI: path, RemoteAddr: peerAddr,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 6), Body: http.NoBody,
 	}
 	token := w.token(&config, &q)
@@ -549,9 +597,7 @@ func (w *world) request(c *combo) (*http.Request, *situation) {
 		r.Method = http.MethodOptions
 		r.Header["Origin"], r.Header["Access-Control-Request-Method"] = []string{"https://app.example"}, []string{"GET"}
 	}
-	if q.Misdirect {
-		r.Host = "evil.example"
-	}
+	r.Host = hostOf(q)
 	w.transport(r, q)
 	s := &situation{config: config, request: q}
 	if q.Proof != oracle.NoProof {
@@ -590,7 +636,7 @@ type proofKey struct {
 // proof returns the DPoP fields. Each proof is signed once: what the guard thinks of its
 // first use does not depend on how often others have been sent, as the store says so.
 func (w *world) proof(token string, q oracle.Request, method string, preset int) []string {
-	k := proofKey{token, oracle.Request{Proof: q.Proof, Nonce: q.Nonce, Misdirect: q.Misdirect}, method, preset == presetMCP}
+	k := proofKey{token, oracle.Request{Proof: q.Proof, Nonce: q.Nonce, Misdirect: q.Misdirect, At: q.At}, method, preset == presetMCP}
 	if p, ok := w.proofs.Load(k); ok {
 		return p.([]string)
 	}
@@ -608,11 +654,8 @@ func (w *world) makeProof(token string, q oracle.Request, method string, mcp boo
 	now := time.Now()
 	header := map[string]any{"typ": "dpop+jwt", "jwk": w.key.JWK()}
 	claims := map[string]any{
-		"jti": "jti-" + now.String(), "htm": method, "htu": origin + path, "iat": now.Unix(),
+		"jti": "jti-" + now.String(), "htm": method, "htu": "https://" + hostOf(q) + path, "iat": now.Unix(),
 		"ath": base64.RawURLEncoding.EncodeToString(ath[:]),
-	}
-	if q.Misdirect {
-		claims["htu"] = "https://evil.example" + path
 	}
 	lifetimes := 0
 	if mcp {
@@ -739,6 +782,13 @@ func check(g *middleware.Guard, r *http.Request, s *situation) oracle.Verdict {
 
 // judge is Guard.Judge: a verdict for a transport that is not net/http.
 func (w *world) judge(g *middleware.Guard, r *http.Request, s *situation) oracle.Verdict {
+	if s.sampled { // a transport may spell the names as HTTP/2 does
+		lower := make(http.Header, len(r.Header))
+		for name, values := range r.Header {
+			lower[strings.ToLower(name)] = values
+		}
+		r.Header = lower
+	}
 	before := fmt.Sprint(r.Header)
 	got := g.Judge(r.Context(), middleware.Request{
 		Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,
@@ -922,6 +972,7 @@ var reasons = map[error]string{
 	oidc.ErrSignature:                        tokenFault(oracle.TokenSignature),
 	oidc.ErrInactive:                         tokenFault(oracle.InactiveToken),
 	oidc.ErrConfirmation:                     oracle.CnfRefused,
+	oidc.ErrOrigin:                           oracle.HostRefused,
 	mtlspop.ErrNoCertificate:                 oracle.CertMissing,
 	mtlspop.ErrPeerNotTrusted:                oracle.CertMissing,
 	mtlspop.ErrMismatch:                      oracle.CertMismatch,

@@ -18,6 +18,7 @@ const (
 	// The configuration.
 	fParts = iota // neither, DPoP, mTLS, both
 	fOpaque
+	fTenants
 	fNonces
 	fUnbound
 	fSession
@@ -41,7 +42,7 @@ const (
 	fListed
 	fPlain
 	fEarly
-	fMisdirect
+	fHost
 	fPreflight
 	// The world.
 	fOutage
@@ -56,6 +57,9 @@ const (
 	noPreset, presetFAPI2, presetMCP       = 0, 1, 2
 	noNest, sameParts, otherParts          = 0, 1, 2
 
+	// Those of the service follow, from oracle.OtherHost on.
+	homeHost, strangeHost = 0, 1
+
 	doorWrap, doorCheck, doorJudge, doorForward = 0, 1, 2, 3
 )
 
@@ -63,14 +67,14 @@ var factors = [numFactors]struct {
 	name   string
 	values int
 }{
-	fParts: {"parts", 4}, fOpaque: {"opaque", 2}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
+	fParts: {"parts", 4}, fOpaque: {"opaque", 2}, fTenants: {"tenants", 2}, fNonces: {"nonces", 2}, fUnbound: {"unbound", 2}, fSession: {"session", 2}, fStray: {"stray", 2},
 	fIgnoreQuery: {"ignore query", 2}, fTLS: {"require TLS", 2}, fPass: {"pass preflights", 2}, fPreset: {"preset", 3},
 	fHide: {"hide", int(oracle.HideCount)}, fRule: {"rule", ruleIn(oracle.RuleCount, 0)},
 	fRollout: {"rollout", 2}, fListed: {"listed", 2},
 	fScheme: {"scheme", int(oracle.SchemeCount)}, fCookie: {"cookie", int(oracle.CookieCount)}, fQuery: {"query", 2},
 	fToken: {"token", int(oracle.TokenCount)}, fBinding: {"binding", int(oracle.BindingCount)}, fProof: {"proof", int(oracle.ProofCount)},
 	fNonce: {"nonce", int(oracle.NonceCount)}, fCert: {"certificate", int(oracle.CertCount)}, fPlain: {"plain", 2}, fEarly: {"early", 2},
-	fMisdirect: {"misdirected", 2}, fPreflight: {"preflight", 2},
+	fHost: {"host", int(oracle.HostCount) + 1}, fPreflight: {"preflight", 2},
 	fOutage: {"outage", int(oracle.OutageCount)}, fNest: {"nest", 3}, fDoor: {"door", 4},
 }
 
@@ -114,6 +118,8 @@ func cannotExist(c *combo) string {
 		return "the preset forbids it"
 	case is(fRollout, 1) && (is(fParts, neither) || is(fParts, onlyMTLS)):
 		return "no token is bound to a key"
+	case is(fTenants, 1) && is(fOpaque, 1):
+		return "an opaque token names no tenant"
 	// What a preset sets is not set again.
 	case is(fPreset, presetFAPI2) && is(fTLS, 1), is(fPreset, presetMCP) && is(fUnbound, 0):
 		return "the preset says so"
@@ -148,16 +154,20 @@ func cannotExist(c *combo) string {
 // describe translates a combo into the words of the oracle.
 func (c *combo) describe() (oracle.Config, oracle.Request) {
 	yes := func(f int) bool { return c[f] == 1 }
+	host := oracle.Home
+	if c[fHost] > strangeHost {
+		host = oracle.Host(c[fHost] - strangeHost)
+	}
 	rule, stage := ruleOf(c[fRule])
 	return oracle.Config{
 			DPoP: c[fParts]&onlyDPoP != 0, MTLS: c[fParts]&onlyMTLS != 0,
-			Opaque: yes(fOpaque), Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
+			Opaque: yes(fOpaque), Tenants: yes(fTenants), Nonces: yes(fNonces), AllowUnbound: yes(fUnbound), Session: yes(fSession), RefuseStray: yes(fStray), IgnoreQuery: yes(fIgnoreQuery),
 			RequireTLS: yes(fTLS) || c[fPreset] == presetFAPI2, PassPreflights: yes(fPass), MCP: c[fPreset] == presetMCP,
 			Hide: oracle.Hide(c[fHide]), Rule: rule, Stage: stage, Rollout: yes(fRollout),
 		}, oracle.Request{
 			Scheme: oracle.Scheme(c[fScheme]), Cookie: oracle.Cookie(c[fCookie]), Query: yes(fQuery), Token: oracle.Token(c[fToken]),
 			Binding: oracle.Binding(c[fBinding]), Proof: oracle.Proof(c[fProof]), Nonce: oracle.Nonce(c[fNonce]), Cert: oracle.Cert(c[fCert]), Listed: yes(fListed),
-			Plain: yes(fPlain), Early: yes(fEarly), Misdirect: yes(fMisdirect), Preflight: yes(fPreflight), Outage: oracle.Outage(c[fOutage]),
+			Plain: yes(fPlain), Early: yes(fEarly), Misdirect: c[fHost] == strangeHost, At: host, Preflight: yes(fPreflight), Outage: oracle.Outage(c[fOutage]),
 		}
 }
 
@@ -199,6 +209,7 @@ func bases() []combo {
 		base(with(fRule, ruleIn(oracle.KeyWanted, oracle.Report))...),
 		base(with(fOpaque, 1, fPreset, presetFAPI2, fUnbound, 0)...),
 		base(with(fOpaque, 1, fSession, 1, fScheme, int(oracle.NoCredentials), fCookie, int(oracle.DPoPCookie))...),
+		base(with(fTenants, 1, fHost, strangeHost+int(oracle.TenantHost))...),
 		base(with(fDoor, doorForward, fBinding, int(oracle.ToBoth), fCert, int(oracle.RightHeader), fNonces, 1)...),
 	}
 }

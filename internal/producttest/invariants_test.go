@@ -23,6 +23,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // These tests run random histories: clients, replicas, stores and issuers that come and
@@ -114,8 +115,21 @@ func newFleet(t *testing.T, r *rand.Rand, opts ...dpop.Option) *fleet {
 	for range 3 {
 		f.keys = append(f.keys, josetest.NewKey("ES256"))
 	}
+	made := 0
 	f.verifier = func() (middleware.TokenVerifier, error) {
-		v, err := oidc.New(issuerURL, oidctest.Audience, oidc.WithHTTPClient(f.issuer.Client()), oidc.WithSkew(0))
+		verifier := func(opts ...oidc.Option) (*oidc.Verifier, error) {
+			return oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(f.issuer.Client()), oidc.WithSkew(0))...)
+		}
+		if made++; made%2 == 0 { // every other replica finds the issuer by the token
+			s, err := tenants.New(func(context.Context, string) (*oidc.Verifier, error) {
+				return verifier(oidc.WithCacheSize(0), oidc.WithOrigins(origin))
+			})
+			if err == nil {
+				t.Cleanup(func() { s.Close() })
+			}
+			return s, err
+		}
+		v, err := verifier()
 		if err == nil {
 			t.Cleanup(func() { v.Close() })
 		}

@@ -64,7 +64,7 @@ func runCheck(ctx context.Context, sample int, seed uint64, listed string) error
 	var missed []string
 	for _, d := range all[:min(sample, len(all))] {
 		results := target{}.test(ctx, suites[d.target], []mutate.Mutant{d.mutant}, true)
-		if results[0] == noticed {
+		if results[0] == noticed || results[0] == hung {
 			found++
 		} else {
 			missed = append(missed, fmt.Sprintf("%s:%d %s", d.mutant.File, d.mutant.Line, d.mutant.Key()))

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -55,12 +57,18 @@ var finders = []struct {
 	{"the room's own tests", "", nil}, // asked only if the others find nothing
 }
 
-// runSeeds prints the table of which tests find which fault.
-func runSeeds(ctx context.Context, name string) error {
+// runSeeds prints the table of which tests find which fault, for those in files whose
+// path matches.
+func runSeeds(ctx context.Context, name, files string) error {
+	named, err := regexp.Compile(files)
+	if err != nil {
+		return err
+	}
 	seeds, err := readSeeds(name)
 	if err != nil {
 		return err
 	}
+	seeds = slices.DeleteFunc(seeds, func(s seed) bool { return !named.MatchString(s.file) })
 	work, err := os.MkdirTemp("", "seeds")
 	if err != nil {
 		return err

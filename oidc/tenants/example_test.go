@@ -1,4 +1,4 @@
-package oidc_test
+package tenants_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // customer is a row of the table of tenants.
@@ -32,10 +33,10 @@ func (d database) byIssuer(_ context.Context, issuer string) (customer, error) {
 // shared is for the issuers of all tenants: one pool of connections.
 var shared = &http.Client{}
 
-func ExampleNewTenants() {
+func ExampleNew() {
 	db := database{"https://id.acme.example": {issuer: "https://id.acme.example"}}
 
-	tenants, err := oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
 		row, err := db.byIssuer(ctx, issuer)
 		if errors.Is(err, errNoRow) {
 			return nil, oidc.ErrIssuer // 401; any other error is a 503
@@ -44,20 +45,20 @@ func ExampleNewTenants() {
 			return nil, err
 		}
 		return oidc.New(row.issuer, "https://api.example", oidc.WithHTTPClient(shared), oidc.WithCacheSize(0))
-	}, oidc.WithMaxTenants(5000))
+	}, tenants.WithMaxTenants(5000))
 	if err != nil {
 		panic(err)
 	}
-	defer tenants.Close()
+	defer customers.Close()
 
-	_, err = tenants.VerifyToken(context.Background(), tokenOf("https://id.evil.example"))
+	_, err = customers.VerifyToken(context.Background(), tokenOf("https://id.evil.example"))
 	fmt.Println(err)
 	// Output: oidc: The access token is from another issuer
 }
 
 func ExampleTenants_Forget() {
 	db := database{}
-	tenants, err := oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
 		_, err := db.byIssuer(ctx, issuer)
 		if errors.Is(err, errNoRow) {
 			return nil, oidc.ErrIssuer
@@ -70,15 +71,15 @@ func ExampleTenants_Forget() {
 	if err != nil {
 		panic(err)
 	}
-	defer tenants.Close()
+	defer customers.Close()
 	token := tokenOf("https://id.acme.example")
-	_, err = tenants.VerifyToken(context.Background(), token)
+	_, err = customers.VerifyToken(context.Background(), token)
 	fmt.Println(err)
 
 	// A customer signs up. Without Forget the refusal would be remembered for 10 seconds.
 	db["https://id.acme.example"] = customer{issuer: "https://id.acme.example"}
-	tenants.Forget("https://id.acme.example")
-	_, err = tenants.VerifyToken(context.Background(), token)
+	customers.Forget("https://id.acme.example")
+	_, err = customers.VerifyToken(context.Background(), token)
 	fmt.Println(err)
 	// Output:
 	// oidc: The access token is from another issuer
@@ -87,12 +88,12 @@ func ExampleTenants_Forget() {
 
 // Each customer has hosts of its own. The tokens of one customer are refused at the hosts
 // of another.
-func ExampleWithOrigins() {
+func ExampleRequireOrigins() {
 	db := database{"https://id.acme.example": {
 		issuer:  "https://id.acme.example",
 		origins: []string{"https://acme.example", "https://acme.saas.example"},
 	}}
-	tenants, err := oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
 		row, err := db.byIssuer(ctx, issuer)
 		if errors.Is(err, errNoRow) {
 			return nil, oidc.ErrIssuer
@@ -101,41 +102,41 @@ func ExampleWithOrigins() {
 			return nil, err
 		}
 		return oidc.New(row.issuer, "https://api.example", oidc.WithOrigins(row.origins...))
-	}, oidc.RequireOrigins())
+	}, tenants.RequireOrigins())
 	if err != nil {
 		panic(err)
 	}
-	defer tenants.Close()
+	defer customers.Close()
 }
 
 // The presets of package middleware must know how strict the verifiers of all tenants are
 // before the first tenant is resolved.
 func ExampleWithPolicy() {
-	tenants, err := oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
 		return oidc.New(issuer, "https://api.example", oidc.FAPI2())
-	}, oidc.WithPolicy(oidc.Policy{
+	}, tenants.WithPolicy(oidc.Policy{
 		Algorithms:     []string{"PS256", "ES256", "EdDSA", "Ed25519"},
-		Skew:           30e9, // 30 seconds, the default of New
+		Skew:           30e9, // 30 seconds, the default of oidc.New
 		ChecksAudience: true,
 	}))
 	if err != nil {
 		panic(err)
 	}
-	defer tenants.Close()
-	fmt.Println(tenants.Policy().ChecksAudience)
+	defer customers.Close()
+	fmt.Println(customers.Policy().ChecksAudience)
 	// Output: true
 }
 
 // Entra ID gives each directory an issuer of its own. One document describes them all,
 // and names {tenantid} in the place of the directory.
-func ExampleNewTenants_entra() {
+func ExampleNew_entra() {
 	const authority = "https://login.microsoftonline.com/"
-	customers := map[string]bool{"11111111-2222-3333-4444-555555555555": true}
+	directories := map[string]bool{"11111111-2222-3333-4444-555555555555": true}
 
-	tenants, err := oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+	customers, err := tenants.New(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
 		directory, ok := strings.CutPrefix(issuer, authority)
 		directory, v2 := strings.CutSuffix(directory, "/v2.0")
-		if !ok || !v2 || !customers[directory] {
+		if !ok || !v2 || !directories[directory] {
 			return nil, oidc.ErrIssuer
 		}
 		return oidc.New(issuer, "api://orders",
@@ -147,8 +148,8 @@ func ExampleNewTenants_entra() {
 	if err != nil {
 		panic(err)
 	}
-	defer tenants.Close()
-	_, err = tenants.VerifyToken(context.Background(), tokenOf(authority+"99999999-2222-3333-4444-555555555555/v2.0"))
+	defer customers.Close()
+	_, err = customers.VerifyToken(context.Background(), tokenOf(authority+"99999999-2222-3333-4444-555555555555/v2.0"))
 	fmt.Println(err)
 	// Output: oidc: The access token is from another issuer
 }

@@ -1,4 +1,4 @@
-package oidc_test
+package tenants_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // FuzzTenant sends every text as an iss. Only the one spelling of an https URL that New
@@ -22,10 +23,10 @@ func FuzzTenant(f *testing.F) {
 		f.Add(iss)
 	}
 	var asked string
-	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		asked = iss
 		return nil, oidc.ErrIssuer
-	}, oidc.WithRefusalLifetime(0))
+	}, tenants.WithRefusalLifetime(0))
 	if err != nil {
 		f.Fatal(err)
 	}

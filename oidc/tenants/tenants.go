@@ -1,4 +1,4 @@
-package oidc
+package tenants
 
 import (
 	"context"
@@ -13,21 +13,23 @@ import (
 
 	"github.com/keybound-go/middleware/internal/caller"
 	"github.com/keybound-go/middleware/internal/calls"
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/internal/recall"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // Tenants verifies the tokens of issuers that are not known at start: those of the
-// tenants in a database, which come and go. Make one with [NewTenants]. Its methods may
+// tenants in a database, which come and go. Make one with [New]. Its methods may
 // be called concurrently. The zero Tenants, and a nil one, accepts nothing.
 //
 // # Which issuer
 //
 // The iss of a token is not verified yet when it chooses the tenant, and serves no other
 // purpose. It must be a plain https URL of at most 512 bytes, with the host in lower case
-// and without port 443, query and fragment: everything else is [ErrIssuer]. Nothing is
-// fetched for an issuer that resolve did not approve.
+// and without port 443, query and fragment: everything else is [oidc.ErrIssuer]. Nothing
+// is fetched for an issuer that resolve did not approve.
 //
 // # What is remembered
 //
@@ -37,13 +39,13 @@ import (
 // serving finish normally. Tenants without a verified token have places of their own, so
 // that invented tokens of approved issuers push out no tenant that has one.
 //
-// Verified tokens are remembered by all tenants together, see [WithTenantCacheSize]; the
+// Verified tokens are remembered by all tenants together, see [WithCacheSize]; the
 // places are divided fairly among tenants, and within a tenant among clients. The caches
-// of the Verifiers are not used: give them [WithCacheSize](0).
+// of the Verifiers are not used: give them [oidc.WithCacheSize](0).
 //
 // A refusal by resolve is remembered for [WithRefusalLifetime], an error of resolve for a
 // second. The memory for both is bounded and divided among callers (see
-// [ContextWithCaller]), so that a caller that invents issuers only displaces its own
+// [oidc.ContextWithCaller]), so that a caller that invents issuers only displaces its own
 // earlier ones. At most one call of resolve for each issuer runs at a time. Concurrent
 // calls are divided among callers too, and calls for issuers that resolve approved before
 // have slots of their own.
@@ -51,8 +53,8 @@ import (
 // What is known of a tenant stays until the tenant makes room or [Tenants.Forget] is
 // called. After a change in the database, call Forget in each process.
 type Tenants struct {
-	resolve         func(ctx context.Context, issuer string) (*Verifier, error)
-	policy          *Policy // nil: none is declared
+	resolve         func(ctx context.Context, issuer string) (*oidc.Verifier, error)
+	policy          *oidc.Policy // nil: none is declared
 	needOrigins     bool
 	refusalLifetime time.Duration
 
@@ -71,11 +73,12 @@ type Tenants struct {
 
 // tenantEntry is a verified token of a tenant.
 type tenantEntry struct {
-	entry
-	of *tenant
+	token     oidc.Token
+	signature issuer.Signature
+	of        *tenant
 }
 
-// verdict is why an issuer has no Verifier: [ErrIssuer], or an outage of resolve.
+// verdict is why an issuer has no Verifier: [oidc.ErrIssuer], or an outage of resolve.
 type verdict struct {
 	err   error
 	until time.Time
@@ -95,25 +98,26 @@ const (
 )
 
 var (
-	errNoTenants = errors.New("oidc: this Tenants was not made by NewTenants")
-	errClosed    = errors.New("oidc: this Tenants is closed: no more tenants are resolved")
-	errForgotten = errors.New("oidc: the tenant was forgotten, or made room, while it was resolved")
-	errNothing   = errors.New("resolve returned neither a Verifier nor an error; oidc.ErrIssuer says that there is no such tenant")
+	errNoTenants  = errors.New("tenants: this Tenants was not made by New")
+	errClosed     = errors.New("tenants: this Tenants is closed: no more tenants are resolved")
+	errForgotten  = errors.New("tenants: the tenant was forgotten, or made room, while it was resolved")
+	errNoVerifier = errors.New("resolve returned a Verifier that was not made by oidc.New")
+	errNothing    = errors.New("resolve returned neither a Verifier nor an error; oidc.ErrIssuer says that there is no such tenant")
 )
 
-// NewTenants returns a verifier of the tokens of tenants. resolve decides which issuers
-// are tenants. It returns
+// New returns a verifier of the tokens of tenants. resolve decides which issuers are
+// tenants. It returns
 //
-//   - a Verifier of this very issuer, character for character, that [New] has made for
-//     this call: it then belongs to the Tenants, which closes it;
-//   - [ErrIssuer], also wrapped, if there is no such tenant: the token is refused with
-//     401;
+//   - a Verifier of this very issuer, character for character, that [oidc.New] has made
+//     for this call: it then belongs to the Tenants, which closes it;
+//   - [oidc.ErrIssuer], also wrapped, if there is no such tenant: the token is refused
+//     with 401;
 //   - any other error if resolve does not know: the answer is 503, and the token may be
 //     good.
 //
 // The answer is 503 too if resolve panics, returns nothing within 10 seconds, or returns
 // a Verifier that is nil, that it returned before, that is closed, that borrows its
-// [Issuer], or that has the [KeySource] of another tenant.
+// [oidc.Issuer], or that has the [oidc.KeySource] of another tenant.
 //
 // Any client can make Tenants call resolve with an invented issuer. So resolve must look
 // the issuer up, in a table or by a pattern with a fixed host, and must fetch nothing
@@ -121,11 +125,11 @@ var (
 // every request: ctx has no values of the request that caused the call. ctx ends after 10
 // seconds, and with [Tenants.Close].
 //
-// NewTenants reports every mistake at once. It starts no goroutine.
-func NewTenants(resolve func(ctx context.Context, issuer string) (*Verifier, error), opts ...TenantOption) (*Tenants, error) {
-	c := newTenantConfig(opts)
+// New reports every mistake at once. It starts no goroutine.
+func New(resolve func(ctx context.Context, issuer string) (*oidc.Verifier, error), opts ...Option) (*Tenants, error) {
+	c := newConfig(opts)
 	if resolve == nil {
-		c.Problem("NewTenants: resolve is nil")
+		c.Problem("New: resolve is nil")
 	}
 	if err := c.Err(); err != nil {
 		return nil, err
@@ -139,42 +143,38 @@ func NewTenants(resolve func(ctx context.Context, issuer string) (*Verifier, err
 		cacheOff:        c.cacheSize == 0,
 		verdicts:        recall.NewMemory[verdict](verdictPlaces),
 		approved:        recall.NewMemory[struct{}](max(4*c.most, verdictPlaces)),
-		flights:         recall.NewFlights[*tenant]("oidc"),
+		flights:         recall.NewFlights[*tenant]("tenants"),
 		live:            newLiveTenants(c.most),
 	}, nil
 }
 
 // VerifyToken verifies a JWT access token of any tenant, with the errors of
-// [Verifier.VerifyToken]. For a token whose issuer is no tenant the error is [ErrIssuer].
-// If resolve gives no answer, the error has no code.
-func (s *Tenants) VerifyToken(ctx context.Context, raw string) (*Token, error) {
+// [oidc.Verifier.VerifyToken]. For a token whose issuer is no tenant the error is
+// [oidc.ErrIssuer]. If resolve gives no answer, the error has no code.
+func (s *Tenants) VerifyToken(ctx context.Context, raw string) (*oidc.Token, error) {
 	if s == nil || s.resolve == nil {
 		return nil, errNoTenants
 	}
 	if len(raw) > maxRoutedSize {
-		return nil, ErrTooLarge
+		return nil, oidc.ErrTooLarge
 	}
-	id := hashOf(raw)
+	id := jose.HashOf(raw)
 	if t, err, hit := s.cached(id); hit {
 		return t, err
 	}
-	m, err := parse(raw, maxRoutedSize)
-	if err != nil {
-		return nil, err
-	}
-	iss, err := issuerOf(m.Payload)
+	m, iss, err := issuer.ParseToken(raw, maxRoutedSize)
 	if err != nil {
 		return nil, err
 	}
 	if !isRoutable(iss) {
-		return nil, ErrIssuer
+		return nil, oidc.ErrIssuer
 	}
 	return s.verify(ctx, string(iss), id, raw, m)
 }
 
 // cached looks for a token that has been verified before. Its cost does not depend on the
 // number of tenants.
-func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
+func (s *Tenants) cached(id [sha256.Size]byte) (t *oidc.Token, err error, hit bool) {
 	if s.cacheOff {
 		return nil, nil, false
 	}
@@ -183,12 +183,12 @@ func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 		return nil, nil, false
 	}
 	by := e.of.serving()
-	if by == nil || !by.signers.include(&e.entry) {
+	if by == nil || !by.inside.Signers.Include(&e.signature) {
 		s.tokens.Delete(id)
 		return nil, nil, false
 	}
 	now := time.Now()
-	if err := e.token.CheckTimes(now, by.checks.Skew); err != nil {
+	if err := e.token.CheckTimes(now, by.inside.Checks.Skew); err != nil {
 		s.tokens.Delete(id)
 		return nil, err, true
 	}
@@ -199,7 +199,7 @@ func (s *Tenants) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) {
 
 // verify is VerifyToken after the parsing. If the tenant is forgotten meanwhile, its
 // verdict does not count: the request starts again and resolve is asked anew.
-func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, raw string, m *jose.Message) (*Token, error) {
+func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, raw string, m *jose.Message) (*oidc.Token, error) {
 	for range maxTries {
 		t, err := s.tenant(ctx, iss)
 		if err != nil {
@@ -217,20 +217,22 @@ func (s *Tenants) verify(ctx context.Context, iss string, id [sha256.Size]byte, 
 // before the end.
 //
 // Precondition: the caller has acquired t, which verifyBy releases.
-func (s *Tenants) verifyBy(ctx context.Context, t *tenant, id [sha256.Size]byte, raw string, m *jose.Message) (token *Token, err error, counts bool) {
+func (s *Tenants) verifyBy(ctx context.Context, t *tenant, id [sha256.Size]byte, raw string, m *jose.Message) (token *oidc.Token, err error, counts bool) {
 	defer func() { counts = s.live.release(t) }()
 	by := t.by.Load()
 	switch {
 	case by == nil: // forgotten since it was acquired
 		return nil, errForgotten, false
-	case len(raw) > by.checks.MaxSize:
-		return nil, ErrTooLarge, true
+	case len(raw) > by.inside.Checks.MaxSize:
+		return nil, oidc.ErrTooLarge, true
 	}
 	e := &tenantEntry{of: t}
-	e.generation.Store(by.signers.generation()) // from before the keys are read
-	if token, err = by.fill(ctx, &e.entry, id, m); err != nil {
+	verified, err := issuer.VerifyToken(ctx, by.Verifier, id, m, &e.signature)
+	if err != nil {
 		return nil, err, true
 	}
+	token = verified.(*oidc.Token)
+	e.token = *token
 	s.live.prove(t)
 	if !s.cacheOff {
 		s.tokens.Set(id, recall.OwnerOf(t.issuer, token.ClientID), token.Expiry, e)
@@ -253,16 +255,16 @@ func (s *Tenants) tenant(ctx context.Context, iss string) (*tenant, error) {
 		q.owner, by = s.asker(ctx, iss)
 		call := calls.Begin(ctx, calls.Resolve)
 		t, err := s.flights.Do(ctx, q.key, by, func(ctx context.Context) (*tenant, error) { return s.learn(ctx, &q) })
-		call.End(err != nil && err != ErrIssuer && err != errForgotten)
+		call.End(err != nil && err != oidc.ErrIssuer && err != errForgotten)
 		switch {
 		case err == nil && s.live.hold(t):
 			return t, nil
 		case err == nil, err == errForgotten: // t made room again, or was forgotten
 		case s.generationOf(iss).Load() != generation: // the answer is from before Forget
-		case err == ErrIssuer:
+		case err == oidc.ErrIssuer:
 			return nil, err
 		default:
-			return nil, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", iss, err))
+			return nil, outage.As(outage.Tenants, fmt.Errorf("tenants: %s: %w", iss, err))
 		}
 	}
 	return nil, outage.As(outage.Tenants, errForgotten)
@@ -301,7 +303,7 @@ func (s *Tenants) remember(q *question, err error, lifetime time.Duration) {
 // rememberFailure remembers an error of resolve for a second: a tenant that works again
 // is hardly delayed.
 func (s *Tenants) rememberFailure(q *question, err error) {
-	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("oidc: tenant %s: %w", q.issuer, err)), failureLifetime)
+	s.remember(q, outage.As(outage.Tenants, fmt.Errorf("tenants: %s: %w", q.issuer, err)), failureLifetime)
 }
 
 var generationSeed = maphash.MakeSeed()
@@ -343,9 +345,9 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 		return nil, context.Cause(ctx)
 	case late:
 		return nil, fmt.Errorf("%w: %v", context.Cause(ctx), err)
-	case errors.Is(err, ErrIssuer):
-		s.remember(q, ErrIssuer, s.refusalLifetime)
-		return nil, ErrIssuer
+	case errors.Is(err, oidc.ErrIssuer):
+		s.remember(q, oidc.ErrIssuer, s.refusalLifetime)
+		return nil, oidc.ErrIssuer
 	case err != nil:
 		err = ours(err)
 		s.rememberFailure(q, err)
@@ -364,7 +366,7 @@ func (s *Tenants) learn(ctx context.Context, q *question) (*tenant, error) {
 }
 
 // ask calls resolve, and turns a panic in it into an error.
-func (s *Tenants) ask(ctx context.Context, iss string) (v *Verifier, err error) {
+func (s *Tenants) ask(ctx context.Context, iss string) (v *oidc.Verifier, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			v, err = nil, fmt.Errorf("resolve panicked: %s", panicText(p))
@@ -382,32 +384,34 @@ func panicText(panicked any) string {
 }
 
 // take makes v a Verifier of this Tenants, or says why it cannot be one.
-func (s *Tenants) take(v *Verifier, iss string) error {
-	switch {
-	case v == nil:
+func (s *Tenants) take(v *oidc.Verifier, iss string) error {
+	if v == nil {
 		return errNothing
-	case v.keys == nil:
+	}
+	inside := issuer.InsideVerifier(v)
+	switch {
+	case inside == nil:
 		return errNoVerifier
-	case v.issuer.URL() != iss:
-		return fmt.Errorf("resolve returned a Verifier of another issuer, %s", v.issuer.URL())
-	case !v.own:
+	case inside.Issuer.URL != iss:
+		return fmt.Errorf("resolve returned a Verifier of another issuer, %s", inside.Issuer.URL)
+	case !inside.OwnsIssuer:
 		return errors.New("resolve returned a Verifier that borrows its Issuer, which Tenants could not close; use oidc.New")
-	case v.closed.Load():
+	case inside.Closed.Load():
 		return errors.New("resolve returned a Verifier that is closed; make one for each call")
-	case !v.owned.CompareAndSwap(false, true):
+	case !inside.Taken.CompareAndSwap(false, true):
 		return errors.New("resolve returned a Verifier that a Tenants has, or had; make one for each call")
 	}
-	if err := s.admits(v); err != nil {
+	if err := s.admits(v.Policy(), inside); err != nil {
 		_ = v.Close() // resolve may have used it
 		return err
 	}
 	return nil
 }
 
-// ours returns err without the TokenError that it may wrap, of a token that resolve has
-// looked at itself: the client must not be refused because of that token.
+// ours returns err without the oidc.TokenError that it may wrap, of a token that resolve
+// has looked at itself: the client must not be refused because of that token.
 func ours(err error) error {
-	if _, isClients := errors.AsType[TokenError](err); isClients {
+	if _, isClients := errors.AsType[oidc.TokenError](err); isClients {
 		return errors.New(err.Error())
 	}
 	return err

@@ -1,4 +1,4 @@
-package oidc
+package tenants
 
 import (
 	"cmp"
@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/recall"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // maxStatuses is how many tenants Statuses tells of.
@@ -23,7 +25,7 @@ func (s *Tenants) Len() int {
 }
 
 // Ready reports whether tokens can be verified now, as far as that does not depend on one
-// tenant: it fails only for Tenants that were not made by NewTenants, or are closed. A
+// tenant: it fails only for Tenants that were not made by New, or are closed. A
 // tenant whose issuer is down is no reason to take a service out of rotation. The
 // operator must probe the database behind resolve.
 func (s *Tenants) Ready(context.Context) error {
@@ -40,7 +42,7 @@ func (s *Tenants) Ready(context.Context) error {
 // Statuses returns the present state of at most 100 live tenants: first of those whose
 // metadata or keys could not be fetched last time, then of those that were used last. It
 // touches no network.
-func (s *Tenants) Statuses() (all []Status) {
+func (s *Tenants) Statuses() (all []oidc.Status) {
 	if s == nil {
 		return nil
 	}
@@ -49,7 +51,7 @@ func (s *Tenants) Statuses() (all []Status) {
 		issuer  string
 		failing bool
 		used    int64
-		status  Status
+		status  oidc.Status
 	}
 	var of []one
 	s.live.mu.Lock()
@@ -61,7 +63,7 @@ func (s *Tenants) Statuses() (all []Status) {
 	s.live.mu.Unlock()
 	for i := range of {
 		of[i].status = of[i].by.Status()
-		of[i].failing = of[i].status.isFailing()
+		of[i].failing = isFailing(&of[i].status)
 	}
 	slices.SortFunc(of, func(a, b one) int {
 		switch {
@@ -79,24 +81,25 @@ func (s *Tenants) Statuses() (all []Status) {
 	return all
 }
 
-func (s *Status) isFailing() bool {
+func isFailing(s *oidc.Status) bool {
 	return s.Metadata != nil && s.Metadata.LastError != "" || s.Keys != nil && s.Keys.LastError != ""
 }
 
-// Explain is [Verifier.Explain] for a token of any live tenant. For another issuer it
-// says what the token has.
-func (s *Tenants) Explain(raw string) Explanation {
-	e := explain(raw, maxRoutedSize)
+// Explain is [oidc.Verifier.Explain] for a token of any live tenant. For another issuer
+// it says what the token has.
+func (s *Tenants) Explain(raw string) oidc.Explanation {
 	if s == nil || s.resolve == nil {
-		return e
+		return oidc.ExplainToken(raw)
 	}
-	if t := s.live.find(e.Issuer); t != nil {
-		if by := t.serving(); by != nil {
-			return by.Explain(raw)
+	if _, iss, err := issuer.ParseToken(raw, maxRoutedSize); err == nil {
+		if t := s.live.find(string(iss)); t != nil {
+			if by := t.serving(); by != nil {
+				return by.Explain(raw)
+			}
 		}
 	}
-	return e
+	return oidc.ExplainToken(raw)
 }
 
-// Format writes "oidc.Tenants", whatever the verb.
-func (s *Tenants) Format(f fmt.State, _ rune) { fmt.Fprint(f, "oidc.Tenants") }
+// Format writes "tenants.Tenants", whatever the verb.
+func (s *Tenants) Format(f fmt.State, _ rune) { fmt.Fprint(f, "tenants.Tenants") }

@@ -1,4 +1,4 @@
-package oidc
+package tenants
 
 import (
 	"context"
@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/keybound-go/middleware/internal/issuer"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 // tenant is an issuer that resolve has approved, with its Verifier.
@@ -27,8 +30,8 @@ type tenant struct {
 }
 
 type verifying struct {
-	*Verifier
-	signers signers
+	*oidc.Verifier
+	inside *issuer.Verifier
 }
 
 // The states of a tenant.
@@ -38,9 +41,9 @@ const (
 	tenantForgotten        // nothing that it says counts
 )
 
-func newTenant(iss string, v *Verifier) *tenant {
+func newTenant(iss string, v *oidc.Verifier) *tenant {
 	t := &tenant{issuer: iss}
-	t.by.Store(&verifying{v, signersOf(v.keys)})
+	t.by.Store(&verifying{v, issuer.InsideVerifier(v)})
 	t.touch(time.Now())
 	return t
 }
@@ -56,7 +59,7 @@ func (t *tenant) serving() *verifying {
 
 // isAbandoned reports whether other code than Tenants has closed the Verifier: its keys
 // would no longer be refreshed.
-func (t *tenant) isAbandoned(by *verifying) bool { return by.closed.Load() && !t.ended.Load() }
+func (t *tenant) isAbandoned(by *verifying) bool { return by.inside.Closed.Load() && !t.ended.Load() }
 
 // touch notes that t was used. A resolution of a millisecond is enough, and avoids most
 // of the writes that other processors would have to see.
@@ -174,14 +177,14 @@ func (l *liveTenants) add(t *tenant, still func() bool) error {
 }
 
 // withKeysOf returns another tenant with the key source of t, if that is one of
-// [WithKeys], or nil. l.mu is held.
+// [oidc.WithKeys], or nil. l.mu is held.
 func (l *liveTenants) withKeysOf(t *tenant) *tenant {
 	by := t.by.Load()
-	if by.issuer.inside.Source != nil { // it fetches its own
+	if by.inside.Issuer.Source != nil { // it fetches its own
 		return nil
 	}
 	for other := range l.all() {
-		if o := other.serving(); o != nil && other.issuer != t.issuer && sameSource(o.keys, by.keys) {
+		if o := other.serving(); o != nil && other.issuer != t.issuer && o.inside.Signers.SameKeys(&by.inside.Signers) {
 			return other
 		}
 	}

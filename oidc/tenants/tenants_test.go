@@ -1,4 +1,4 @@
-package oidc_test
+package tenants_test
 
 import (
 	"bytes"
@@ -24,6 +24,7 @@ import (
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // town is a network of issuers, tenant-0.example and so on, that share one key, with the
@@ -67,9 +68,9 @@ func (n *town) verifier(iss string, opts ...oidc.Option) (*oidc.Verifier, error)
 }
 
 // tenants makes Tenants of the town's database.
-func (n *town) tenants(t testing.TB, opts ...oidc.TenantOption) *oidc.Tenants {
+func (n *town) tenants(t testing.TB, opts ...tenants.Option) *tenants.Tenants {
 	t.Helper()
-	s, err := oidc.NewTenants(func(ctx context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(ctx context.Context, iss string) (*oidc.Verifier, error) {
 		n.mu.Lock()
 		n.resolves[iss]++
 		resolve := n.resolve
@@ -175,9 +176,9 @@ func requireOutageOf(t testing.TB, err error, text string) {
 }
 
 func TestTenantsAreVerifiedEachByItsOwnRules(t *testing.T) {
-	a, b := newIssuer(t), oidctest.NewIssuer(t, oidctest.InMemory(otherIdentifier)) // both publish key-1
+	a, b := newIssuer(t), oidctest.NewIssuer(t, oidctest.InMemory("https://other.example")) // both publish key-1
 	calls := 0
-	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		calls++
 		switch iss {
 		case a.URL:
@@ -301,7 +302,7 @@ func TestAResolveThatFailsIsNoRefusal(t *testing.T) {
 			says(nil, fmt.Errorf("looking: %w", oidc.ErrExpired)), "expired"},
 		"nothing":                   {says(nil, nil), "neither a Verifier nor an error"},
 		"a nil pointer":             {says(nothing, nil), "neither a Verifier nor an error"},
-		"the zero Verifier":         {says(new(oidc.Verifier), nil), "not made by New"},
+		"the zero Verifier":         {says(new(oidc.Verifier), nil), "not made by oidc.New"},
 		"a Verifier of another one": {says(made(nameOf(2)), nil), "of another issuer"},
 		"of almost the same one":    {says(made(nameOf(1)+"/"), nil), "of another issuer"},
 		"one that is closed":        {says(closed, nil), "closed"},
@@ -337,7 +338,7 @@ func TestAResolveThatFailsIsNoRefusal(t *testing.T) {
 			before := time.Now()
 			_, err := s.VerifyToken(t.Context(), n.token(1))
 			requireOutageOf(t, err, tc.want)
-			require.ErrorContains(t, err, "oidc: tenant "+nameOf(1)+": ")
+			require.ErrorContains(t, err, "tenants: "+nameOf(1)+": ")
 			require.NotContains(t, err.Error(), "secret")
 			require.Less(t, time.Since(before), 12*time.Second)
 			require.Zero(t, s.Len())
@@ -429,7 +430,7 @@ type userKey struct{}
 func TestTheTenantThatWasUsedLeastRecentlyMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
-		s := n.tenants(t, oidc.WithMaxTenants(2))
+		s := n.tenants(t, tenants.WithMaxTenants(2))
 		first, second := n.token(1), n.token(2)
 		accept(t, s, first)
 		time.Sleep(time.Second)
@@ -453,7 +454,7 @@ func TestTheTenantThatWasUsedLeastRecentlyMakesRoom(t *testing.T) {
 func TestATenantThatMakesRoomEndsWhatItServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
-		s := n.tenants(t, oidc.WithMaxTenants(1))
+		s := n.tenants(t, tenants.WithMaxTenants(1))
 		accept(t, s, n.token(1))
 		n.set(n.hangs, 2, true)
 		release := make(chan struct{})
@@ -479,8 +480,8 @@ func TestATenantThatMakesRoomEndsWhatItServes(t *testing.T) {
 // The same for a request that fails: its tenant is closed afterwards.
 func TestATenantThatHasMadeRoomIsClosedAfterItsLastRequest(t *testing.T) {
 	var made weak.Pointer[oidc.Verifier]
-	for name, last := range map[string]func(t *testing.T, n *town, s *oidc.Tenants, end func()){
-		"a bad token": func(t *testing.T, n *town, s *oidc.Tenants, end func()) {
+	for name, last := range map[string]func(t *testing.T, n *town, s *tenants.Tenants, end func()){
+		"a bad token": func(t *testing.T, n *town, s *tenants.Tenants, end func()) {
 			end()
 			for range 10 { // its refreshes would keep it in memory
 				synctest.Wait()
@@ -491,7 +492,7 @@ func TestATenantThatHasMadeRoomIsClosedAfterItsLastRequest(t *testing.T) {
 			refuse(t, s, n.forged(7), oidc.ErrSignature)
 			require.Equal(t, 2, n.asked(7))
 		},
-		"a good one, and Forget": func(t *testing.T, n *town, s *oidc.Tenants, end func()) {
+		"a good one, and Forget": func(t *testing.T, n *town, s *tenants.Tenants, end func()) {
 			n.become(says(nil, oidc.ErrIssuer))
 			s.Forget(nameOf(7))
 			synctest.Wait()
@@ -500,7 +501,7 @@ func TestATenantThatHasMadeRoomIsClosedAfterItsLastRequest(t *testing.T) {
 	} {
 		inBubble(t, name, func(t *testing.T) {
 			n := newTown(t)
-			s := n.tenants(t, oidc.WithMaxTenants(1))
+			s := n.tenants(t, tenants.WithMaxTenants(1))
 			release := make(chan struct{})
 			n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 				v, err := oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: waiting{n, release}}))
@@ -581,7 +582,7 @@ func (w waiting) RoundTrip(r *http.Request) (*http.Response, error) {
 // Invented tokens of other tenants push out no tenant that has had a good token.
 func TestForgedTokensMakeNoTenantLeave(t *testing.T) {
 	n := newTown(t)
-	s := n.tenants(t, oidc.WithMaxTenants(3))
+	s := n.tenants(t, tenants.WithMaxTenants(3))
 	for i := range 3 {
 		accept(t, s, n.token(i))
 	}
@@ -692,16 +693,16 @@ func refuse2(t testing.TB, v tokenVerifier, raw string, want error) {
 
 // forgetful is a key source that calls a function while it is asked.
 type forgetful struct {
-	static
 	town   *town
 	during func()
 }
 
-func (f *forgetful) Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error) {
-	f.key = f.town.pen.PublicKey()
+func (f *forgetful) Keys(context.Context, string, string) ([]crypto.PublicKey, error) {
 	f.during()
-	return f.static.Keys(ctx, alg, kid)
+	return []crypto.PublicKey{f.town.pen.PublicKey()}, nil
 }
+
+func (f *forgetful) Contains(crypto.PublicKey) bool { return true }
 
 // Tenants come, go and are forgotten under load: no token of a tenant passes after the
 // last Forget has returned, and every good token passes.
@@ -714,7 +715,7 @@ func TestForgetUnderLoad(t *testing.T) {
 		}
 		return n.verifier(iss)
 	})
-	s := n.tenants(t, oidc.WithMaxTenants(8), oidc.WithTenantCacheSize(100))
+	s := n.tenants(t, tenants.WithMaxTenants(8), tenants.WithCacheSize(100))
 	raws := make([]string, 12)
 	for i := range raws {
 		raws[i] = n.token(i)
@@ -888,7 +889,7 @@ func TestRefusalsAreSharedOutByCaller(t *testing.T) {
 		flood = 11_000
 	}
 	n := newTown(t)
-	s := n.tenants(t, oidc.WithRefusalLifetime(5*time.Minute))
+	s := n.tenants(t, tenants.WithRefusalLifetime(5*time.Minute))
 	caller := func(address string) context.Context {
 		return oidc.ContextWithCaller(t.Context(), netip.MustParseAddr(address))
 	}
@@ -922,7 +923,7 @@ func TestTheDeclaredPolicyHoldsForEveryTenant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newTown(t)
 		policy := oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 10 * time.Second, ChecksAudience: true}
-		s := n.tenants(t, oidc.WithPolicy(policy))
+		s := n.tenants(t, tenants.WithPolicy(policy))
 		require.Equal(t, policy, s.Policy())
 		s.Policy().Algorithms[0] = "RS256"
 		require.Equal(t, policy, s.Policy(), "the slice is the caller's")
@@ -960,7 +961,7 @@ func TestTheDeclaredPolicyHoldsForEveryTenant(t *testing.T) {
 			"fewer":          {2, []oidc.Option{es256}, "https://two.example"},
 			"more audiences": {2, []oidc.Option{es256, oidc.WithAudiences("https://two.example", "https://three.example")}, "https://three.example"},
 		} {
-			s := n.tenants(t, oidc.WithPolicy(lists))
+			s := n.tenants(t, tenants.WithPolicy(lists))
 			require.Equal(t, lists, s.Policy())
 			s.Policy().Issuers[0], s.Policy().Audiences[0] = "", ""
 			require.Equal(t, lists, s.Policy(), "the slices are the caller's")
@@ -974,7 +975,7 @@ func TestTheDeclaredPolicyHoldsForEveryTenant(t *testing.T) {
 			}
 			require.NoError(t, s.Close())
 		}
-		require.Equal(t, oidc.Policy{}, new(oidc.Tenants).Policy())
+		require.Equal(t, oidc.Policy{}, new(tenants.Tenants).Policy())
 		undeclared := n.tenants(t).Policy()
 		require.False(t, undeclared.ChecksAudience)
 		require.Empty(t, undeclared.Algorithms)
@@ -1055,7 +1056,7 @@ func TestTenantsAfterARestart(t *testing.T) {
 
 func TestStatusesOfTenants(t *testing.T) {
 	n := newTown(t)
-	s := n.tenants(t, oidc.WithMaxTenants(500))
+	s := n.tenants(t, tenants.WithMaxTenants(500))
 	n.set(n.down, 7, true)
 	for i := range 150 {
 		_, _ = verifyToken(t, s, n.token(i))
@@ -1068,8 +1069,8 @@ func TestStatusesOfTenants(t *testing.T) {
 	require.NotEmpty(t, all[0].Keys.LastError)
 	require.Equal(t, 2, all[1].CachedTokens)
 	require.NoError(t, s.Ready(t.Context()))
-	var none *oidc.Tenants
-	for _, zero := range []*oidc.Tenants{none, new(oidc.Tenants)} {
+	var none *tenants.Tenants
+	for _, zero := range []*tenants.Tenants{none, new(tenants.Tenants)} {
 		_, err := zero.VerifyToken(t.Context(), n.token(1))
 		requireOurs(t, err)
 		require.Error(t, zero.Ready(t.Context()))
@@ -1078,9 +1079,9 @@ func TestStatusesOfTenants(t *testing.T) {
 		require.Zero(t, zero.Len())
 		zero.Forget(nameOf(1))
 		require.Equal(t, "JWT", zero.Explain(n.token(1)).Form)
-		require.Equal(t, "oidc.Tenants", fmt.Sprintf("%v", zero))
+		require.Equal(t, "tenants.Tenants", fmt.Sprintf("%v", zero))
 	}
-	require.Equal(t, "oidc.Tenants", fmt.Sprintf("%#v", s))
+	require.Equal(t, "tenants.Tenants", fmt.Sprintf("%#v", s))
 }
 
 func TestTenantsExplainWrongTokens(t *testing.T) {
@@ -1096,21 +1097,21 @@ func TestTenantsExplainWrongTokens(t *testing.T) {
 }
 
 func TestMistakesInTheOptionsOfTenants(t *testing.T) {
-	_, err := oidc.NewTenants(nil, nil, oidc.WithMaxTenants(0), oidc.WithMaxTenants(1), oidc.WithTenantCacheSize(-1), oidc.WithRefusalLifetime(time.Hour),
-		oidc.WithPolicy(oidc.Policy{Skew: time.Hour, ChecksRevocation: true}), oidc.RequireOrigins(), oidc.RequireOrigins())
+	_, err := tenants.New(nil, nil, tenants.WithMaxTenants(0), tenants.WithMaxTenants(1), tenants.WithCacheSize(-1), tenants.WithRefusalLifetime(time.Hour),
+		tenants.WithPolicy(oidc.Policy{Skew: time.Hour, ChecksRevocation: true}), tenants.RequireOrigins(), tenants.RequireOrigins())
 	require.EqualError(t, err, strings.Join([]string{
-		"oidc: option 1 is nil",
-		"oidc: WithMaxTenants: 0 is not between 1 and 1000000",
-		"oidc: WithMaxTenants is given twice",
-		"oidc: WithTenantCacheSize: -1 is not between 0 and 10000000",
-		"oidc: WithRefusalLifetime: 1h0m0s is not between 0s and 5m0s",
-		"oidc: WithPolicy: name the Algorithms",
-		"oidc: WithPolicy: a skew of 1h0m0s is not between 0 and 5m0s",
-		"oidc: WithPolicy: no Verifier asks its issuer about revocation",
-		"oidc: RequireOrigins is given twice",
-		"oidc: NewTenants: resolve is nil",
+		"tenants: option 1 is nil",
+		"tenants: WithMaxTenants: 0 is not between 1 and 1000000",
+		"tenants: WithMaxTenants is given twice",
+		"tenants: WithCacheSize: -1 is not between 0 and 10000000",
+		"tenants: WithRefusalLifetime: 1h0m0s is not between 0s and 5m0s",
+		"tenants: WithPolicy: name the Algorithms",
+		"tenants: WithPolicy: a skew of 1h0m0s is not between 0 and 5m0s",
+		"tenants: WithPolicy: no Verifier asks its issuer about revocation",
+		"tenants: RequireOrigins is given twice",
+		"tenants: New: resolve is nil",
 	}, "\n"))
-	_, err = oidc.NewTenants(says(nil, nil), oidc.WithPolicy(oidc.Policy{Algorithms: []string{"HS256"}}))
+	_, err = tenants.New(says(nil, nil), tenants.WithPolicy(oidc.Policy{Algorithms: []string{"HS256"}}))
 	require.ErrorContains(t, err, `WithPolicy: "HS256" is not supported`)
 	for _, bad := range []string{
 		"", "acme.example", "http://acme.example", "https://acme.example/path", "https://acme.example?x", "https://acme.example#x", "https://u@acme.example",
@@ -1127,7 +1128,7 @@ func TestMistakesInTheOptionsOfTenants(t *testing.T) {
 
 func TestTokensSayWhereTheyAreGood(t *testing.T) {
 	n := newTown(t)
-	s := n.tenants(t, oidc.RequireOrigins())
+	s := n.tenants(t, tenants.RequireOrigins())
 	_, err := s.VerifyToken(t.Context(), n.token(1))
 	requireOutageOf(t, err, "RequireOrigins")
 	n.become(func(_ context.Context, iss string) (*oidc.Verifier, error) {
@@ -1157,7 +1158,7 @@ func TestEntraTenants(t *testing.T) {
 		}
 		return w, err
 	})
-	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		if !customers[iss] {
 			return nil, oidc.ErrIssuer
 		}
@@ -1193,7 +1194,7 @@ func tokenOf(iss string) string {
 func TestTenantsOverTheNetwork(t *testing.T) {
 	a, b := oidctest.NewIssuer(t), oidctest.NewIssuer(t, oidctest.WithPath("/realms/b"))
 	clients := map[string]*http.Client{a.URL: a.Client(), b.URL: b.Client()}
-	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		client, ok := clients[iss]
 		if !ok {
 			return nil, oidc.ErrIssuer

@@ -1,4 +1,4 @@
-package oidc_test
+package tenants_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // BenchmarkTenants shows that a known token costs the same whether 10,000 tokens come
@@ -25,7 +26,7 @@ func BenchmarkTenants(b *testing.B) {
 	const tokens = 10_000
 	for _, issuers := range []int{1, 100, tokens} {
 		n := newTown(b)
-		s := n.tenants(b, oidc.WithMaxTenants(tokens))
+		s := n.tenants(b, tenants.WithMaxTenants(tokens))
 		raws := make([]string, tokens)
 		for i := range raws {
 			raws[i] = n.token(i%issuers, oidctest.Claim("jti", strconv.Itoa(i)))
@@ -78,10 +79,10 @@ func BenchmarkTenants(b *testing.B) {
 // TENANTS=10000 is the long form, for .ci/nightly. It also judges the numbers that a
 // short run cannot tell from noise.
 func TestTenantsSoak(t *testing.T) {
-	tenants, long := 200, false
+	many, long := 200, false
 	if s := os.Getenv("TENANTS"); s != "" {
 		var err error
-		tenants, err = strconv.Atoi(s)
+		many, err = strconv.Atoi(s)
 		require.NoError(t, err)
 		long = true
 	} else if testing.Short() {
@@ -89,8 +90,8 @@ func TestTenantsSoak(t *testing.T) {
 	}
 	before, memory := runtime.NumGoroutine(), heap()
 	n := newTown(t)
-	s := n.tenants(t, oidc.WithMaxTenants(tenants), oidc.WithTenantCacheSize(tenants))
-	raws := make([][2]string, tenants)
+	s := n.tenants(t, tenants.WithMaxTenants(many), tenants.WithCacheSize(many))
+	raws := make([][2]string, many)
 	for i := range raws {
 		raws[i] = [2]string{n.token(i), n.token(i, oidctest.Claim("jti", "2"))}
 	}
@@ -124,7 +125,7 @@ func TestTenantsSoak(t *testing.T) {
 	if long {
 		require.Less(t, min(outage, again), 3*healthy/2+20*time.Microsecond)
 	}
-	require.LessOrEqual(t, s.Len(), tenants+max(16, tenants/8))
+	require.LessOrEqual(t, s.Len(), many+max(16, many/8))
 	t.Run("one that is live no more leaves nothing", func(t *testing.T) {
 		for i := range raws {
 			s.Forget(nameOf(i))
@@ -133,14 +134,14 @@ func TestTenantsSoak(t *testing.T) {
 		require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+40 }, 15*time.Second, 50*time.Millisecond,
 			"%d goroutines", runtime.NumGoroutine())
 		if long {
-			require.Less(t, heap(), memory+uint64(tenants)*10<<10, "the tokens of the test, and those that are remembered")
+			require.Less(t, heap(), memory+uint64(many)*10<<10, "the tokens of the test, and those that are remembered")
 		}
 	})
 	for i := range raws {
 		n.set(n.hangs, i, false)
 		n.set(n.down, i, false)
 	}
-	for i := range min(tenants, 50) { // and all are back, those that were down too
+	for i := range min(many, 50) { // and all are back, those that were down too
 		accept(t, s, raws[i][1])
 	}
 }
@@ -156,7 +157,7 @@ func heap() uint64 {
 // load serves tokens of the healthy tenants for a while, some of them not remembered,
 // while the given number of workers asks for the tenants that are down. It returns the
 // 99th percentile of a healthy tenant's request.
-func (n *town) load(t *testing.T, s *oidc.Tenants, raws [][2]string, sick func(int) bool, d time.Duration, sickWorkers int) time.Duration {
+func (n *town) load(t *testing.T, s *tenants.Tenants, raws [][2]string, sick func(int) bool, d time.Duration, sickWorkers int) time.Duration {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	var all sync.WaitGroup

@@ -1,4 +1,4 @@
-package oidc
+package tenants
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/origins"
+	"github.com/keybound-go/middleware/oidc"
 )
 
 const (
@@ -26,33 +27,33 @@ const (
 	maxIssuerSize = 512 // bytes of an iss that is routed
 )
 
-// TenantOption is a setting of [NewTenants]. One given twice is a mistake.
-type TenantOption interface{ applyTenants(*tenantConfig) }
+// Option is a setting of [New]. One given twice is a mistake.
+type Option interface{ apply(*config) }
 
-type tenantOption func(*tenantConfig)
+type option func(*config)
 
-func (o tenantOption) applyTenants(c *tenantConfig) { o(c) }
+func (o option) apply(c *config) { o(c) }
 
-// tenantConfig is what the options add up to, and every mistake in them.
-type tenantConfig struct {
+// config is what the options add up to, and every mistake in them.
+type config struct {
 	*options.Set
-	policy          *Policy
+	policy          *oidc.Policy
 	most, cacheSize int
 	refusalLifetime time.Duration
 }
 
-func newTenantConfig(opts []TenantOption) *tenantConfig {
-	c := &tenantConfig{
-		Set:             options.For("oidc"),
+func newConfig(opts []Option) *config {
+	c := &config{
+		Set:             options.For("tenants"),
 		most:            defaultMaxTenants,
 		cacheSize:       defaultTenantCache,
 		refusalLifetime: defaultRefusalLifetime,
 	}
-	options.Each(c.Set, opts, func(o TenantOption) { o.applyTenants(c) })
+	options.Each(c.Set, opts, func(o Option) { o.apply(c) })
 	return c
 }
 
-func (c *tenantConfig) setInt(name string, to *int, n, least, most int) {
+func (c *config) setInt(name string, to *int, n, least, most int) {
 	switch {
 	case !c.Once(name):
 	case n < least || n > most:
@@ -66,23 +67,23 @@ func (c *tenantConfig) setInt(name string, to *int, n, least, most int) {
 // default is 1,000. An eighth as many, and at least 16, may be live without a verified
 // token. A live tenant takes about 31 KiB, the keys included, and six goroutines that
 // wait for the next refresh of its metadata and keys.
-func WithMaxTenants(n int) TenantOption {
-	return tenantOption(func(c *tenantConfig) { c.setInt("WithMaxTenants", &c.most, n, 1, maxMaxTenants) })
+func WithMaxTenants(n int) Option {
+	return option(func(c *config) { c.setInt("WithMaxTenants", &c.most, n, 1, maxMaxTenants) })
 }
 
-// WithTenantCacheSize sets how many verified tokens are remembered, of all tenants
+// WithCacheSize sets how many verified tokens are remembered, of all tenants
 // together. The default is 100,000; 0 switches the memory off. An entry takes about 1 KiB
 // plus the claim set.
-func WithTenantCacheSize(entries int) TenantOption {
-	return tenantOption(func(c *tenantConfig) {
-		c.setInt("WithTenantCacheSize", &c.cacheSize, entries, 0, maxTenantCache)
+func WithCacheSize(entries int) Option {
+	return option(func(c *config) {
+		c.setInt("WithCacheSize", &c.cacheSize, entries, 0, maxTenantCache)
 	})
 }
 
 // WithRefusalLifetime sets how long Tenants remembers that an issuer is no tenant. The
 // default is 10 seconds, the maximum 5 minutes; with 0 resolve is called each time.
-func WithRefusalLifetime(d time.Duration) TenantOption {
-	return tenantOption(func(c *tenantConfig) {
+func WithRefusalLifetime(d time.Duration) Option {
+	return option(func(c *config) {
 		issuer.SetDuration(c.Set, "WithRefusalLifetime", &c.refusalLifetime, d, 0, maxRefusalLifetime)
 	})
 }
@@ -93,9 +94,9 @@ func WithRefusalLifetime(d time.Duration) TenantOption {
 // p does not name, if p has Issuers, and for other audiences than those of p, if p has
 // Audiences. The presets of package middleware ask for this Policy, and refuse Tenants
 // without one. p must name its Algorithms, and cannot promise ChecksRevocation.
-func WithPolicy(p Policy) TenantOption {
-	p = p.clone()
-	return tenantOption(func(c *tenantConfig) {
+func WithPolicy(p oidc.Policy) Option {
+	p = cloned(p)
+	return option(func(c *config) {
 		if !c.Once("WithPolicy") {
 			return
 		}
@@ -117,53 +118,26 @@ func WithPolicy(p Policy) TenantOption {
 	})
 }
 
-// RequireOrigins demands that every tenant has origins of its own ([WithOrigins]): if
-// resolve returns a Verifier without any, the answer is 503. It is for services whose
+// RequireOrigins demands that every tenant has origins of its own ([oidc.WithOrigins]):
+// if resolve returns a Verifier without any, the answer is 503. It is for services whose
 // tenants have hosts of their own. Without it the tokens of a tenant that has no origins
 // are good at the hosts of all other tenants.
-func RequireOrigins() TenantOption {
-	return tenantOption(func(c *tenantConfig) { c.Once("RequireOrigins") })
-}
-
-// WithOrigins sets at which origins of this service the issuer's tokens are good: scheme
-// and host, and port if it is not the default one ("https://acme.example"). A guard of
-// package middleware refuses them elsewhere with [ErrOrigin], bound or not, and compares
-// proofs with these origins in the place of those given to dpop.New. The default is every
-// origin of the service. It may be given more than once.
-//
-// The Host of the request must be that of an origin: a proxy in front must pass it on,
-// and must not strip a path.
-func WithOrigins(more ...string) Option {
-	return option(func(c *config) {
-		if len(more) == 0 {
-			c.Problem("WithOrigins: no origin given")
-		}
-		for _, s := range more {
-			normal, err := origins.Parse(s)
-			switch {
-			case err != nil:
-				c.Problem("WithOrigins: %q: %w", s, err)
-			case slices.Contains(c.origins, normal):
-				c.Problem("WithOrigins: %q is given twice", s)
-			default:
-				c.origins = append(c.origins, normal)
-			}
-		}
-	})
+func RequireOrigins() Option {
+	return option(func(c *config) { c.Once("RequireOrigins") })
 }
 
 // admits reports in which way v is laxer than all tenants must be.
-func (s *Tenants) admits(v *Verifier) error {
-	if v.checks.MaxSize > maxRoutedSize {
-		return fmt.Errorf("the Verifier takes tokens of %d bytes, and Tenants of %d at the most; see oidc.WithMaxTokenSize", v.checks.MaxSize, maxRoutedSize)
+func (s *Tenants) admits(own oidc.Policy, v *issuer.Verifier) error {
+	if v.Checks.MaxSize > maxRoutedSize {
+		return fmt.Errorf("the Verifier takes tokens of %d bytes, and Tenants of %d at the most; see oidc.WithMaxTokenSize", v.Checks.MaxSize, maxRoutedSize)
 	}
-	if s.needOrigins && len(v.origins) == 0 {
+	if s.needOrigins && len(v.Origins) == 0 {
 		return errors.New("the Verifier has no origins, and RequireOrigins is given; see oidc.WithOrigins")
 	}
 	if s.policy == nil {
 		return nil
 	}
-	p, own := s.policy, v.Policy()
+	p := s.policy
 	for _, alg := range own.Algorithms {
 		if !slices.Contains(p.Algorithms, alg) {
 			return fmt.Errorf("the Verifier accepts %s, which the policy of WithPolicy does not; see oidc.WithAlgorithms", alg)
@@ -174,7 +148,7 @@ func (s *Tenants) admits(v *Verifier) error {
 		return fmt.Errorf("the Verifier has a skew of %v, and the policy of WithPolicy one of %v; see oidc.WithSkew", own.Skew, p.Skew)
 	case p.ChecksAudience && !own.ChecksAudience:
 		return errors.New("the Verifier accepts tokens for any audience, or for none, which the policy of WithPolicy does not")
-	case len(p.Issuers) > 0 && !slices.Contains(p.Issuers, v.issuer.URL()):
+	case len(p.Issuers) > 0 && !slices.Contains(p.Issuers, v.Issuer.URL):
 		return errors.New("the Issuers of the policy of WithPolicy lack this one")
 	case len(p.Audiences) > 0 && !sameElements(p.Audiences, own.Audiences):
 		return fmt.Errorf("the Verifier accepts tokens for %q, and the policy of WithPolicy for %q; see oidc.WithAudiences", own.Audiences, p.Audiences)
@@ -192,14 +166,19 @@ func sameElements(a, b []string) bool {
 
 // Policy returns what [WithPolicy] has declared. Without it, it promises nothing. The
 // slices are the caller's.
-func (s *Tenants) Policy() Policy {
+func (s *Tenants) Policy() oidc.Policy {
 	switch {
 	case s == nil || s.resolve == nil:
-		return Policy{}
+		return oidc.Policy{}
 	case s.policy == nil:
-		return Policy{Skew: maxPolicySkew}
+		return oidc.Policy{Skew: maxPolicySkew}
 	}
-	return s.policy.clone()
+	return cloned(*s.policy)
+}
+
+func cloned(p oidc.Policy) oidc.Policy {
+	p.Algorithms, p.Issuers, p.Audiences = slices.Clone(p.Algorithms), slices.Clone(p.Issuers), slices.Clone(p.Audiences)
+	return p
 }
 
 // isRoutable reports whether resolve may be asked about an iss: it is the one spelling of
