@@ -9,9 +9,9 @@ import (
 	"github.com/keybound-go/middleware/dpop/dpopclient"
 )
 
-// CLI-13. FuzzChallengeRoundTrip writes challenges by the grammar of RFC 9110, section
-// 11.6.1, in any spelling that it allows (tokens and quoted-strings, quoted-pairs, bad
-// white space, empty elements, token68), and reads them again.
+// CLI-13. FuzzChallengeRoundTrip writes challenges by the grammar of
+// RFC 9110, section 11.6.1, in any spelling that it allows (tokens and quoted-strings,
+// quoted-pairs, bad white space, empty elements, token68), and reads them again.
 func FuzzChallengeRoundTrip(f *testing.F) {
 	f.Add([]byte("DPoP error use_dpop_nonce algs ES256"))
 	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14"))
@@ -96,8 +96,8 @@ func (w *challengeWriter) value() string {
 		w.line.WriteString(`"use_dpop_nonce"`)
 		return "use_dpop_nonce"
 	}
-	// A quoted-string (RFC 9110, section 5.6.4): qdtext, and quoted-pairs of any of HTAB,
-	// SP, VCHAR and obs-text.
+	// A quoted-string (RFC 9110, section 5.6.4): qdtext, and quoted-pairs of any of
+	// HTAB, SP, VCHAR and obs-text.
 	var text strings.Builder
 	w.line.WriteByte('"')
 	for range w.choose(12) {
