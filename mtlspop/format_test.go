@@ -76,6 +76,7 @@ func TestFormatsReadWhatTheirTerminatorsSend(t *testing.T) {
 			"XFCC Cert and Chain":          {mtlspop.XFCC(1), `Cert="` + mtlspoptest.Nginx(c) + `";Chain="` + url.PathEscape(chainPEM(c)) + `"`},
 			"XFCC hostile subject":         {mtlspop.XFCC(1), mtlspoptest.Envoy(c) + `;Subject="a\";Cert=\"b,c=\\\"d"`},
 			"XFCC several By, URI and DNS": {mtlspop.XFCC(1), "By=a;By=b;" + mtlspoptest.Envoy(c) + ";URI=b=c;DNS=a;DNS=b"},
+			"XFCC a key of its own":        {mtlspop.XFCC(1), "Az=a;" + mtlspoptest.Envoy(c)},
 			"surrounding space":            {mtlspop.DER, "\t " + mtlspoptest.HAProxy(c) + " \t"},
 		} {
 			t.Run("CC-X-01 "+name, func(t *testing.T) {
@@ -198,6 +199,7 @@ func TestFormatsRefuse(t *testing.T) {
 			"DER":                    b64,
 			"no padding of the PEM":  base64.StdEncoding.EncodeToString([]byte(wrap(strings.TrimRight(b64, "=")))),
 			"two certificates":       base64.StdEncoding.EncodeToString([]byte(spaced + "\n" + mtlspoptest.Apache(mallory))),
+			"no base64 behind it":    base64.StdEncoding.EncodeToString([]byte(spaced+strings.Repeat(" ", 3-len(spaced)%3))) + "!!!!",
 			"encoded twice":          base64.StdEncoding.EncodeToString([]byte(mtlspoptest.ApacheBase64(alice))),
 			"percent-encoded inside": base64.StdEncoding.EncodeToString([]byte(escaped)),
 		},

@@ -126,9 +126,12 @@ func TestForwardedCertificate(t *testing.T) {
 			cert, err := v.Verify(r, alice.Thumbprint())
 			refused(t, mtlspop.ErrMalformed, cert, err)
 		}
-		// HAProxy with unconditional colons says twice that there is none.
-		r := forwardedFrom(trustedPeer, "Client-Cert", "::", "Client-Cert-Chain", "::")
+		r := forwardedFrom(trustedPeer, "Client-Cert-Chain", "::", "Client-Cert-Chain", "::")
 		cert, err := v.Verify(r, alice.Thumbprint())
+		refused(t, mtlspop.ErrMalformed, cert, err)
+		// HAProxy with unconditional colons says twice that there is none.
+		r = forwardedFrom(trustedPeer, "Client-Cert", "::", "Client-Cert-Chain", "::")
+		cert, err = v.Verify(r, alice.Thumbprint())
 		refused(t, mtlspop.ErrNoCertificate, cert, err)
 	})
 	t.Run("CC-X-02 a field of absurd size is refused before it is decoded", func(t *testing.T) {

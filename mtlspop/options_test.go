@@ -177,6 +177,7 @@ func TestBindingErrors(t *testing.T) {
 			require.True(t, c >= 0x20 && c <= 0x7e && c != '"' && c != '\\', kind.Description())
 		}
 	}
+	require.Contains(t, mtlspop.ErrExpired.Hint(), "mtlspop.RequireValidity")
 	for _, kind := range []mtlspop.BindingError{0, mtlspop.BindingError(len(kinds) + 1), 255} {
 		require.Empty(t, kind.Code())
 		require.Empty(t, kind.Hint())
