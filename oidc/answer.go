@@ -8,20 +8,6 @@ import (
 	"github.com/keybound-go/middleware/internal/issuer"
 )
 
-// The packages introspect and exchange reach these through internal/issuer, so that
-// none of them is exported.
-func init() {
-	issuer.Inside = func(outside any) *issuer.Issuer { return outside.(*Issuer).insides() }
-	issuer.CheckProfile = func(profile any) error {
-		_, err := profile.(Profile).dialect()
-		return err
-	}
-	issuer.ReadAnswer = func(iss string, claims []byte, by *issuer.Checks) (any, error) {
-		t, err := readAnswer(iss, claims, by)
-		return t, err
-	}
-}
-
 // readAnswer reads the claims of an introspection answer that says active
 // (RFC 7662, section 2.2), from the issuer with the identifier iss. A [TokenError] is the
 // verdict on the token.

@@ -103,7 +103,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrTooDeep: {"The access token is nested too deeply",
 		"objects and lists may be nested 32 deep; this limit is fixed"},
 	ErrIssuer: {"The access token is from another issuer",
-		"iss must equal the issuer given to oidc.New character for character, the last slash included; with oidc.NewTenants, resolve must know it"},
+		"iss must equal the issuer given to oidc.New character for character, the last slash included; with tenants.New, resolve must know it"},
 	ErrAudience: {"The access token is for another audience",
 		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
 	ErrExpired:        {"The access token expired", "the client must get another one; if it has just got it, the clocks differ (oidc.WithSkew)"},

@@ -42,10 +42,10 @@ type Explanation struct {
 // Explain reads a refused token again. What cannot be read is left empty. It checks
 // nothing and touches no network.
 func (v *Verifier) Explain(raw string) Explanation {
-	if v == nil || v.keys == nil {
+	if v.insides() == nil {
 		return ExplainToken(raw)
 	}
-	e := explain(raw, v.checks.MaxSize)
+	e := explain(raw, v.inside.Checks.MaxSize)
 	e.expect(v)
 	e.suggest(raw, v)
 	return e
@@ -74,7 +74,7 @@ func ExplainToken(raw string) Explanation { return explain(raw, issuer.DefaultCh
 
 func (e *Explanation) expect(v *Verifier) {
 	e.ExpectedIssuers = append(e.ExpectedIssuers, v.issuer.URL())
-	for _, a := range v.checks.Audiences {
+	for _, a := range v.inside.Checks.Audiences {
 		if !slices.Contains(e.ExpectedAudiences, a) {
 			e.ExpectedAudiences = append(e.ExpectedAudiences, a)
 		}
@@ -84,7 +84,7 @@ func (e *Explanation) expect(v *Verifier) {
 
 // suggest finds a profile for a token that is none by d.
 func (e *Explanation) suggest(raw string, v *Verifier) {
-	m, err := jose.Parse(raw, v.checks.MaxSize)
+	m, err := jose.Parse(raw, v.inside.Checks.MaxSize)
 	if err != nil {
 		return
 	}

@@ -2,8 +2,8 @@
 //
 // It is the inside of an oidc.Issuer: the metadata, the key set, the hardened HTTP
 // client and the endpoints that forms are posted to. oidc/introspect and
-// oidc/exchange borrow it through [Inside], so that package oidc exports nothing
-// for them.
+// oidc/exchange borrow it through [Inside], and oidc/tenants takes Verifiers over
+// through [InsideVerifier], so that package oidc exports nothing for them.
 package issuer
 
 import (
@@ -35,9 +35,10 @@ func (c *Config) plain() remote.Plain { return remote.PlainFor(c.LoopbackHTTP, c
 
 func (i *Issuer) plain() remote.Plain { return remote.PlainFor(i.loopback, i.client) }
 
-// Keys is the part of oidc.KeySource that a signature takes.
+// Keys is an oidc.KeySource.
 type Keys interface {
 	Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error)
+	Contains(key crypto.PublicKey) bool
 }
 
 // Issuer is the inside of an oidc.Issuer. Its methods may be called concurrently.

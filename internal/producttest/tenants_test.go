@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // database is the operator's table of tenants at the other end of a network that fails.
@@ -71,7 +73,7 @@ func (d *database) resolve(_ context.Context, iss string) (*oidc.Verifier, error
 // is down is never the client's fault.
 func TestATenantDiesWithItsRow(t *testing.T) {
 	const (
-		refusal = 10 * time.Second // the default of oidc.WithRefusalLifetime
+		refusal = 10 * time.Second // the default of tenants.WithRefusalLifetime
 		failure = time.Second      // how long an error of the database counts
 	)
 	eachHistory(t, func(t *testing.T, r *rand.Rand) {
@@ -82,18 +84,18 @@ func TestATenantDiesWithItsRow(t *testing.T) {
 			all = append(all, &row{issuer: oidctest.NewIssuer(t, oidctest.InMemory(url)), url: url, host: host, there: true})
 			d.rows[url] = all[len(all)-1]
 		}
-		tenants, err := oidc.NewTenants(d.resolve, oidc.RequireOrigins())
+		customers, err := tenants.New(d.resolve, tenants.RequireOrigins())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tenants.Close()
-		g, err := middleware.New(middleware.WithTokens(tenants, nil), middleware.AllowUnbound())
+		defer customers.Close()
+		g, err := middleware.New(middleware.WithTokens(customers, nil), middleware.AllowUnbound())
 		if err != nil {
 			t.Fatal(err)
 		}
 		ask := func(token, host string) error {
 			_, err := g.Check(&http.Request{
-				Method: http.MethodGet, Host: host, URL: requestURL, RequestURI: path, RemoteAddr: peerAddr, Body: http.NoBody,
+				Method: http.MethodGet, Host: host, URL: &url.URL{Path: defaultPath}, RequestURI: defaultPath, RemoteAddr: PeerAddr, Body: http.NoBody,
 				Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Authorization": {"Bearer " + token}},
 			})
 			return err
@@ -110,7 +112,7 @@ func TestATenantDiesWithItsRow(t *testing.T) {
 				d.set(func() { d.state = state })
 			case 2: // a row goes, and the service is told
 				d.set(func() { w.there, w.since = false, time.Now() })
-				tenants.Forget(w.url)
+				customers.Forget(w.url)
 			case 3: // a row comes, and the service is told, or finds out by itself
 				d.set(func() {
 					if !w.there {
@@ -118,7 +120,7 @@ func TestATenantDiesWithItsRow(t *testing.T) {
 					}
 				})
 				if r.IntN(2) == 0 {
-					tenants.Forget(w.url)
+					customers.Forget(w.url)
 					w.since = time.Time{}
 				}
 			default:
