@@ -131,7 +131,7 @@ func (f *explainFlags) request(s *streams, args []string) (*explain.Request, err
 		}
 		scheme := "Bearer"
 		if f.proofFile != "" {
-			proof, err := readSecret(f.proofFile, s.in)
+			proof, err := readSecret(f.proofFile, s)
 			if err != nil {
 				return nil, fmt.Errorf("--proof-file: %w", err)
 			}
@@ -146,6 +146,11 @@ func (f *explainFlags) request(s *streams, args []string) (*explain.Request, err
 		}
 		if r, err = explain.Read(text, f.entry); err != nil {
 			return nil, err
+		}
+	}
+	for _, field := range r.Fields {
+		if isSecretField(field.Name) {
+			s.secrets.Add(field.Value)
 		}
 	}
 	if f.method != "" {

@@ -143,6 +143,9 @@ func (e *examination) credentials() bool {
 	}
 	scheme, rest, _ := strings.Cut(fields[0], " ")
 	e.scheme, e.token = strings.ToLower(scheme), strings.TrimLeft(rest, " ")
+	if !strings.Contains(fields[0], " ") {
+		scheme = "a value without a scheme" // which may be the token
+	}
 	if !e.check("scheme", e.scheme == "dpop" || e.scheme == "bearer", scheme, "DPoP or Bearer", "RFC 9449, section 7.1", "the client must use the scheme of its token_type") {
 		return false
 	}
@@ -424,7 +427,7 @@ func (e *examination) proofRequest(j *jwt) {
 	e.check("8: htm", text(j.claims["htm"]) == e.r.Method, quoted(j.claims["htm"]), e.r.Method, "RFC 9449, section 4.3, check 8", "the client: methods are case-sensitive (fetch sends patch as it is)")
 	u, err := e.r.complete()
 	if err != nil || u.Host == "" {
-		e.unknown("9: htu", "the URL of the request is not known: it claims "+quoted(j.claims["htu"]), "RFC 9449, section 4.3, check 9", "dpop.New(origin)")
+		e.unknown("9: htu", "the URL of the request is not known: it claims "+htuText(j.claims["htu"]), "RFC 9449, section 4.3, check 9", "dpop.New(origin)")
 		return
 	}
 	path := u.EscapedPath()
@@ -436,7 +439,7 @@ func (e *examination) proofRequest(j *jwt) {
 		origins = []string{u.Scheme + "://" + u.Host}
 	}
 	good := slices.ContainsFunc(origins, func(origin string) bool { return sameTarget(text(j.claims["htu"]), origin, path) })
-	e.check("9: htu", good, quoted(j.claims["htu"]), strings.Join(origins, " or ")+path, "RFC 9449, section 4.3, check 9", "dpop.New(origin): the one that clients use, with a prefix that a proxy strips; dpop.WithInternalHosts where a proxy replaces Host")
+	e.check("9: htu", good, htuText(j.claims["htu"]), strings.Join(origins, " or ")+path, "RFC 9449, section 4.3, check 9", "dpop.New(origin): the one that clients use, with a prefix that a proxy strips; dpop.WithInternalHosts where a proxy replaces Host")
 }
 
 func (e *examination) proofTimes(j *jwt) {
@@ -535,6 +538,24 @@ func quoted(v any) string {
 		return string(raw[:200]) + "..."
 	}
 	return string(raw)
+}
+
+// htuText shows htu without a query, which may have a token in it, and without userinfo.
+func htuText(v any) string {
+	s, ok := v.(string)
+	if !ok {
+		return quoted(v)
+	}
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		s = s[:i] + "?..."
+	}
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		host, path, _ := strings.Cut(rest, "/")
+		if i := strings.LastIndexByte(host, '@'); i >= 0 {
+			s = scheme + "://...@" + host[i+1:] + "/" + path
+		}
+	}
+	return quoted(s)
 }
 
 func number(v any) (float64, bool) {

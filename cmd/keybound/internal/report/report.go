@@ -45,6 +45,16 @@ type Report struct {
 	Items   []Item    `json:"items"`
 }
 
+// Cut replaces every text by cut of it, which takes secrets out.
+func (r *Report) Cut(cut func(string) string) {
+	r.Target = cut(r.Target)
+	for i := range r.Items {
+		for _, text := range []*string{&r.Items[i].Message, &r.Items[i].Fix} {
+			*text = cut(*text)
+		}
+	}
+}
+
 // Count returns how many items have a status.
 func (r *Report) Count(s Status) int {
 	n := 0
