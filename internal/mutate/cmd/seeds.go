@@ -43,8 +43,9 @@ func readSeeds(name string) ([]seed, error) {
 	return seeds, nil
 }
 
-// rpc is the folder of the nested module whose faults its own product test must find.
-const rpc = "grpcguard"
+// nested are the folders of the nested modules whose faults their own product tests must
+// find.
+var nested = []string{"grpcguard", "extauthz"}
 
 // finders are the tests that a seeded fault of a module meets.
 var finders = []struct {
@@ -53,7 +54,8 @@ var finders = []struct {
 }{
 	{"product", ".", []string{"-run", "TestProduct", "./internal/producttest"}},
 	{"invariants", ".", []string{"-run", "History|Rotate|Outlives|Dies|TooLong", "./internal/producttest"}},
-	{"product of gRPC", rpc, []string{"-run", "TestProduct", "."}},
+	{"product of gRPC", "grpcguard", []string{"-run", "TestProduct", "."}},
+	{"product of ext_authz", "extauthz", []string{"-run", "TestProduct", "."}},
 	{"the room's own tests", "", nil}, // asked only if the others find nothing
 }
 
@@ -82,8 +84,8 @@ func runSeeds(ctx context.Context, name, files string) error {
 			return err
 		}
 		module, room := ".", filepath.Dir(s.file)
-		if room == rpc {
-			module, room = rpc, "."
+		if slices.Contains(nested, room) {
+			module, room = room, "."
 		}
 		var found []string
 		for _, f := range finders {
