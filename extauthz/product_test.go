@@ -33,29 +33,13 @@ var throughEnvoy = pt.Certificates{
 	Field: extauthz.CertificateField, Format: mtlspop.PEM, Write: mtlspoptest.Nginx, Broken: "no%20certificate",
 }
 
-// important are the factors that decide what becomes of a request, in their order.
-var important = []int{pt.FScheme, pt.FToken, pt.FBinding, pt.FProof, pt.FCert, pt.FOutage}
-
-func plan(t *testing.T) pt.Plan {
-	plan := pt.Plan{Depth: 2, Deep: important, From: []pt.Combo{
-		pt.Base(pt.Bound(pt.FForm, pt.Asked)...), pt.Base(pt.FForm, pt.Asked),
-	}}
-	switch {
-	case pt.Runs(t) > 1_000_000:
-		plan = pt.Plan{Depth: 3, Runs: 1_000_000}
-	case testing.Short():
-		plan = pt.Plan{Depth: 1}
-	}
-	return plan
-}
-
 // TestEveryPairOccurs holds that TestProduct has each pair of values of two factors,
 // except pairs that cannot exist.
 func TestEveryPairOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	questions().HoldPairs(t, plan(t))
+	questions().HoldPairs(t, pt.ModulePlan(t))
 }
 
 // TestEveryImportantTripleOccurs is TestEveryPairOccurs for triples of what decides most.
@@ -63,14 +47,14 @@ func TestEveryImportantTripleOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	questions().HoldTriples(t, plan(t), important)
+	questions().HoldTriples(t, pt.ModulePlan(t), pt.Important())
 }
 
 // TestProduct asks about combinations of guard and request as Envoy does, and compares
 // with the oracle's word what Envoy then answers, or what the service behind it sees.
 func TestProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		questions().Run(t, pt.NewWorld(t, throughEnvoy), plan(t))
+		questions().Run(t, pt.NewWorld(t, throughEnvoy), pt.ModulePlan(t))
 	})
 }
 

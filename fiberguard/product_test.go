@@ -30,29 +30,13 @@ func requests() *pt.Product {
 	return pt.New([]pt.Door{{Name: "fiber", Open: openApp}})
 }
 
-// important are the factors that decide what becomes of a request, in their order.
-var important = []int{pt.FScheme, pt.FToken, pt.FBinding, pt.FProof, pt.FCert, pt.FOutage}
-
-func plan(t *testing.T) pt.Plan {
-	plan := pt.Plan{Depth: 2, Deep: important, From: []pt.Combo{
-		pt.Base(pt.Bound(pt.FForm, pt.Asked)...), pt.Base(pt.FForm, pt.Asked),
-	}}
-	switch {
-	case pt.Runs(t) > 1_000_000:
-		plan = pt.Plan{Depth: 3, Runs: 1_000_000}
-	case testing.Short():
-		plan = pt.Plan{Depth: 1}
-	}
-	return plan
-}
-
 // TestEveryPairOccurs holds that TestProduct has each pair of values of two factors,
 // except pairs that cannot exist.
 func TestEveryPairOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	requests().HoldPairs(t, plan(t))
+	requests().HoldPairs(t, pt.ModulePlan(t))
 }
 
 // TestEveryImportantTripleOccurs is TestEveryPairOccurs for triples of what decides most.
@@ -60,14 +44,14 @@ func TestEveryImportantTripleOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	requests().HoldTriples(t, plan(t), important)
+	requests().HoldTriples(t, pt.ModulePlan(t), pt.Important())
 }
 
 // TestProduct writes combinations of guard and request to connections of a Fiber app, and
 // compares with the oracle's word what comes back and what the handler sees.
 func TestProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		requests().Run(t, pt.NewWorld(t, pt.RFC9440), plan(t))
+		requests().Run(t, pt.NewWorld(t, pt.RFC9440), pt.ModulePlan(t))
 	})
 }
 
