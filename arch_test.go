@@ -73,7 +73,7 @@ var rooms = map[string]struct{ own, others []string }{
 
 	// The decision written a second time, for tests only: nothing of the guard.
 	"internal/oracle":      {},
-	"internal/producttest": {}, // has tests only
+	"internal/producttest": {own: []string{"", "dpop", "internal/josetest", "internal/oracle", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/clientauth", "oidc/introspect", "oidc/oidctest", "oidc/tenants", "session"}},
 	"internal/mutate":      {},
 	"internal/mutate/cmd":  {own: []string{"internal/mutate"}},
 }
