@@ -15,12 +15,12 @@ func TestSecretsAreCutAndOtherTextIsNot(t *testing.T) {
 	secrets.Add("DPoP opaque-token-0123456789", "short", "")
 	jwt := "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ4In0.AAAAAAAAAAAAAAAAAAAA"
 	for text, want := range map[string]string{
-		"got opaque-token-0123456789":                               "got ... (23 characters)",
-		"got " + jwt + ".":                                          "got eyJhbGci... (",
-		"https://api.example/?access_token=abc&page=2":              "https://api.example/?access_token=...&page=2",
-		"#id_token=abc":                                             "#id_token=...",
-		"?code=0123456789abcdefghijklmn":                            "?code=...",
-		`{"kty":"EC","x":"abc","d":"secret"}`:                       `{"kty":"EC","x":"abc","d":"..."}`,
+		"got opaque-token-0123456789":                                 "got ... (23 characters)",
+		"got " + jwt + ".":                                            "got eyJhbGci... (",
+		"https://api.example/?access_token=abc&page=2":                "https://api.example/?access_token=...&page=2",
+		"#id_token=abc":                                               "#id_token=...",
+		"?code=0123456789abcdefghijklmn":                              "?code=...",
+		`{"kty":"EC","x":"abc","d":"secret"}`:                         `{"kty":"EC","x":"abc","d":"..."}`,
 		"-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----": "(a private key)",
 	} {
 		require.Contains(t, secrets.Cut(text), want)
