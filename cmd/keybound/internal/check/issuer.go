@@ -55,12 +55,18 @@ func NewIssuer(identifier string, plain bool) (*Issuer, error) {
 		return nil, err
 	}
 	i.extra["encryption"] = encryption.WithID("encryption")
-	small, err := smallRSA(1024)
+	small, err := sizedRSA(1024, "RS256")
 	if err != nil {
 		return nil, err
 	}
 	i.extra["small"] = small.WithID("small")
 	return i, nil
+}
+
+// At returns an issuer with i's keys under another identifier, which needs no time for
+// making any.
+func (i *Issuer) At(identifier string) *Issuer {
+	return &Issuer{URL: identifier, keys: i.keys, extra: i.extra, tokens: make(map[string]map[string]any), fetches: make(map[string]int)}
 }
 
 // Key returns the published key for an algorithm.

@@ -168,6 +168,7 @@ func (p *play) exchange(d *draft) (*wire.Response, error) { return p.transmit(d.
 func (p *play) transmit(cert *tls.Certificate, r wire.Request) (*wire.Response, error) {
 	res, err := p.Client.Do(p.ctx, cert, r)
 	if err != nil {
+		p.silent.Store(true)
 		return nil, err
 	}
 	p.nonce.learn(res.Header)

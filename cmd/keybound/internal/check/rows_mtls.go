@@ -343,7 +343,7 @@ func (s *suite) fapi2() {
 	for _, alg := range []string{"RS256", "ES384", "ES512", "PS384", "PS512"} {
 		s.refused(text{"FAPI-5.4", "FAPI 2.0 Security Profile, section 5.4.1", Must,
 			"Authorization servers, clients, and resource servers shall use PS256, ES256, or EdDSA (using the Ed25519 variant) algorithms.", needsDPoP}, invalidProof,
-			variant{"proof-by-" + alg, withKey(func() (*pen.Key, error) { return pen.Generate(alg) })})
+			variant{"proof-by-" + alg, withKey(func() (*pen.Key, error) { return clientKey(alg) })})
 	}
 	s.refused(text{"FAPI-5.4", "FAPI 2.0 Security Profile, section 5.4.1", Must,
 		"Authorization servers, clients, and resource servers shall use PS256, ES256, or EdDSA (using the Ed25519 variant) algorithms, for access tokens too.", needsJWT}, invalidToken,

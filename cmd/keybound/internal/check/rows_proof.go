@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
@@ -25,21 +26,33 @@ func unix(ahead time.Duration) int64 { return time.Now().Add(ahead).Unix() }
 // now makes an edit whose value is taken when the row is tried.
 func now(f func() func(*draft)) func(*draft) { return func(d *draft) { f()(d) } }
 
-func smallRSA(bits int) (*pen.Key, error) {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+// rsaKeys are the client's RSA keys, by size. They take long to make, so that one of
+// each size serves all rows: each row has a token and a proof of its own.
+var rsaKeys = struct {
+	sync.Mutex
+	bySize map[int]*rsa.PrivateKey
+}{bySize: make(map[int]*rsa.PrivateKey)}
+
+func sizedRSA(bits int, alg string) (*pen.Key, error) {
+	rsaKeys.Lock()
+	defer rsaKeys.Unlock()
+	key := rsaKeys.bySize[bits]
+	if key == nil {
+		var err error
+		if key, err = rsa.GenerateKey(rand.Reader, bits); err != nil {
+			return nil, fmt.Errorf("check: %w", err)
+		}
+		rsaKeys.bySize[bits] = key
 	}
-	return pen.FromSigner(key, "RS256")
+	return pen.FromSigner(key, alg)
 }
 
-// smallPSS is smallRSA for PS256.
-func smallPSS(bits int) (*pen.Key, error) {
-	key, err := smallRSA(bits)
-	if err != nil {
-		return nil, err
+// clientKey makes a key of the client's for an algorithm.
+func clientKey(alg string) (*pen.Key, error) {
+	if strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS") {
+		return sizedRSA(2048, alg)
 	}
-	return key.As("PS256"), nil
+	return pen.Generate(alg)
 }
 
 // withKey makes the proof by another kind of key, to which the token is bound.
@@ -278,7 +291,7 @@ func (s *suite) proofTypesAndAlgorithms() {
 		}},
 	)
 	for _, name := range []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519"} {
-		make := func() (*pen.Key, error) { return pen.Generate(name) }
+		make := func() (*pen.Key, error) { return clientKey(name) }
 		offered := func(c *Config) bool { return slices.Contains(c.Algorithms, name) }
 		s.accepted(text{"AUTH-12", "RFC 9449, section 7.1", Must,
 			"algs: a space-delimited list of JWS algorithms that are acceptable for the DPoP proof JWT: every one that is named works.",
@@ -433,12 +446,12 @@ func (s *suite) proofKeys() {
 	)
 	s.refused(text{"JOSE-KEY-03", "RFC 7518, sections 3.3 and 3.5", Must,
 		"A key of size 2048 bits or larger MUST be used with these algorithms.", needsDPoP}, invalidProof,
-		variant{"RSA-1024-PS256", withKey(func() (*pen.Key, error) { return smallPSS(1024) })},
-		variant{"RSA-1024-RS256", withKey(func() (*pen.Key, error) { return smallRSA(1024) })},
-		variant{"RSA-2047-PS256", withKey(func() (*pen.Key, error) { return smallPSS(2047) })},
+		variant{"RSA-1024-PS256", withKey(func() (*pen.Key, error) { return sizedRSA(1024, "PS256") })},
+		variant{"RSA-1024-RS256", withKey(func() (*pen.Key, error) { return sizedRSA(1024, "RS256") })},
+		variant{"RSA-2047-PS256", withKey(func() (*pen.Key, error) { return sizedRSA(2047, "PS256") })},
 	)
 	rsaJWK := func(edit func(map[string]any)) func(*draft) {
-		return both(withKey(func() (*pen.Key, error) { return pen.Generate("PS256") }), boundJWK(edit))
+		return both(withKey(func() (*pen.Key, error) { return clientKey("PS256") }), boundJWK(edit))
 	}
 	s.refused(text{"JOSE-KEY-04", "RFC 7518, section 6.3.1; RFC 8017, section 3.1", Must,
 		"n and e are a valid RSA public key: e is odd, between 3 and n - 1.", needsDPoP}, invalidProof,
