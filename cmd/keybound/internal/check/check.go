@@ -106,9 +106,17 @@ type Config struct {
 	Scope string
 	// TokenAlg signs the tokens: ES256, RS256 or PS256.
 	TokenAlg string
+	// AnyTokenAlg reports that the server takes tokens by each of these three.
+	AnyTokenAlg bool
+	// Browsers reports that clients are scripts of other origins: preflights pass, and
+	// responses expose what clients need.
+	Browsers bool
 	// Window and Ahead are how old, and how far ahead, proofs may be; zero if the
 	// operator does not say. Leeway is the same for exp of tokens.
 	Window, Ahead, Leeway time.Duration
+	// Answers is for how long the server goes by an answer of introspection; zero if the
+	// operator does not say.
+	Answers time.Duration
 	// Only chooses rows by their IDs; nil chooses all.
 	Only func(id string) bool
 	// AnyForm takes a refusal in whatever form, and judges neither status nor error code.
@@ -270,6 +278,7 @@ func Rows(profile Profile) []Row {
 	s.tokens()
 	s.introspection()
 	s.http()
+	s.browsers()
 	if profile == MCP {
 		s.resourceMetadata()
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +28,7 @@ type Issuer struct {
 	fault   func(w http.ResponseWriter, r *http.Request) bool // of introspection
 	asked   []introspection
 	fetches map[string]int // path -> requests
+	current []*pen.Key     // published beside keys, for a while
 }
 
 // introspection is one request to the introspection endpoint.
@@ -72,6 +74,22 @@ func (i *Issuer) At(identifier string) *Issuer {
 // Key returns the published key for an algorithm.
 func (i *Issuer) Key(alg string) *pen.Key { return i.keys[alg] }
 
+// publish makes a key and publishes it.
+func (i *Issuer) publish() *pen.Key {
+	key := unknownKey("es256-" + rand.Text()[:8])
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current = append(i.current, key)
+	return key
+}
+
+// withdraw ends the publication of a key.
+func (i *Issuer) withdraw(key *pen.Key) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current = slices.DeleteFunc(i.current, func(k *pen.Key) bool { return k == key })
+}
+
 // sharedSecret is published as an oct key, which no verifier may use.
 const sharedSecret = "keybound-check-published-secret-which-signs-nothing"
 
@@ -81,13 +99,15 @@ func (i *Issuer) Register(token string, claims map[string]any) {
 	if _, ok := answer["active"]; !ok {
 		answer["active"] = true
 	}
-	if answer["active"] == (absent{}) {
-		delete(answer, "active")
-	}
 	if _, ok := answer["token_type"]; !ok {
 		answer["token_type"] = "Bearer"
 		if c, ok := answer["cnf"].(map[string]any); ok && c["jkt"] != nil {
 			answer["token_type"] = "DPoP"
+		}
+	}
+	for name, v := range answer {
+		if v == (absent{}) {
+			delete(answer, name)
 		}
 	}
 	i.mu.Lock()
@@ -154,6 +174,13 @@ func (i *Issuer) published() []any {
 		jwk["kid"], jwk["alg"], jwk["use"] = i.keys[alg].ID, alg, "sig"
 		list = append(list, jwk)
 	}
+	i.mu.Lock()
+	for _, key := range i.current {
+		jwk := key.JWK()
+		jwk["kid"], jwk["alg"], jwk["use"] = key.ID, "ES256", "sig"
+		list = append(list, jwk)
+	}
+	i.mu.Unlock()
 	if key, ok := i.extra["encryption"]; ok {
 		jwk := key.JWK()
 		jwk["kid"], jwk["use"] = key.ID, "enc"

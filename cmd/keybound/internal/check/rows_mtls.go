@@ -460,6 +460,21 @@ func (s *suite) http() {
 			d.noToken, d.noProof = true, true
 			p.refuse(p.send(d), anyRefusal)
 		})
+	s.add(text{"HTTP-21", "RFC 9110, section 7.5", Practice,
+		"A server can send a final response before the request's content is received: a refusal does not wait for a body that does not come.", nil},
+		"refusal-before-the-body", func(p *play) {
+			d := p.draft()
+			d.method = "POST"
+			tokenClaim("exp", 1)(d)
+			r := p.build(d)
+			r.Fields = append(r.Fields, wire.Field{Name: "Content-Length", Value: "100000"})
+			r.Body = "x"
+			began := time.Now()
+			p.refuse(p.do(d.cert, r), anyRefusal)
+			if took := time.Since(began); took > 8*time.Second {
+				p.fail("the refusal took %v", took.Round(time.Second))
+			}
+		})
 	s.add(text{"HTTP-20", "RFC 9112, section 6.1", Must,
 		"A request that two readers take for two different ones is refused.", nil},
 		"length-and-chunks", func(p *play) {
