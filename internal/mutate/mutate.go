@@ -27,7 +27,7 @@ type Mutant struct {
 	Line     int
 	Function string // that it is in
 	From, To string // the source as it is, and what it becomes
-	At       Place  // where it is
+	At       Place  // where it is executed
 	// Skips is where the body begins that the fault can do nothing but skip; zero if there
 	// is more that it can do.
 	Skips Place
@@ -252,10 +252,10 @@ func (m *inserter) statement(s ast.Stmt, alone bool) {
 		m.block(s.Body)
 	case *ast.SwitchStmt:
 		m.optional(s.Init)
-		m.cases(s.Body, s.Tag == nil)
+		m.cases(s, s.Body, s.Tag == nil)
 	case *ast.TypeSwitchStmt:
 		m.optional(s.Init)
-		m.cases(s.Body, false)
+		m.cases(s, s.Body, false)
 	case *ast.SelectStmt:
 		for _, c := range s.Body.List {
 			m.statements(c.(*ast.CommClause).Body)
@@ -277,12 +277,18 @@ func (m *inserter) optional(s ast.Stmt) {
 	}
 }
 
-func (m *inserter) cases(body *ast.BlockStmt, conditions bool) {
+// cases mutates those of a switch. Their conditions are where the switch is.
+func (m *inserter) cases(at ast.Stmt, body *ast.BlockStmt, conditions bool) {
+	p := m.fset.Position(at.Pos())
 	for _, c := range body.List {
 		clause := c.(*ast.CaseClause)
 		for _, e := range clause.List {
 			if conditions {
+				first := len(m.mutants)
 				m.skipping(e, clause.Body)
+				for i := range m.mutants[first:] {
+					m.mutants[first+i].At = Place{p.Line, p.Column}
+				}
 			}
 		}
 		m.statements(clause.Body)

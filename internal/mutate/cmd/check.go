@@ -62,7 +62,7 @@ const (
 )
 
 // perVerdict is how long all rows may take on a loaded machine.
-const perVerdict = 5 * time.Minute
+const perVerdict = 7 * time.Minute
 
 // drawn is a mutant that was drawn, and what came of it.
 type drawn struct {
@@ -115,11 +115,7 @@ func runCheck(ctx context.Context, sample int, seed uint64, listed string, verbo
 
 // candidates are the mutants that fulfil conditions 1 to 3.
 func (d *draw) candidates(ctx context.Context, listed string) ([]*drawn, error) {
-	survivors, err := readSurvivors(listed)
-	if err != nil {
-		return nil, err
-	}
-	outsiders, err := readSurvivors(outside)
+	all, sum, err := d.insert(listed)
 	if err != nil {
 		return nil, err
 	}
@@ -127,43 +123,54 @@ func (d *draw) candidates(ctx context.Context, listed string) ([]*drawn, error) 
 	if err != nil {
 		return nil, err
 	}
+	seen := len(all)
+	all = slices.DeleteFunc(all, func(m *drawn) bool {
+		reached := executed.reaches(m.Mutant)
+		if d.verbose && !reached {
+			fmt.Printf("no row reaches %s:%d %s\n", m.File, m.Line, m.Key())
+		}
+		return !reached
+	})
+	fmt.Printf("%d mutants: %d cannot be seen from outside (%s, %s), %d are where no row comes, %d can be drawn\n",
+		sum, sum-seen, outside, filepath.Base(listed), seen-len(all), len(all))
+	return all, nil
+}
+
+// insert puts the mutants of all rooms into copies of their files. It returns those that
+// no list names, and how many there are in all.
+func (d *draw) insert(listed string) (all []*drawn, sum int, err error) {
+	survivors, err := readSurvivors(listed)
+	if err != nil {
+		return nil, 0, err
+	}
+	outsiders, err := readSurvivors(outside)
+	if err != nil {
+		return nil, 0, err
+	}
 	replace := make(map[string]string)
-	var all []*drawn
-	next, unreached, excused := 1, 0, 0
 	used := make(map[string]bool)
 	for i, t := range visible {
-		mutants, files, err := t.insert(filepath.Join(d.work, t.name), next)
+		mutants, files, err := t.insert(filepath.Join(d.work, t.name), sum+1)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t.name, err)
+			return nil, 0, fmt.Errorf("%s: %w", t.name, err)
 		}
 		maps.Copy(replace, files)
-		next += len(mutants)
+		sum += len(mutants)
 		for _, m := range mutants {
 			key := m.File + ": " + m.Key()
 			pattern := matching(outsiders, key)
 			used[pattern] = true
-			switch {
-			case pattern != "" || survivors[key] != "":
-				excused++
-			case !executed.reaches(m):
-				unreached++
-				if d.verbose {
-					fmt.Printf("no row reaches %s:%d %s\n", m.File, m.Line, m.Key())
-				}
-			default:
+			if pattern == "" && survivors[key] == "" {
 				all = append(all, &drawn{room: i, Mutant: m})
 			}
 		}
 	}
-	for pattern := range outsiders {
-		if !used[pattern] {
-			return nil, fmt.Errorf("%s: %q names no mutant", outside, pattern)
-		}
+	idle := slices.DeleteFunc(slices.Sorted(maps.Keys(outsiders)), func(pattern string) bool { return used[pattern] })
+	if len(idle) > 0 {
+		return nil, 0, fmt.Errorf("%s: these name no mutant:\n%s", outside, strings.Join(idle, "\n"))
 	}
-	fmt.Printf("%d mutants: %d cannot be seen from outside (%s, %s), %d are where no row comes, %d can be drawn\n",
-		next-1, excused, outside, filepath.Base(listed), unreached, len(all))
 	d.overlay, err = writeOverlay(d.work, replace)
-	return all, err
+	return all, sum, err
 }
 
 // matching returns the pattern that names the key, "" for none. An asterisk stands for any
