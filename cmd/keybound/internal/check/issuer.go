@@ -28,7 +28,7 @@ type Issuer struct {
 	fault   func(w http.ResponseWriter, r *http.Request) bool // of introspection
 	asked   []introspection
 	fetches map[string]int // path -> requests
-	current []*pen.Key     // published beside keys, for a while
+	current []publication  // beside keys, for a while
 }
 
 // introspection is one request to the introspection endpoint.
@@ -74,12 +74,24 @@ func (i *Issuer) At(identifier string) *Issuer {
 // Key returns the published key for an algorithm.
 func (i *Issuer) Key(alg string) *pen.Key { return i.keys[alg] }
 
-// publish makes a key and publishes it.
-func (i *Issuer) publish() *pen.Key {
+// publication is a key and how it is published.
+type publication struct {
+	key *pen.Key
+	jwk map[string]any
+}
+
+// publish makes a key and publishes it, with what edit makes of its JWK; nil makes
+// nothing of it.
+func (i *Issuer) publish(edit func(jwk map[string]any)) *pen.Key {
 	key := unknownKey("es256-" + rand.Text()[:8])
+	jwk := key.JWK()
+	jwk["kid"], jwk["alg"], jwk["use"] = key.ID, "ES256", "sig"
+	if edit != nil {
+		edit(jwk)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.current = append(i.current, key)
+	i.current = append(i.current, publication{key, jwk})
 	return key
 }
 
@@ -87,7 +99,7 @@ func (i *Issuer) publish() *pen.Key {
 func (i *Issuer) withdraw(key *pen.Key) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.current = slices.DeleteFunc(i.current, func(k *pen.Key) bool { return k == key })
+	i.current = slices.DeleteFunc(i.current, func(p publication) bool { return p.key == key })
 }
 
 // sharedSecret is published as an oct key, which no verifier may use.
@@ -175,10 +187,8 @@ func (i *Issuer) published() []any {
 		list = append(list, jwk)
 	}
 	i.mu.Lock()
-	for _, key := range i.current {
-		jwk := key.JWK()
-		jwk["kid"], jwk["alg"], jwk["use"] = key.ID, "ES256", "sig"
-		list = append(list, jwk)
+	for _, p := range i.current {
+		list = append(list, p.jwk)
 	}
 	i.mu.Unlock()
 	if key, ok := i.extra["encryption"]; ok {

@@ -553,6 +553,9 @@ func (s *suite) proofKeys() {
 			j["n"] = pen.Encode(n)
 		})},
 	)
+	s.accepted(text{"JOSE-KEY-07", "RFC 8032, section 5.1.3", Must,
+		"A key whose encoding is below p is canonical, however near it is.", all(needsDPoP, not("algs does not name EdDSA", func(c *Config) bool { return !slices.Contains(c.Algorithms, "EdDSA") }))},
+		variant{"next-to-the-edge", withKey(edgeEd25519)})
 	identity := append([]byte{1}, make([]byte, 31)...)
 	okp := func(edit func(map[string]any)) func(*draft) {
 		return both(withKey(func() (*pen.Key, error) { return pen.Generate("EdDSA") }), boundJWK(edit))
@@ -635,6 +638,19 @@ func smallOrder(x []byte) func(*draft) {
 				return p
 			}
 		})
+	}
+}
+
+// edgeEd25519 makes a key whose encoding looks like one beyond the field, and is none.
+func edgeEd25519() (*pen.Key, error) {
+	for {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("check: %w", err)
+		}
+		if public[0] >= 0xed && public[31]&0x7f == 0x7f {
+			return pen.FromSigner(private, "EdDSA")
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
+	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -27,7 +28,7 @@ func decode64(s string) []byte {
 // tokens are the rows of RFC 9068 and of the JOSE texts about access tokens.
 func (s *suite) tokens() {
 	s.tokenKinds()
-	s.rotations()
+	s.keySets()
 	s.tokenSignatures()
 	s.tokenClaims()
 	s.tokenForms()
@@ -315,47 +316,115 @@ func (s *suite) tokenAlgorithms() {
 		variant{"no-kid", tokenHeader("kid", absent{})})
 }
 
-// rotations are the rows about keys that come and go.
-func (s *suite) rotations() {
-	by := func(p *play, key *pen.Key) *draft {
-		d := p.draft()
-		d.onToken(func(j *jwt) { j.key = key })
-		return d
+// draftBy is a good request with a token that the key has signed.
+func (p *play) draftBy(key *pen.Key) *draft {
+	d := p.draft()
+	d.onToken(func(j *jwt) { j.key = key })
+	return d
+}
+
+// soon accepts such a request as soon as the server has looked for the key.
+func (p *play) soon(key *pen.Key) {
+	for end := time.Now().Add(patience); ; time.Sleep(500 * time.Millisecond) {
+		res := p.send(p.draftBy(key))
+		if res.Status/100 != 2 && time.Now().Before(end) {
+			continue
+		}
+		p.accept(res)
+		return
 	}
-	// The server may take a moment to look again.
-	soon := func(p *play, key *pen.Key) {
-		for end := time.Now().Add(patience); ; time.Sleep(500 * time.Millisecond) {
-			res := p.send(by(p, key))
-			if res.Status/100 != 2 && time.Now().Before(end) {
-				continue
+}
+
+// keySets are the rows about keys that come and go, and what is said of them.
+func (s *suite) keySets() {
+	by := func(p *play, key *pen.Key, kid any) *wire.Response {
+		d := p.draft()
+		d.onToken(func(j *jwt) {
+			j.key = key
+			if kid != nil {
+				j.header["kid"] = kid
 			}
-			p.accept(res)
-			return
+		})
+		return p.send(d)
+	}
+	member := func(name string, value any) func(map[string]any) {
+		return func(jwk map[string]any) {
+			if value == (absent{}) {
+				delete(jwk, name)
+				return
+			}
+			jwk[name] = value
 		}
 	}
 	s.add(text{"JWKS-03", "RFC 9068, section 4; OpenID Connect Core, section 10.1.1", Must,
 		"The verifier knows to go back to the jwks_uri location to re-retrieve the keys when it sees an unfamiliar kid value.", all(needsJWT, needsES256)},
 		"a-new-key", func(p *play) {
-			key := p.Issuer.publish()
+			key := p.Issuer.publish(nil)
 			defer p.Issuer.withdraw(key)
-			soon(p, key)
+			p.soon(key)
 		})
-	s.add(text{"JWKS-04", "RFC 9068, section 4; OpenID Connect Core, section 10.1.1", Practice,
-		"The resource server MUST use the keys provided by the authorization server: not one that is no longer, once the server has read the set again. That holds for tokens that it has seen before, too.", all(needsJWT, needsES256)},
-		"a-withdrawn-key", func(p *play) {
-			old := p.Issuer.publish()
-			soon(p, old)
-			seen := by(p, old)
+	s.add(text{"JWKS-04", "RFC 7517, sections 4 and 5; RFC 9068, section 4", Practice,
+		"use, key_ops and alg say what a key is for; each is OPTIONAL. What is not understood, or lacks required members, is ignored. And the resource server MUST use the keys provided by the authorization server: not one that is no longer, once it has read the set again; that holds for tokens that it has seen before, too.", all(needsJWT, needsES256)},
+		"keys-that-come-and-go", func(p *play) {
+			old := p.Issuer.publish(nil)
+			p.soon(old)
+			seen := p.draftBy(old)
 			p.accept(p.send(seen))
 			p.Issuer.withdraw(old)
-			key := p.Issuer.publish()
-			defer p.Issuer.withdraw(key)
-			soon(p, key)
+			type kind struct {
+				name string
+				good bool
+				key  *pen.Key
+				kid  any
+			}
+			var kinds []kind
+			publish := func(name string, good bool, kid any, edit func(map[string]any)) {
+				key := p.Issuer.publish(edit)
+				kinds = append(kinds, kind{name, good, key, kid})
+			}
+			publish("key_ops verify", true, nil, member("key_ops", []string{"verify"}))
+			publish("key_ops sign and verify", true, nil, both2(member("use", absent{}), member("key_ops", []string{"sign", "verify"})))
+			publish("no alg", true, nil, member("alg", absent{}))
+			publish("no use", true, nil, member("use", absent{}))
+			publish("unknown members", true, nil, member("keybound", map[string]any{"a": 1}))
+			publish("no kid", true, absent{}, member("kid", absent{}))
+			publish("use enc", false, nil, member("use", "enc"))
+			publish("key_ops encrypt", false, nil, both2(member("use", absent{}), member("key_ops", []string{"encrypt", "wrapKey"})))
+			publish("key_ops empty", false, nil, both2(member("use", absent{}), member("key_ops", []string{})))
+			publish("alg ES384", false, nil, member("alg", "ES384"))
+			publish("alg PS256", false, nil, member("alg", "PS256"))
+			publish("x missing", false, nil, member("x", absent{}))
+			publish("kty unknown", false, nil, member("kty", "FOO"))
+			publish("crv unknown", false, nil, member("crv", "secp256k1"))
+			publish("kid of another", false, p.Issuer.Key("ES256").ID, nil)
+			last := p.Issuer.publish(nil)
+			defer func() {
+				for _, k := range kinds {
+					p.Issuer.withdraw(k.key)
+				}
+				p.Issuer.withdraw(last)
+			}()
+			p.soon(last)
 			seen.proof = ""
 			p.refuse(p.send(seen), invalidToken)
-			p.refuse(p.send(by(p, old)), invalidToken)
-			p.accept(p.send(by(p, key)))
+			for _, k := range kinds {
+				switch res := by(p, k.key, k.kid); {
+				case k.good && res.Status/100 != 2:
+					p.fail("a token by a published key, %s, is refused: %s", k.name, answerText(res))
+				case !k.good && res.Status/100 == 2:
+					panic(outcome{Failed, "a token by a published key, " + k.name + ", is accepted", true})
+				case !k.good && res.Status >= 500:
+					p.fail("a token by a published key, %s: %s", k.name, answerText(res))
+				}
+			}
+			p.refuse(p.send(p.draftBy(old)), invalidToken)
+			p.accept(p.send(p.draft()))
 		})
+}
+
+// both2 is both for edits of a JWK.
+func both2(a, b func(map[string]any)) func(map[string]any) {
+	return func(jwk map[string]any) { a(jwk); b(jwk) }
 }
 
 func needsES256(c *Config) string {
