@@ -126,8 +126,9 @@ func (d *draw) candidates(ctx context.Context, listed string) ([]*drawn, error) 
 	seen := len(all)
 	all = slices.DeleteFunc(all, func(m *drawn) bool {
 		reached := executed.reaches(m.Mutant)
-		if d.verbose && !reached {
-			fmt.Printf("no row reaches %s:%d %s\n", m.File, m.Line, m.Key())
+		if d.verbose {
+			what := map[bool]string{true: "can be drawn:", false: "no row reaches"}[reached]
+			fmt.Printf("%s %s:%d %s\n", what, m.File, m.Line, m.Key())
 		}
 		return !reached
 	})
