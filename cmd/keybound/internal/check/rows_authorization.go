@@ -94,6 +94,7 @@ func (s *suite) authorization() {
 		variant{"negotiate", both(nothing, extra("Authorization", "Negotiate YII="))},
 		variant{"token", func(d *draft) { d.scheme = "Token" }},
 		variant{"mac", func(d *draft) { d.scheme = "MAC" }},
+		variant{"mtls_pop", func(d *draft) { d.scheme = "MTLS_POP" }},
 		variant{"dpop-prefix", func(d *draft) { d.scheme = "DPoPx" }},
 		variant{"bearer-prefix", func(d *draft) { d.scheme = "Bearerx" }},
 		variant{"jwt", func(d *draft) { d.scheme = "JWT" }},

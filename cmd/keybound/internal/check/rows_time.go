@@ -308,6 +308,16 @@ func (s *suite) replays() {
 		time.Sleep(3 * time.Second)
 		p.refuse(p.send(d), invalidProof)
 	})
+	late := once
+	late.applies = all(needsDPoP, not("--window says no time that can be waited for", func(c *Config) bool { return c.Window == 0 || c.Window > 15*time.Second }))
+	s.add(late, "at-the-end-of-the-window", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		for _, left := range []time.Duration{p.Window / 2, 2 * time.Second, time.Second} {
+			time.Sleep(p.Window/2 - left/2)
+			p.refuse(p.send(d), anyRefusal)
+		}
+	})
 	s.add(once, "with-one-more-field", func(p *play) {
 		d := p.draft()
 		p.accept(p.send(d))
@@ -556,6 +566,25 @@ func (s *suite) targets() {
 	}
 	authority := text{"DPOP-4.3-09b", "RFC 9110, section 7.4; RFC 9449, section 4.3", Must,
 		"A server that takes its own name from the request accepts proofs that were made for other servers: a malicious server replays those that it receives.", needsDPoP}
+	absolute := func(scheme string) func(*draft) {
+		return func(d *draft) {
+			d.onRequest(func(r *wire.Request) { r.Target = scheme + "://" + d.config.Client.Host + r.Target })
+		}
+	}
+	plain := all(needsDPoP, needsTLS, not("--origin says another name", func(c *Config) bool { return c.Origin != "" }))
+	s.accepted(text{"URI-10", "RFC 9112, section 3.2.2", Must,
+		"A server MUST accept the absolute-form in requests even though most HTTP/1.1 clients will only send the absolute-form to a proxy.", plain},
+		variant{"absolute-form", absolute("https")},
+		variant{"absolute-form-in-upper-case", absolute("HTTPS")})
+	s.refused(text{"URI-10", "RFC 9110, section 7.4", Must,
+		"A server rejects a request that was meant for another one: by its scheme, too.", plain}, anyRefusal,
+		variant{"absolute-form-of-another-scheme", both(absolute("http"), func(d *draft) {
+			d.onProof(func(j *jwt) { j.claims["htu"] = "http" + strings.TrimPrefix(j.claims["htu"].(string), "https") })
+		})},
+		variant{"absolute-form-of-another-scheme-proof-for-this", absolute("http")},
+		variant{"absolute-form-of-another-host-proof-for-this", func(d *draft) {
+			d.onRequest(func(r *wire.Request) { r.Target = "https://evil.example" + r.Target })
+		}})
 	s.refused(authority, anyRefusal,
 		variant{"host", lie("Host", "evil.example")},
 		variant{"absolute-form", both(lie(), func(d *draft) {
