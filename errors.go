@@ -68,8 +68,9 @@ const (
 	// ErrCrossOrigin: a page of another origin made a browser send the request
 	// within a session (see [WithSession]).
 	ErrCrossOrigin
-	// ErrBadTarget: the Target of a [Request] is none of HTTP. A server of net/http
-	// answers such a request itself.
+	// ErrBadTarget: the Target of a [Request] is none of HTTP, or a request of HTTP/2 is
+	// malformed (RFC 9113, section 8.3.1). For HTTP/1.1 a server of net/http answers
+	// such a request itself.
 	ErrBadTarget
 	// ErrAuthorizationDetails: the token lacks what [AuthorizationDetails] demands.
 	ErrAuthorizationDetails

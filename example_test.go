@@ -1,9 +1,13 @@
 package middleware_test
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net/http"
@@ -11,22 +15,26 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/keybound-go/middleware"
 	"github.com/keybound-go/middleware/dpop"
+	"github.com/keybound-go/middleware/middlewaretest"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
+	"github.com/keybound-go/middleware/oidc/oidctest"
 	"github.com/keybound-go/middleware/reverseproxy"
 	"github.com/keybound-go/middleware/session"
 )
 
-var (
-	orders, payments, report http.Handler
-	cookieKey, nonceKey      []byte
-)
+// The handlers of the examples.
+var orders, payments, report = answerOK, answerOK, answerOK
+
+var answerOK http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
 // A guard for tokens that are bound to a key or to a client certificate.
 func ExampleNew() {
@@ -41,9 +49,40 @@ func ExampleNew() {
 	server := &http.Server{
 		Addr:      ":8443",
 		Handler:   guard.Wrap(orders),
-		TLSConfig: mtlspop.RequestClientCert(nil),
+		TLSConfig: mtlspop.RequestClientCert(nil), // then: server.ListenAndServeTLS("server.crt", "server.key")
 	}
-	log.Fatal(server.ListenAndServeTLS("server.crt", "server.key"))
+
+	answer := httptest.NewRecorder()
+	server.Handler.ServeHTTP(answer, httptest.NewRequest("GET", "https://api.example/orders", nil))
+	fmt.Println(answer.Code)
+	for _, challenge := range answer.Header()["Www-Authenticate"] {
+		fmt.Println(challenge)
+	}
+	// Output:
+	// 401
+	// DPoP realm="api.example", algs="ES256 ES384 ES512 PS256 PS384 PS512 EdDSA Ed25519"
+	// Bearer realm="api.example"
+}
+
+// A service whose clients do not all know DPoP yet: bearer tokens pass, if they are bound
+// to nothing.
+func ExampleAllowUnbound() {
+	guard, err := middleware.New(
+		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
+		middleware.WithDPoP(dpop.New("https://api.example")),
+		middleware.AllowUnbound(),
+		middleware.WithLogger(slog.New(slog.NewJSONHandler(os.Stderr, nil))),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, note := range guard.Describe().Notes {
+		fmt.Println(note)
+	}
+	// Output:
+	// used proofs are remembered by this process only: with several replicas, a proof is accepted once by each
+	// bearer tokens are accepted: tokens that are bound to nothing
+	// plain HTTP is accepted: TLS must end in front of the service
 }
 
 // Every mistake of every part is reported at once.
@@ -53,13 +92,16 @@ func ExampleNew_mistakes() {
 		middleware.WithDPoP(dpop.New("api.example")),
 		middleware.WithRules(middleware.Scopes()),
 	)
-	fmt.Println(err != nil)
-	// Output: true
+	fmt.Println(err)
+	// Output:
+	// middleware: WithTokens: oidc: the issuer: http://issuer.example: https is required; for development, DangerouslyAllowLoopbackHTTP permits http to this machine
+	// middleware: WithDPoP: dpop: origin "api.example": not of the form https://host
+	// middleware: Scopes needs at least one scope
 }
 
 // What a handler finds in the context.
 func ExampleFromContext() {
-	orders = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		credential, ok := middleware.FromContext(r.Context())
 		if !ok {
 			http.Error(w, "this handler is not behind a guard", http.StatusInternalServerError)
@@ -67,12 +109,22 @@ func ExampleFromContext() {
 		}
 		fmt.Fprintf(w, "orders of %s, for %s\n", credential.Token.Subject, credential.Token.ClientID)
 	})
+
+	// A test of the handler gives it a credential as a guard would.
+	t := new(testing.T) // a test gets its own
+	r := middlewaretest.Request(t, httptest.NewRequest("GET", "/orders", nil),
+		middlewaretest.Subject("alice"), middlewaretest.ClientID("app"))
+	answer := httptest.NewRecorder()
+	orders.ServeHTTP(answer, r)
+	fmt.Print(answer.Body)
+	// Output: orders of alice, for app
 }
 
 // Routes that need more than others: the guards share their parts, and a request is
 // verified once.
 func ExampleGuard_Require() {
-	guard := newGuard()
+	w := startWorld() // in a test: middlewaretest.NewWorld(t)
+	guard := w.Guard(middleware.WithMTLS(mtlspop.New()))
 	mux := http.NewServeMux()
 	mux.Handle("GET /orders", guard.Wrap(orders))
 	mux.Handle("POST /orders", guard.Require(middleware.Scopes("orders:write")).Wrap(orders))
@@ -80,57 +132,102 @@ func ExampleGuard_Require() {
 		middleware.DPoPBound(),
 		middleware.StepUp(5*time.Minute, "urn:example:mfa"),
 	).Wrap(payments))
+	w.Serve(mux)
+
+	client := w.Client(oidctest.Scope("orders:read"))
+	fmt.Println("GET /orders:", status(client, "GET", w.URL+"/orders"))
+	fmt.Println("POST /orders:", status(client, "POST", w.URL+"/orders"))
+	fmt.Println("GET /payments/1:", status(client, "GET", w.URL+"/payments/1"))
+	// Output:
+	// GET /orders: 200
+	// POST /orders: 403
+	// GET /payments/1: 401
 }
 
 // A rule of one's own: the tenant in the path must be the tenant in the token.
 func ExampleRuleFunc() {
-	guard := newGuard()
+	w := startWorld() // in a test: middlewaretest.NewWorld(t)
 	ownTenant := middleware.RuleFunc("tenant of the path", func(r *http.Request, c *middleware.Credential) bool {
 		tenants, ok := c.Token.Claim("tenant")
 		return ok && len(tenants) == 1 && tenants[0] == r.PathValue("tenant")
 	})
-	http.Handle("/tenants/{tenant}/orders", guard.Require(ownTenant).Wrap(orders))
+	mux := http.NewServeMux()
+	mux.Handle("/tenants/{tenant}/orders", w.Guard().Require(ownTenant).Wrap(orders))
+	w.Serve(mux)
+
+	client := w.Client(oidctest.Claim("tenant", "acme"))
+	fmt.Println("own:", status(client, "GET", w.URL+"/tenants/acme/orders"))
+	fmt.Println("another's:", status(client, "GET", w.URL+"/tenants/other/orders"))
+	// Output:
+	// own: 200
+	// another's: 403
 }
 
 // One line per refusal: what was wrong, what was expected, and what to change.
 func ExampleWithLogger() {
+	var lines bytes.Buffer // os.Stderr, in a service
 	guard, err := middleware.New(
 		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
 		middleware.WithDPoP(dpop.New("https://api.example")),
-		middleware.WithLogger(slog.New(slog.NewJSONHandler(os.Stderr, nil))),
+		middleware.WithLogger(slog.New(slog.NewJSONHandler(&lines, nil))),
 	)
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/", guard.Wrap(orders))
+	lines.Reset() // what the guard has to say when it is made
+	guard.Wrap(orders).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/orders", nil))
+
+	var line map[string]any
+	if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(line["level"], line["msg"], line["status"], line["reason"])
+	// Output: INFO request refused 401 no_credentials
 }
 
 // An observer hears of every decision, accepted ones too: for metrics, or to see which
 // clients use DPoP already.
 func ExampleWithObserver() {
-	count := func(name string, labels ...string) { /* your metrics */ }
-	guard, err := middleware.New(
-		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
-		middleware.WithDPoP(dpop.New("https://api.example")),
-		middleware.AllowUnbound(),
+	w := startWorld() // in a test: middlewaretest.NewWorld(t)
+	w.Serve(w.Guard(
 		middleware.WithObserver(func(_ context.Context, o middleware.Outcome) {
-			count("decisions", o.Reason, o.Scheme)
+			fmt.Printf("status %d, scheme %q, reason %q\n", o.Status, o.Scheme, o.Reason) // or your metrics
 		}),
-	)
-	if err != nil {
-		log.Fatal(err)
-	}
-	http.Handle("/", guard.Wrap(orders))
+	).Wrap(orders))
+
+	status(w.Client(), "GET", w.URL+"/orders")
+	status(w.Anonymous(), "GET", w.URL+"/orders")
+	// Output:
+	// status 0, scheme "DPoP", reason ""
+	// status 401, scheme "", reason "no_credentials"
 }
 
 // A body of one's own for refusals. The guard has set status-independent fields
 // already: challenges, nonce, Cache-Control.
 func ExampleWithDenyHandler() {
-	_ = middleware.WithDenyHandler(func(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
+	problem := func(w http.ResponseWriter, r *http.Request, d middleware.Denial) {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.WriteHeader(d.Status)
 		json.NewEncoder(w).Encode(map[string]any{"title": d.Description, "status": d.Status})
-	})
+	}
+	guard, err := middleware.New(
+		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
+		middleware.WithDPoP(dpop.New("https://api.example")),
+		middleware.WithDenyHandler(problem),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	answer := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "https://api.example/orders", nil)
+	r.Header.Set("Authorization", "DPoP not.a.token")
+	guard.Wrap(orders).ServeHTTP(answer, r)
+	fmt.Println(answer.Code, answer.Header().Get("Content-Type"))
+	fmt.Print(answer.Body)
+	// Output:
+	// 401 application/problem+json
+	// {"status":401,"title":"DPoP proof required"}
 }
 
 // A server of the Model Context Protocol: the resource identifier is the audience.
@@ -159,6 +256,7 @@ func ExampleMCP() {
 // A resource server of the FAPI 2.0 Security Profile behind a TLS terminator, with
 // tokens that are checked for revocation.
 func ExampleFAPI2() {
+	secret := cmp.Or(os.Getenv("CLIENT_SECRET"), "the secret of this service")
 	issuer, err := oidc.NewIssuer("https://bank.example")
 	if err != nil {
 		log.Fatal(err)
@@ -167,7 +265,7 @@ func ExampleFAPI2() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	asked, err := introspect.New(issuer, "https://api.bank.example", clientauth.SecretBasic("api", os.Getenv("CLIENT_SECRET")))
+	asked, err := introspect.New(issuer, "https://api.bank.example", clientauth.SecretBasic("api", secret))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -182,38 +280,66 @@ func ExampleFAPI2() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/", guard.Wrap(payments))
+
+	// A request that did not come through the terminator is refused.
+	answer := httptest.NewRecorder()
+	guard.Wrap(payments).ServeHTTP(answer, httptest.NewRequest("GET", "http://api.bank.example/accounts", nil))
+	fmt.Println(answer.Code, strings.TrimSpace(answer.Body.String()))
+	// Output:
+	// 400 {"error":"invalid_request","error_description":"TLS is required"}
 }
 
 // A browser application whose token comes once and then stands in an encrypted cookie.
 // A bound token still needs its proof with every request.
 func ExampleWithSession() {
-	guard, err := middleware.New(
-		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
-		middleware.WithDPoP(dpop.New("https://api.example")),
-		middleware.WithSession(session.New(cookieKey)),
-	)
+	cookieKey := make([]byte, 32) // from where secrets are kept: the same on every replica
+	rand.Read(cookieKey)
+	w := startWorld() // in a test: middlewaretest.NewWorld(t)
+	w.Serve(w.Guard(middleware.WithSession(session.New(cookieKey))).Wrap(orders))
+
+	resp, err := w.Client().Get(w.URL + "/orders")
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/", guard.Wrap(orders))
+	resp.Body.Close()
+	cookie := resp.Cookies()[0]
+	fmt.Println(resp.StatusCode, "and a cookie that scripts can read:", !cookie.HttpOnly)
+
+	thief := w.Anonymous()
+	r, _ := http.NewRequest("GET", w.URL+"/orders", nil)
+	r.AddCookie(cookie)
+	resp, err = thief.Do(r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	fmt.Println(resp.StatusCode, "for a cookie without a proof")
+	// Output:
+	// 200 and a cookie that scripts can read: false
+	// 401 for a cookie without a proof
 }
 
 // A rollout of DPoP without an outage: report who would be refused, then enforce.
 func ExampleStaged() {
 	stage := new(middleware.Stage) // one for each rule
 	stage.Set(middleware.Report)   // before serving: the zero Stage enforces
-	guard, err := middleware.New(
-		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
-		middleware.WithDPoP(dpop.New("https://api.example")),
+	w := startWorld()              // in a test: middlewaretest.NewWorld(t)
+	w.Serve(w.Guard(
 		middleware.AllowUnbound(),
 		middleware.WithRules(middleware.Staged(middleware.Bound(), stage)),
 		middleware.WithLogger(slog.Default()), // a line for each request that would be refused, with its client
-	)
-	if err != nil {
-		log.Fatal(err)
+	).Wrap(orders))
+	call := func() int { // a client that does not know DPoP yet
+		r, _ := http.NewRequest("GET", w.URL+"/orders", nil)
+		r.Header.Set("Authorization", "Bearer "+w.Issuer.Token(oidctest.ForClient("app")))
+		resp, err := w.Anonymous().Do(r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
 	}
-	http.Handle("/", guard.Wrap(orders))
+	fmt.Println("report:", call())
 
 	// Client by client: what a function chooses stands before what Set says.
 	ready := map[string]bool{"app": true}
@@ -223,6 +349,7 @@ func ExampleStaged() {
 		}
 		return middleware.Report
 	})
+	fmt.Println("enforced for this client:", call())
 
 	// Once the log names no client that you would lose:
 	stage.Set(middleware.Enforce)
@@ -231,12 +358,17 @@ func ExampleStaged() {
 	// Back at once, for all clients:
 	stage.Set(middleware.Report)
 	stage.Choose(nil)
+	fmt.Println("report again:", call())
+	// Output:
+	// report: 200
+	// enforced for this client: 401
+	// report again: 200
 }
 
 // Readiness, and the state for operators, on a listener of their own.
 func ExampleGuard_Ready() {
-	guard := newGuard()
-	admin := http.NewServeMux() // on an address that clients do not reach
+	guard := startWorld().Guard() // in a service: middleware.New
+	admin := http.NewServeMux()   // on an address that clients do not reach
 	admin.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := guard.Ready(r.Context()); err != nil {
 			slog.Error("not ready", "error", err)
@@ -246,21 +378,40 @@ func ExampleGuard_Ready() {
 	admin.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(guard.Status())
 	})
-	go http.ListenAndServe("127.0.0.1:9090", admin)
+
+	answer := httptest.NewRecorder()
+	admin.ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
+	fmt.Println(answer.Code)
+	// Output: 200
 }
 
 // A service in another language behind the guard.
 func Example_reverseProxy() {
-	guard := newGuard()
-	target, err := url.Parse("http://127.0.0.1:8080")
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "the service knows %q as X-User\n", r.Header.Get("X-User"))
+	}))
+	defer service.Close()
+	target, err := url.Parse(service.URL)
 	if err != nil {
 		log.Fatal(err)
 	}
-	proxy, err := reverseproxy.New(target)
+	proxy, err := reverseproxy.New(target, reverseproxy.WithIdentityHeaders("X-User"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServeTLS(":8443", "server.crt", "server.key", guard.Wrap(proxy)))
+	w := startWorld() // in a test: middlewaretest.NewWorld(t)
+	w.Serve(w.Guard().Wrap(proxy))
+
+	r, _ := http.NewRequest("GET", w.URL+"/orders", nil)
+	r.Header.Set("X-User", "admin") // what a client says of itself does not arrive
+	resp, err := w.Client().Do(r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	fmt.Print(resp.StatusCode, ": ", string(body))
+	// Output: 200: the service knows "" as X-User
 }
 
 // The zero Guard refuses, so that a mistake in wiring does not open a route.
@@ -272,19 +423,19 @@ func ExampleGuard() {
 	// Output: 503
 }
 
-func init() {
-	orders, payments, report = http.NotFoundHandler(), http.NotFoundHandler(), http.NotFoundHandler()
-}
+// startWorld starts an issuer and a server: what middlewaretest.NewWorld gives to a test.
+func startWorld() *middlewaretest.World { return middlewaretest.NewWorld(new(testing.T)) }
 
-// newGuard is the guard of the examples.
-func newGuard() *middleware.Guard {
-	guard, err := middleware.New(
-		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
-		middleware.WithDPoP(dpop.New("https://api.example", dpop.WithNonces(dpop.NewNonces(nonceKey)))),
-		middleware.WithMTLS(mtlspop.New()),
-	)
+// status returns the status of one request.
+func status(client *http.Client, method, url string) int {
+	r, err := http.NewRequest(method, url, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	return guard
+	resp, err := client.Do(r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
 }

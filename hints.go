@@ -12,12 +12,13 @@ import (
 	"github.com/keybound-go/middleware/internal/outage"
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // outages are the reasons of 503, with what an operator looks at. Each is a hint.
 var outages = map[string]string{
 	outage.Issuer:        "metadata or keys of the issuer cannot be fetched and none are known: is it up, is its certificate trusted (oidc.WithHTTPClient), does its metadata name the configured issuer?",
-	outage.Tenants:       "the function given to oidc.NewTenants gave no verdict on an issuer (an error, a panic, more than 10 s), or a Verifier that Tenants refuses: the error says which",
+	outage.Tenants:       "the function given to tenants.New gave no verdict on an issuer (an error, a panic, more than 10 s), or a Verifier that Tenants refuses: the error says which",
 	outage.Introspection: "the introspection endpoint gave no verdict: is it up, does it accept our client authentication?",
 	outage.TokenEndpoint: "the token endpoint gave no verdict on client credentials, the token that it gave is refused here (see the error), or too many wrong secrets were sent lately",
 	outage.ReplayCache:   "the replay cache does not answer or is full: see the error for the address and the cause; no proof is accepted without it",
@@ -77,11 +78,11 @@ func (g *Guard) requestHint(q *Request, o *Outcome, err RequestError) string {
 
 func (g *Guard) tokenHint(o *Outcome, err oidc.TokenError) string {
 	t := o.Token
-	switch _, tenants := g.tokens.(*oidc.Tenants); {
+	switch _, many := g.tokens.(*tenants.Tenants); {
 	case err == oidc.ErrOrigin:
 		return fmt.Sprintf("the request names the host %q, which is no origin of the tenant %s: the client sent the token to another tenant's host, oidc.WithOrigins of this tenant lacks the host, or a proxy in front replaces Host", o.Host, o.Issuer)
-	case err == oidc.ErrIssuer && tenants:
-		return "resolve of oidc.NewTenants says that this issuer is no tenant, or iss is not a plain https URL (lower case, no port 443, no query); once a tenant is added, Tenants.Forget ends the memory of the refusal"
+	case err == oidc.ErrIssuer && many:
+		return "resolve of tenants.New says that this issuer is no tenant, or iss is not a plain https URL (lower case, no port 443, no query); once a tenant is added, Tenants.Forget ends the memory of the refusal"
 	case t == nil:
 		return ""
 	}

@@ -213,6 +213,41 @@ func TestHTTP(t *testing.T) {
 	})
 }
 
+// RFC 9113, section 8.3.1: net/http's HTTP/2 server hands these on. A guard without an
+// origin, which looks at certificates alone, compares neither target nor Host.
+func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
+	w := newWorld(t)
+	g := w.guard(withMTLS())
+	for name, edit := range map[string]func(*http.Request){
+		"a method with a space":     func(r *http.Request) { r.Method = "GET /admin" },
+		"a method with a line end":  func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nX: y\r\n\r\nGET" },
+		"a path in absolute form":   func(r *http.Request) { r.RequestURI = "https://evil.example/r" },
+		"a path without a slash":    func(r *http.Request) { r.RequestURI = "r" },
+		"a Host field of another":   func(r *http.Request) { r.Header["Host"] = []string{"evil.example"} },
+		"two Host fields":           func(r *http.Request) { r.Header["Host"] = []string{r.Host, "evil.example"} },
+		"an empty Host field":       func(r *http.Request) { r.Header["Host"] = []string{""} },
+		"an authority that differs": func(r *http.Request) { r.Header["Host"] = []string{r.Host}; r.Host = "evil.example" },
+	} {
+		r := w.certRequest("/r")
+		r.ProtoMajor = 2
+		edit(r)
+		serve(g, r).refused(t, 400)
+		_, err := g.Check(r)
+		require.Equal(t, middleware.ErrBadTarget, err, name)
+	}
+	for _, edit := range []func(*http.Request){
+		func(*http.Request) {},
+		func(r *http.Request) { r.Header["Host"] = []string{strings.ToUpper(r.Host)} },
+		func(r *http.Request) { r.Method, r.RequestURI = "OPTIONS", "*" },
+		func(r *http.Request) { r.ProtoMajor, r.RequestURI = 1, "http://"+r.Host+"/r" }, // RFC 9112, section 3.2.2
+	} {
+		r := w.certRequest("/r")
+		r.ProtoMajor = 2
+		edit(r)
+		serve(g, r).accepted(t)
+	}
+}
+
 // TestRealServers sends requests over the wire: HTTP/1.1 and HTTP/2, a handler
 // that streams, a body in parts.
 func TestRealServers(t *testing.T) {

@@ -71,7 +71,7 @@ func (g *Guard) Close() error {
 
 // Status is how a guard is doing, for an operator: it can be shown as JSON, and holds
 // no secret, and nothing of any token but the issuer that the function given to
-// [oidc.NewTenants] failed for, which a client may have invented.
+// [tenants.New] failed for, which a client may have invented.
 type Status struct {
 	// Issuers is the state of metadata and keys, as far as the TokenVerifier knows it,
 	// and that of the issuer of [WithExchange].

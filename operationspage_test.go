@@ -30,6 +30,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -419,18 +420,18 @@ var outages = map[string]func(t *testing.T, cells []string){
 		require.Contains(t, cells[0], "Retry-After")
 		require.NotEmpty(t, a.Header().Get("Retry-After"))
 	},
-	"the function given to `oidc.NewTenants`": func(t *testing.T, cells []string) {
+	"the function given to `tenants.New`": func(t *testing.T, cells []string) {
 		require.Contains(t, cells[0], "tenants that are live are served")
 		w := newWorld(t)
 		var o told
 		down := false
-		tenants := middleware.WithTokens(oidc.NewTenants(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
+		many := middleware.WithTokens(tenants.New(func(_ context.Context, issuer string) (*oidc.Verifier, error) {
 			if down {
 				return nil, errors.New("the database is down")
 			}
 			return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()), oidc.WithCacheSize(0))
 		}))
-		g, err := middleware.New(both(tenants, o.option())...)
+		g, err := middleware.New(both(many, o.option())...)
 		require.NoError(t, err)
 		defer g.Close()
 		serve(g, w.dpopRequest("/r")).accepted(t)

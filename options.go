@@ -16,6 +16,7 @@ import (
 	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
 	"github.com/keybound-go/middleware/oidc/exchange"
+	"github.com/keybound-go/middleware/oidc/tenants"
 	"github.com/keybound-go/middleware/session"
 )
 
@@ -174,7 +175,7 @@ func WithTokens(v TokenVerifier, err error) Option {
 			b.skew = skewOf(policyOf(p))
 		}
 		switch v.(type) {
-		case *oidc.Verifier, *oidc.Verifiers, *oidc.Tenants:
+		case *oidc.Verifier, *oidc.Verifiers, *tenants.Tenants:
 			b.hashesWhatWasSent = true
 		}
 	})

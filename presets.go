@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // FAPI2 is what the FAPI 2.0 Security Profile demands of a resource server
@@ -106,8 +107,8 @@ func (b *builder) policy(preset string) (p oidc.Policy, ok bool) {
 		b.Problem("%s: %T does not say how strict it is; add a method Policy() oidc.Policy that does", preset, b.tokens)
 		return p, false
 	}
-	if t, ok := b.tokens.(*oidc.Tenants); ok && len(t.Policy().Algorithms) == 0 {
-		b.Problem("%s: the tenants have no policy in common; declare one with oidc.WithPolicy", preset)
+	if t, ok := b.tokens.(*tenants.Tenants); ok && len(t.Policy().Algorithms) == 0 {
+		b.Problem("%s: the tenants have no policy in common; declare one with tenants.WithPolicy", preset)
 		return p, false
 	}
 	return policyOf(v), true

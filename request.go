@@ -130,9 +130,12 @@ func (q *Request) query() string {
 }
 
 // hasBadTarget reports whether the target could not have come with a request of HTTP.
-// A net/http server refuses such itself.
+// For HTTP/1.1 a net/http server refuses such itself.
 func (q *Request) hasBadTarget() bool {
-	if q.native || q.Method == http.MethodConnect {
+	if q.native {
+		return q.received.ProtoMajor > 1 && isMalformed(q.received)
+	}
+	if q.Method == http.MethodConnect {
 		return false
 	}
 	target := q.Target
@@ -141,6 +144,25 @@ func (q *Request) hasBadTarget() bool {
 	}
 	_, err := url.ParseRequestURI(target)
 	return err != nil
+}
+
+// isMalformed reports what net/http takes for a request of HTTP/2 in spite of
+// RFC 9113, section 8.3.1: a method that is no token, a path in absolute form, and a Host
+// field that names another host than :authority. A handler or proxy behind could read
+// each in more than one way.
+func isMalformed(r *http.Request) bool {
+	if !headers.IsToken(r.Method) {
+		return true
+	}
+	if !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*" && r.Method != http.MethodConnect {
+		return true
+	}
+	for _, host := range r.Header["Host"] { // in HTTP/1.1 it is not in Header
+		if !strings.EqualFold(host, r.Host) {
+			return true
+		}
+	}
+	return false
 }
 
 func (q *Request) peer() peers.Peer {

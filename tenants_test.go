@@ -17,6 +17,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/clientauth"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 // Two tenants of a service, each with an issuer and a host of its own.
@@ -26,25 +27,25 @@ const (
 )
 
 // withTenants are the tenants acme and umbrella, whose issuers have the world's key.
-func (w *world) withTenants(opts ...oidc.TenantOption) (*oidc.Tenants, error) {
+func (w *world) withTenants(opts ...tenants.Option) (*tenants.Tenants, error) {
 	hosts := map[string][]string{
 		acme:     {"https://acme.example", "https://acme.api.example:8443"},
 		umbrella: {"https://umbrella.example"},
 	}
-	return oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	return tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		origins, ok := hosts[iss]
 		if !ok {
 			return nil, oidc.ErrIssuer
 		}
 		return oidc.New(iss, oidctest.Audience, oidc.WithOrigins(origins...), oidc.FAPI2(), oidc.WithHTTPClient(w.issuer.Client()),
 			oidc.WithJWKSURI(w.issuer.Endpoint(oidctest.KeySet)))
-	}, append(opts, oidc.RequireOrigins())...)
+	}, append(opts, tenants.RequireOrigins())...)
 }
 
 // anyTenant are tenants of which the world's issuer is the only one; first is called when
 // resolve is.
-func (w *world) anyTenant(first func()) (*oidc.Tenants, error) {
-	return oidc.NewTenants(func(context.Context, string) (*oidc.Verifier, error) {
+func (w *world) anyTenant(first func()) (*tenants.Tenants, error) {
+	return tenants.New(func(context.Context, string) (*oidc.Verifier, error) {
 		if first != nil {
 			first()
 		}
@@ -188,14 +189,14 @@ func TestPresetsSeeThePolicyOfTenants(t *testing.T) {
 	lax.Algorithms, lax.ChecksAudience = []string{"RS256", "ES256"}, false
 	skewed.Skew = 2 * time.Minute
 	for name, tc := range map[string]struct {
-		opts []oidc.TenantOption
+		opts []tenants.Option
 		want string
 	}{
-		"none is declared":  {nil, "the tenants have no policy in common; declare one with oidc.WithPolicy"},
-		"a strict one":      {[]oidc.TenantOption{oidc.WithPolicy(strict)}, ""},
-		"a lax one":         {[]oidc.TenantOption{oidc.WithPolicy(lax)}, "another audience"},
-		"one with algs":     {[]oidc.TenantOption{oidc.WithPolicy(lax)}, "tokens may not be signed with RS256"},
-		"one with the skew": {[]oidc.TenantOption{oidc.WithPolicy(skewed)}, "ahead of our clock"},
+		"none is declared":  {nil, "the tenants have no policy in common; declare one with tenants.WithPolicy"},
+		"a strict one":      {[]tenants.Option{tenants.WithPolicy(strict)}, ""},
+		"a lax one":         {[]tenants.Option{tenants.WithPolicy(lax)}, "another audience"},
+		"one with algs":     {[]tenants.Option{tenants.WithPolicy(lax)}, "tokens may not be signed with RS256"},
+		"one with the skew": {[]tenants.Option{tenants.WithPolicy(skewed)}, "ahead of our clock"},
 	} {
 		s, err := w.withTenants(tc.opts...)
 		require.NoError(t, err)
@@ -219,13 +220,13 @@ func TestPresetsSeeThePolicyOfTenants(t *testing.T) {
 	s, err := w.withTenants()
 	require.NoError(t, err)
 	_, err = middleware.New(middleware.MCP(resource), middleware.WithTokens(s, nil))
-	require.ErrorContains(t, err, "declare one with oidc.WithPolicy")
-	s, err = w.withTenants(oidc.WithPolicy(strict))
+	require.ErrorContains(t, err, "declare one with tenants.WithPolicy")
+	s, err = w.withTenants(tenants.WithPolicy(strict))
 	require.NoError(t, err)
 	_, err = middleware.New(middleware.MCP(resource), middleware.WithTokens(s, nil))
 	require.NoError(t, err)
-	_, err = middleware.New(middleware.MCP(resource), middleware.WithTokens(new(oidc.Tenants), nil))
-	require.ErrorContains(t, err, "declare one with oidc.WithPolicy")
+	_, err = middleware.New(middleware.MCP(resource), middleware.WithTokens(new(tenants.Tenants), nil))
+	require.ErrorContains(t, err, "declare one with tenants.WithPolicy")
 }
 
 // What resolve does wrong is a 503 with its reason, and the operator is told how to mend
@@ -234,12 +235,12 @@ func TestAGuardWithTenantsIsOperated(t *testing.T) {
 	w := newWorld(t)
 	before := runtime.NumGoroutine()
 	var log strings.Builder
-	s, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+	s, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 		if iss != acme {
 			return nil, oidc.ErrIssuer
 		}
 		return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(w.issuer.Client()))
-	}, oidc.WithPolicy(oidc.Policy{Algorithms: []string{"ES256"}}))
+	}, tenants.WithPolicy(oidc.Policy{Algorithms: []string{"ES256"}}))
 	require.NoError(t, err)
 	g, err := middleware.New(middleware.WithTokens(s, nil), middleware.AllowUnbound(), middleware.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	require.NoError(t, err)
@@ -256,7 +257,7 @@ func TestAGuardWithTenantsIsOperated(t *testing.T) {
 	log.Reset()
 	require.Equal(t, http.StatusUnauthorized, serve(g, send(umbrella)).Code)
 	require.Contains(t, log.String(), "reason=token_issuer")
-	require.Contains(t, log.String(), "resolve of oidc.NewTenants")
+	require.Contains(t, log.String(), "resolve of tenants.New")
 	require.Contains(t, log.String(), umbrella)
 	require.NoError(t, g.Close())
 	require.ErrorContains(t, g.Ready(t.Context()), "closed")

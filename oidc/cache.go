@@ -2,10 +2,9 @@ package oidc
 
 import (
 	"cmp"
-	"crypto"
 	"crypto/sha256"
-	"sync/atomic"
 
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/recall"
 )
 
@@ -16,68 +15,22 @@ import (
 // A nil cache is empty and stays so.
 type cache struct {
 	entries recall.Memory[*entry]
-	signers
+	signers *issuer.Signers
 }
 
-// signers tells whether the key that signed a token is still the issuer's.
-type signers struct {
-	keys    KeySource
-	current func() uint64 // nil if the key source counts no generations
-}
-
-// entry is one verified token. All but generation is immutable.
+// entry is one verified token. The token is immutable.
 type entry struct {
-	token Token
-	key   crypto.PublicKey // what signed it
-	// Invariant: at some time since the key source was in this generation, it contained
-	// key.
-	generation atomic.Uint64
+	token     Token
+	signature issuer.Signature
 }
 
 // newCache returns a cache of at most size tokens. It runs no goroutine: the
 // upkeep is done by its callers.
-func newCache(size int, keys KeySource) *cache {
+func newCache(size int, signers *issuer.Signers) *cache {
 	if size == 0 {
 		return nil
 	}
-	return &cache{recall.NewMemory[*entry](size), signersOf(keys)}
-}
-
-func signersOf(keys KeySource) signers {
-	s := signers{keys: keys}
-	if g, ok := keys.(generations); ok {
-		s.current = g.Generation
-	}
-	return s
-}
-
-func (c *cache) generation() uint64 {
-	if c == nil {
-		return 0
-	}
-	return c.signers.generation()
-}
-
-// generation is the key source's, or 0 if it counts none or has no keys.
-func (s *signers) generation() uint64 {
-	if s.current == nil {
-		return 0
-	}
-	return s.current()
-}
-
-// include reports whether the issuer still publishes the key that signed the token of
-// an entry.
-func (s *signers) include(e *entry) bool {
-	generation := s.generation()
-	if generation != 0 && generation == e.generation.Load() {
-		return true
-	}
-	if !s.keys.Contains(e.key) {
-		return false
-	}
-	e.generation.Store(generation)
-	return true
+	return &cache{recall.NewMemory[*entry](size), signers}
 }
 
 // get returns an entry whose key the issuer still publishes. Times are not
@@ -90,7 +43,7 @@ func (c *cache) get(id [sha256.Size]byte) (*entry, bool) {
 	if !ok {
 		return nil, false
 	}
-	if !c.include(e) {
+	if !c.signers.Include(&e.signature) {
 		c.entries.Delete(id)
 		return nil, false
 	}

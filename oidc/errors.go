@@ -1,5 +1,7 @@
 package oidc
 
+import "github.com/keybound-go/middleware/internal/dialect"
+
 // TokenError says why a token is not accepted: the client's fault, or the
 // issuer's, but not that of this service. It is a small integer, comparable
 // with ==, and costs nothing to return. Errors of the other family (the issuer
@@ -80,6 +82,22 @@ const (
 	tokenErrors // the number of kinds
 )
 
+// faults are the kinds for what package internal/dialect finds.
+var faults = [...]TokenError{
+	dialect.Malformed:      ErrClaims,
+	dialect.TooDeep:        ErrTooDeep,
+	dialect.BadScope:       ErrScope,
+	dialect.OtherType:      ErrType,
+	dialect.TypeJWT:        ErrTypeJWT,
+	dialect.NotAccessToken: ErrNotAccessToken,
+	dialect.NoKey:          ErrConfirmation,
+	dialect.NoExpiry:       ErrNoExpiry,
+	dialect.NoSubject:      ErrNoSubject,
+	dialect.NoClientID:     ErrNoClientID,
+	dialect.NoIssuedAt:     ErrNoIssuedAt,
+	dialect.NoID:           ErrNoID,
+}
+
 // invalidToken is RFC 6750, section 3.1; RFC 9068, section 4 asks for it on every
 // failure.
 const invalidToken = "invalid_token"
@@ -103,7 +121,7 @@ var tokenErrorTexts = [tokenErrors]struct{ description, hint string }{
 	ErrTooDeep: {"The access token is nested too deeply",
 		"objects and lists may be nested 32 deep; this limit is fixed"},
 	ErrIssuer: {"The access token is from another issuer",
-		"iss must equal the issuer given to oidc.New character for character, the last slash included; with oidc.NewTenants, resolve must know it"},
+		"iss must equal the issuer given to oidc.New character for character, the last slash included; with tenants.New, resolve must know it"},
 	ErrAudience: {"The access token is for another audience",
 		"aud must contain the audience given to oidc.New; Keycloak needs an audience mapper for it"},
 	ErrExpired:        {"The access token expired", "the client must get another one; if it has just got it, the clocks differ (oidc.WithSkew)"},

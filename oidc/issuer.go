@@ -116,10 +116,9 @@ type KeySource interface {
 // maxKeys limits how many signatures one token may cost.
 const maxKeys = 16
 
-// generations is the optional part of KeySource.
-type generations interface{ Generation() uint64 }
+var _ KeySource = (*jwks.Source)(nil)
 
-var (
-	_ KeySource   = (*jwks.Source)(nil)
-	_ generations = (*jwks.Source)(nil)
-)
+// Packages introspect and exchange borrow Issuers.
+func init() {
+	issuer.Inside = func(outside any) *issuer.Issuer { return outside.(*Issuer).insides() }
+}

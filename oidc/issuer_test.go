@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 func TestOneIssuerUsedThreeWaysIsFetchedOnce(t *testing.T) {
@@ -92,8 +94,11 @@ func TestPolicyOfEveryVerifier(t *testing.T) {
 	require.NoError(t, err)
 	unknown, err := introspect.OrElse(silent{}, asked)
 	require.NoError(t, err)
-	tenants := func(opts ...oidc.TenantOption) *oidc.Tenants { return newTown(t).tenants(t, opts...) }
-	tenantsElse, err := introspect.OrElse(tenants(oidc.WithPolicy(strict.Policy())), asked)
+	undeclared, err := tenants.New(func(context.Context, string) (*oidc.Verifier, error) { return nil, oidc.ErrIssuer })
+	require.NoError(t, err)
+	declared, err := tenants.New(func(context.Context, string) (*oidc.Verifier, error) { return nil, oidc.ErrIssuer }, tenants.WithPolicy(strict.Policy()))
+	require.NoError(t, err)
+	tenantsElse, err := introspect.OrElse(declared, asked)
 	require.NoError(t, err)
 	for name, tc := range map[string]struct {
 		verifier interface{ Policy() oidc.Policy }
@@ -108,10 +113,10 @@ func TestPolicyOfEveryVerifier(t *testing.T) {
 		"R3 OrElse: JWTs are not asked about":      {orElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
 		"R3 OrElse: one of the issuers is lax":     {orLax, oidc.Policy{Algorithms: []string{"ES256", "PS256"}, Skew: 3, Issuers: []string{"https://issuer.example", "https://other.example"}}},
 		"R3 OrElse of Then: all are asked about":   {thenElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, ChecksRevocation: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
-		"R3 Tenants without a policy":              {tenants(), oidc.Policy{Skew: 5 * time.Minute}},
-		"R3 Tenants":                               {tenants(oidc.WithPolicy(strict.Policy())), strict.Policy()},
+		"R3 Tenants without a policy":              {undeclared, oidc.Policy{Skew: 5 * time.Minute}},
+		"R3 Tenants":                               {declared, strict.Policy()},
 		"R3 OrElse of Tenants":                     {tenantsElse, oidc.Policy{Algorithms: []string{"ES256"}, Skew: 3, ChecksAudience: true, Issuers: []string{"https://issuer.example"}, Audiences: []string{"a"}}},
-		"R3 the zero Tenants":                      {new(oidc.Tenants), oidc.Policy{}},
+		"R3 the zero Tenants":                      {new(tenants.Tenants), oidc.Policy{}},
 		"R3 OrElse of a verifier without a Policy": {unknown, oidc.Policy{}},
 		"R3 the zero Verifier":                     {new(oidc.Verifier), oidc.Policy{}},
 		"R3 the zero Verifiers":                    {new(oidc.Verifiers), oidc.Policy{}},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/options"
+	"github.com/keybound-go/middleware/internal/origins"
 )
 
 // Limits of the cooldown.
@@ -90,7 +91,6 @@ type config struct {
 	issuer *issuerConfig // nil: the Issuer exists
 
 	issuer.Checks
-	profile   Profile
 	cacheSize int
 
 	withoutAudience []string // clients whose tokens may be without aud
@@ -99,7 +99,7 @@ type config struct {
 
 // newConfig applies opts to the defaults.
 func newConfig(i *issuerConfig, opts []Option) *config {
-	c := &config{issuer: i, Checks: issuer.DefaultChecks(), profile: RFC9068, cacheSize: issuer.DefaultCacheSize}
+	c := &config{issuer: i, Checks: issuer.DefaultChecks(), cacheSize: issuer.DefaultCacheSize}
 	if i == nil {
 		c.Set = options.For("oidc")
 	} else {
@@ -119,11 +119,12 @@ func WithProfile(p Profile) Option {
 			c.Problem("WithProfile: nil")
 			return
 		}
-		if _, err := p.dialect(); err != nil {
+		d, err := p.dialect()
+		if err != nil {
 			c.Problem("WithProfile: %w", err)
 			return
 		}
-		c.profile = p
+		c.Dialect = d
 	})
 }
 
@@ -164,6 +165,33 @@ func WithMaxTokenSize(bytes int) Option {
 // switches the cache off. An entry takes about 1 KiB plus the claim set.
 func WithCacheSize(entries int) Option {
 	return option(func(c *config) { issuer.SetCacheSize(c.Set, &c.cacheSize, entries, 0) })
+}
+
+// WithOrigins sets at which origins of this service the issuer's tokens are good: scheme
+// and host, and port if it is not the default one ("https://acme.example"). A guard of
+// package middleware refuses them elsewhere with [ErrOrigin], bound or not, and compares
+// proofs with these origins in the place of those given to dpop.New. The default is every
+// origin of the service. It may be given more than once.
+//
+// The Host of the request must be that of an origin: a proxy in front must pass it on,
+// and must not strip a path.
+func WithOrigins(more ...string) Option {
+	return option(func(c *config) {
+		if len(more) == 0 {
+			c.Problem("WithOrigins: no origin given")
+		}
+		for _, s := range more {
+			normal, err := origins.Parse(s)
+			switch {
+			case err != nil:
+				c.Problem("WithOrigins: %q: %w", s, err)
+			case slices.Contains(c.origins, normal):
+				c.Problem("WithOrigins: %q is given twice", s)
+			default:
+				c.origins = append(c.origins, normal)
+			}
+		}
+	})
 }
 
 // WithKeys sets where the issuer's keys come from, for an issuer without a

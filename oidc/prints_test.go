@@ -20,6 +20,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 )
 
 const (
@@ -78,17 +79,17 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 			require.NoError(t, err)
 			anyOf, err := oidc.AnyOf(jwts)
 			require.NoError(t, err)
-			tenants, err := oidc.NewTenants(func(_ context.Context, iss string) (*oidc.Verifier, error) {
+			many, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
 				return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: transport}))
 			})
 			require.NoError(t, err)
-			defer tenants.Close()
-			parts := map[string]any{"Issuer": issuer, "Verifier": jwts, "Verifiers": anyOf, "Tenants": tenants, "Key": key, "Keys": keys}
+			defer many.Close()
+			parts := map[string]any{"Issuer": issuer, "Verifier": jwts, "Verifiers": anyOf, "Tenants": many, "Key": key, "Keys": keys}
 			errs := map[string]error{}
 			token, err := jwts.VerifyToken(t.Context(), fake.Token())
 			parts["Token"], errs["of VerifyToken"] = token, err
-			token, err = tenants.VerifyToken(t.Context(), fake.Token())
-			parts["Token of Tenants"], parts["Statuses"], errs["of Tenants"] = token, tenants.Statuses(), err
+			token, err = many.VerifyToken(t.Context(), fake.Token())
+			parts["Token of Tenants"], parts["Statuses"], errs["of Tenants"] = token, many.Statuses(), err
 			for method, auth := range map[string]clientauth.Method{
 				"SecretBasic": clientauth.SecretBasic("api", secret), "SecretPost": clientauth.SecretPost("api", secret), "SecretJWT": clientauth.SecretJWT("api", secret),
 				"PrivateKeyJWT": clientauth.PrivateKeyJWT("api", keys), "Bearer": clientauth.Bearer("api", func(context.Context) (string, error) { return secret, nil }),

@@ -52,8 +52,8 @@ type KeysStatus struct {
 	NextRefresh time.Time `json:"next_refresh,omitzero"`
 }
 
-// Reporter is what [StatusHandler] asks: an [Issuer], a [Verifier], [Verifiers],
-// [Tenants], and the parts of oidc/introspect.
+// Reporter is what [StatusHandler] asks: an [Issuer], a [Verifier], [Verifiers], and the
+// parts of oidc/tenants and oidc/introspect.
 type Reporter interface {
 	// Statuses returns the state of each issuer at this moment. It touches no network.
 	Statuses() []Status

@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
 	"github.com/keybound-go/middleware/internal/outage"
+	"github.com/keybound-go/middleware/internal/strictjson"
 	"github.com/keybound-go/middleware/jwks"
 )
 
@@ -21,18 +22,19 @@ import (
 // with [New] or [Issuer.Verifier]. Its methods may be called concurrently. The zero
 // Verifier, and a nil one, accepts nothing.
 type Verifier struct {
-	issuer  *Issuer
-	own     bool // the Issuer was made by New, and is closed with the Verifier
-	keys    KeySource
-	checks  issuer.Checks
-	dialect *dialect
-	cache   *cache // nil if switched off
+	issuer *Issuer
+	inside issuer.Verifier
+	cache  *cache // nil if switched off
 
 	withoutAudience []string // clients whose tokens may be without aud
-	origins         []string // where the tokens are good; empty: everywhere
+}
 
-	closed atomic.Bool // by Close, if the Issuer is its own
-	owned  atomic.Bool // a Tenants has it, or had it
+// insides is nil for a Verifier that was not made by New or Issuer.Verifier.
+func (v *Verifier) insides() *issuer.Verifier {
+	if v == nil || v.inside.Issuer == nil {
+		return nil
+	}
+	return &v.inside
 }
 
 var errNoVerifier = errors.New("oidc: this Verifier was not made by New")
@@ -63,7 +65,7 @@ func New(issuer, audience string, opts ...Option) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.own = true
+	v.inside.OwnsIssuer = true
 	return v, nil
 }
 
@@ -81,19 +83,19 @@ func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
 // verifier makes the Verifier, or reports every problem of c.
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
-	d, _ := c.profile.dialect() // WithProfile reports the error
-	v := &Verifier{issuer: i, checks: c.Checks, dialect: d, withoutAudience: c.withoutAudience, origins: c.origins}
-	if len(c.withoutAudience) > 0 && d != nil && d.needsAudience {
-		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.profile)
+	v := &Verifier{issuer: i, withoutAudience: c.withoutAudience}
+	if len(c.withoutAudience) > 0 && c.Dialect.NeedsAudience {
+		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.Dialect.Name)
 	}
-	if c.AnyAudience && d != nil && d.needsAudience {
-		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
+	if c.AnyAudience && c.Dialect.NeedsAudience {
+		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.Dialect.Name)
 	}
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	v.keys = i.inside.Keys.(KeySource)
-	v.cache = newCache(c.cacheSize, v.keys)
+	v.inside.Issuer, v.inside.Checks, v.inside.Origins = i.inside, c.Checks, c.origins
+	v.inside.Signers = issuer.SignersOf(i.inside.Keys)
+	v.cache = newCache(c.cacheSize, &v.inside.Signers)
 	return v, nil
 }
 
@@ -127,11 +129,6 @@ type Policy struct {
 	Audiences []string
 }
 
-func (p Policy) clone() Policy {
-	p.Algorithms, p.Issuers, p.Audiences = slices.Clone(p.Algorithms), slices.Clone(p.Issuers), slices.Clone(p.Audiences)
-	return p
-}
-
 // With returns the Policy of a verifier that passes some tokens to one of the Policy p
 // and the others to one of the Policy q: the laxest value of each, so that what it
 // promises holds for every token.
@@ -159,15 +156,15 @@ func (p Policy) With(q Policy) Policy {
 // Policy returns how strict the Verifier is: it is the zero Policy for one that was
 // not made by New. The slices are the caller's.
 func (v *Verifier) Policy() Policy {
-	if v == nil || v.keys == nil {
+	if v.insides() == nil {
 		return Policy{}
 	}
 	return Policy{
-		Algorithms:     slices.Clone(v.checks.Algorithms),
-		Skew:           v.checks.Skew,
-		ChecksAudience: !v.checks.AnyAudience && len(v.withoutAudience) == 0,
+		Algorithms:     slices.Clone(v.inside.Checks.Algorithms),
+		Skew:           v.inside.Checks.Skew,
+		ChecksAudience: !v.inside.Checks.AnyAudience && len(v.withoutAudience) == 0,
 		Issuers:        []string{v.issuer.URL()},
-		Audiences:      slices.Clone(v.checks.Audiences),
+		Audiences:      slices.Clone(v.inside.Checks.Audiences),
 	}
 }
 
@@ -181,28 +178,21 @@ func (v *Verifier) Policy() Policy {
 // and cnf, iss, the profile's evidence of an access token, aud, the presence of
 // the others, times, and then, for whatever is left, key and signature.
 func (v *Verifier) VerifyToken(ctx context.Context, raw string) (*Token, error) {
-	if v == nil || v.keys == nil {
+	if v.insides() == nil {
 		return nil, errNoVerifier
 	}
-	if len(raw) > v.checks.MaxSize {
+	if len(raw) > v.inside.Checks.MaxSize {
 		return nil, ErrTooLarge
 	}
-	id := hashOf(raw)
+	id := jose.HashOf(raw)
 	if t, err, hit := v.cached(id); hit {
 		return t, err
 	}
-	m, err := parse(raw, v.checks.MaxSize)
+	m, err := parse(raw, v.inside.Checks.MaxSize)
 	if err != nil {
 		return nil, err
 	}
 	return v.verify(ctx, id, m)
-}
-
-// hashOf is the SHA-256 of a token. It hashes a copy that the stack has room for,
-// if the token is of an ordinary size: a conversion would allocate one.
-func hashOf(raw string) [sha256.Size]byte {
-	var buf [2048]byte
-	return sha256.Sum256(append(buf[:0], raw...))
 }
 
 // cached looks for a token that has been verified before. A hit is an answer:
@@ -212,7 +202,7 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 	if !ok {
 		return nil, nil, false
 	}
-	if err := e.token.CheckTimes(time.Now(), v.checks.Skew); err != nil {
+	if err := e.token.CheckTimes(time.Now(), v.inside.Checks.Skew); err != nil {
 		v.cache.remove(id)
 		return nil, err, true
 	}
@@ -222,30 +212,31 @@ func (v *Verifier) cached(id [sha256.Size]byte) (t *Token, err error, hit bool) 
 
 // verify is VerifyToken after the parsing.
 func (v *Verifier) verify(ctx context.Context, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
-	// The generation is from before the keys are read: a key that is withdrawn in
-	// between makes the entry's first hit look again.
 	e := &entry{}
-	e.generation.Store(v.cache.generation())
-	t, err := v.fill(ctx, e, id, m)
+	t, err := v.check(ctx, id, m, &e.signature)
 	if err != nil {
 		return nil, err
 	}
+	e.token = *t
 	v.cache.add(id, e)
 	return t, nil
 }
 
-// fill verifies a parsed token, and puts into e what is to be remembered of it.
-func (v *Verifier) fill(ctx context.Context, e *entry, id [sha256.Size]byte, m *jose.Message) (*Token, error) {
+// check verifies a parsed token, and notes in by what signed it.
+func (v *Verifier) check(ctx context.Context, id [sha256.Size]byte, m *jose.Message, by *issuer.Signature) (*Token, error) {
 	t, err := v.checkClaims(m, time.Now())
 	if err != nil {
 		return nil, err
 	}
+	// From before the keys are read: a key that is withdrawn in between makes the first
+	// hit in the cache look again.
+	generation := v.inside.Signers.Generation()
 	key, err := v.checkSignature(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	t.hash, t.origins = id, v.origins
-	e.token, e.key = *t, key
+	by.Set(key, generation)
+	t.hash, t.origins = id, v.inside.Origins
 	return t, nil
 }
 
@@ -253,30 +244,31 @@ func (v *Verifier) fill(ctx context.Context, e *entry, id [sha256.Size]byte, m *
 // cheap, and because a token of another issuer must not make us ask ours for
 // its key.
 func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
-	typed, err := v.dialect.checkType(m.Header.Type)
-	if err != nil {
-		return nil, err
+	checks := &v.inside.Checks
+	typed, fault := checks.Dialect.CheckType(m.Header.Type)
+	if fault != 0 {
+		return nil, faults[fault]
 	}
-	if !slices.Contains(v.checks.Algorithms, m.Header.Algorithm) {
+	if !slices.Contains(checks.Algorithms, m.Header.Algorithm) {
 		return nil, ErrAlgorithm
 	}
-	t, c, err := newToken(m.Payload, v.dialect, v.checks.IgnoredConfirmation)
+	t, r, err := newToken(m.Payload, checks.Dialect, checks.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
-	if t.Issuer != v.issuer.inside.URL {
+	if t.Issuer != v.inside.Issuer.URL {
 		return nil, ErrIssuer
 	}
-	if err := v.dialect.checkAccess(t, c, typed); err != nil {
+	if fault := checks.Dialect.CheckAccess(r, typed, t.Confirmation.JKT != ""); fault != 0 {
+		return nil, faults[fault]
+	}
+	if err := v.checkAudience(r); err != nil {
 		return nil, err
 	}
-	if err := v.checkAudience(t, c); err != nil {
-		return nil, err
+	if fault := checks.Dialect.CheckPresent(r); fault != 0 {
+		return nil, faults[fault]
 	}
-	if err := v.dialect.checkPresent(t); err != nil {
-		return nil, err
-	}
-	if err := t.CheckTimes(now, v.checks.Skew); err != nil {
+	if err := t.CheckTimes(now, checks.Skew); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -284,28 +276,26 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
 
 // checkAudience is RFC 9068, section 4, and what takes its place if the audience
 // does not matter.
-func (v *Verifier) checkAudience(t *Token, c *claims) error {
-	stated := v.dialect.audience(t)
-	switch {
-	case v.checks.AnyAudience && namesAny(stated):
-		if v.dialect.anyAudience == nil {
-			return nil
-		}
-		return v.dialect.anyAudience(t, c)
-	case !v.checks.AnyAudience && intersects(stated, v.checks.Audiences):
+func (v *Verifier) checkAudience(r *dialect.Reading) error {
+	checks := &v.inside.Checks
+	stated := checks.Dialect.Audience(r)
+	switch accepted := checks.AcceptsAudience(stated); {
+	case accepted && !checks.AnyAudience:
 		return nil
-	case stated == nil && slices.Contains(v.withoutAudience, t.ClientID): // an aud that names nothing is there
-		if v.dialect.anyAudience == nil {
-			return nil
-		}
-		return v.dialect.anyAudience(t, c)
+	case accepted:
+	case stated == nil && slices.Contains(v.withoutAudience, r.ClientID): // an aud that names nothing is there
+	default:
+		return ErrAudience
 	}
-	return ErrAudience
+	if fault := checks.Dialect.CheckAnyAudience(r); fault != 0 {
+		return faults[fault]
+	}
+	return nil
 }
 
 // checkSignature returns the issuer's key that made m's signature.
 func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.PublicKey, error) {
-	keys, err := v.keys.Keys(ctx, m.Header.Algorithm, m.Header.KeyID)
+	keys, err := v.inside.Issuer.Keys.Keys(ctx, m.Header.Algorithm, m.Header.KeyID)
 	switch {
 	case errors.Is(err, jwks.ErrNoKey):
 		return nil, ErrNoKey
@@ -327,7 +317,7 @@ func (v *Verifier) checkSignature(ctx context.Context, m *jose.Message) (crypto.
 // says what is missing; the Verifier works all the same as soon as the issuer
 // does.
 func (v *Verifier) Prefetch(ctx context.Context) error {
-	if v == nil || v.keys == nil {
+	if v.insides() == nil {
 		return errNoVerifier
 	}
 	return v.issuer.Prefetch(ctx)
@@ -338,10 +328,10 @@ func (v *Verifier) Prefetch(ctx context.Context) error {
 // [WithKeys] is not closed. The Verifier may be used afterwards, but what it knows
 // grows old. It may be called more than once.
 func (v *Verifier) Close() error {
-	if v == nil || !v.own {
+	if v.insides() == nil || !v.inside.OwnsIssuer {
 		return nil
 	}
-	v.closed.Store(true)
+	v.inside.Closed.Store(true)
 	return v.issuer.Close()
 }
 
@@ -365,4 +355,35 @@ func parse(raw string, maxSize int) (*jose.Message, error) {
 		}
 	}
 	return nil, ErrMalformed
+}
+
+// parseToken is parse, and returns the issuer that the claim set names, or nothing if it
+// names none. iss lies within m.
+func parseToken(raw string, maxSize int) (m *jose.Message, iss []byte, err error) {
+	if m, err = parse(raw, maxSize); err != nil {
+		return nil, nil, err
+	}
+	var o strictjson.Object
+	for o.StartDocument(m.Payload, dialect.MaxDepth); o.Next(); {
+		if string(o.Name()) == "iss" {
+			o.Bytes(&iss)
+		}
+	}
+	switch o.Err() {
+	case nil:
+		return m, iss, nil
+	case strictjson.ErrTooDeep:
+		return nil, nil, ErrTooDeep
+	default:
+		return nil, nil, ErrClaims
+	}
+}
+
+// Package tenants takes Verifiers over.
+func init() {
+	issuer.InsideVerifier = func(outside any) *issuer.Verifier { return outside.(*Verifier).insides() }
+	issuer.ParseToken = parseToken
+	issuer.VerifyToken = func(ctx context.Context, v any, id [sha256.Size]byte, m *jose.Message, by *issuer.Signature) (any, error) {
+		return v.(*Verifier).check(ctx, id, m, by)
+	}
 }

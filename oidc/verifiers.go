@@ -6,11 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"sync/atomic"
 
-	"github.com/keybound-go/middleware/internal/strictjson"
+	"github.com/keybound-go/middleware/internal/jose"
 )
 
 // Verifiers verifies the tokens of several issuers, each by its own [Verifier].
@@ -65,25 +64,21 @@ func AnyOf(vs ...*Verifier) (*Verifiers, error) {
 }
 
 func (s *Verifiers) add(v *Verifier) error {
-	if v == nil || v.keys == nil {
+	if v.insides() == nil {
 		return errors.New("was not made by New")
 	}
 	if s.byIssuer[v.issuer.URL()] != nil {
 		return fmt.Errorf("is of %s again", v.issuer.URL())
 	}
 	for _, other := range s.verifiers {
-		if sameSource(v.keys, other.keys) {
+		if v.inside.Signers.SameKeys(&other.inside.Signers) {
 			return fmt.Errorf("of %s has the key source of %s", v.issuer.URL(), other.issuer.URL())
 		}
 	}
 	s.verifiers = append(s.verifiers, v)
 	s.byIssuer[v.issuer.URL()] = v
-	s.maxSize = max(s.maxSize, v.checks.MaxSize)
+	s.maxSize = max(s.maxSize, v.inside.Checks.MaxSize)
 	return nil
-}
-
-func sameSource(a, b KeySource) bool {
-	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
 }
 
 // VerifyToken verifies a JWT access token of any of the issuers, with the errors
@@ -95,7 +90,7 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 	if len(raw) > s.maxSize {
 		return nil, ErrTooLarge
 	}
-	id := hashOf(raw)
+	id := jose.HashOf(raw)
 	guess := s.guesses.of(id)
 	first := guess.Load()
 	if first != nil {
@@ -103,15 +98,15 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 			return t, err
 		}
 	}
-	m, err := parse(raw, s.maxSize)
+	m, iss, err := parseToken(raw, s.maxSize)
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.verifierOf(m.Payload)
-	if err != nil {
-		return nil, err
+	v := s.byIssuer[string(iss)]
+	if v == nil {
+		return nil, ErrIssuer
 	}
-	if len(raw) > v.checks.MaxSize {
+	if len(raw) > v.inside.Checks.MaxSize {
 		return nil, ErrTooLarge
 	}
 	if v == first {
@@ -125,38 +120,6 @@ func (s *Verifiers) VerifyToken(ctx context.Context, raw string) (*Token, error)
 		guess.Store(v)
 	}
 	return t, err
-}
-
-// verifierOf returns the Verifier of the issuer that a claim set names.
-func (s *Verifiers) verifierOf(payload []byte) (*Verifier, error) {
-	iss, err := issuerOf(payload)
-	if err != nil {
-		return nil, err
-	}
-	v := s.byIssuer[string(iss)]
-	if v == nil {
-		return nil, ErrIssuer
-	}
-	return v, nil
-}
-
-// issuerOf returns the iss of a claim set, which lies within the payload, or nothing if
-// there is none.
-func issuerOf(payload []byte) (iss []byte, err error) {
-	var o strictjson.Object
-	for o.StartDocument(payload, maxTokenDepth); o.Next(); {
-		if string(o.Name()) == "iss" {
-			o.Bytes(&iss)
-		}
-	}
-	switch o.Err() {
-	case nil:
-	case strictjson.ErrTooDeep:
-		return nil, ErrTooDeep
-	default:
-		return nil, ErrClaims
-	}
-	return iss, nil
 }
 
 // Prefetch is [Verifier.Prefetch] for each issuer in turn. It joins their errors.

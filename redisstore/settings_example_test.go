@@ -28,3 +28,14 @@ func ExampleWithPreviousKeys() {
 	fmt.Println(err)
 	// Output: <nil>
 }
+
+// Every mistake is found before the service starts.
+func ExampleNewTokenCache_mistakes() {
+	client := redis.NewClient(&redis.Options{Addr: "redis.internal:6379"})
+	defer client.Close()
+	_, err := redisstore.NewTokenCache(client, []byte("short"))
+	fmt.Println(err)
+	// Output:
+	// redisstore: NewTokenCache: the client does not stop at deadlines: set ContextTimeoutEnabled in its options
+	// redisstore: NewTokenCache: key 1 has 5 bytes, not 32 or more
+}

@@ -1,34 +1,34 @@
 package reverseproxy_test
 
 import (
+	"fmt"
+	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"testing"
 
 	"github.com/keybound-go/middleware"
-	"github.com/keybound-go/middleware/dpop"
-	"github.com/keybound-go/middleware/oidc"
+	"github.com/keybound-go/middleware/middlewaretest"
 	"github.com/keybound-go/middleware/reverseproxy"
 )
 
 // A service that knows nothing of tokens, behind a guard: it learns from X-User who
 // calls, and no client can say so itself.
 func ExampleHarden() {
-	guard, err := middleware.New(
-		middleware.WithTokens(oidc.New("https://issuer.example", "https://api.example")),
-		middleware.WithDPoP(dpop.New("https://api.example")),
-	)
-	if err != nil {
-		log.Fatal(err)
-	}
-	service, err := url.Parse("http://127.0.0.1:8080")
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Values("X-User"))
+	}))
+	defer service.Close()
+	target, err := url.Parse(service.URL)
 	if err != nil {
 		log.Fatal(err)
 	}
 	proxy, err := reverseproxy.Harden(&httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.SetURL(service)
+			pr.SetURL(target)
 			pr.SetXForwarded()
 			if credential, ok := middleware.FromContext(pr.In.Context()); ok {
 				pr.Out.Header.Set("X-User", credential.Token.Subject)
@@ -38,5 +38,17 @@ func ExampleHarden() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:8000", guard.Wrap(proxy)))
+
+	w := middlewaretest.NewWorld(new(testing.T)) // a test gets its own
+	w.Serve(w.Guard().Wrap(proxy))
+	r, _ := http.NewRequest("GET", w.URL, nil)
+	r.Header.Set("X-User", "admin")
+	resp, err := w.Client().Do(r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	fmt.Println(string(body))
+	// Output: [user-1]
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/check"
+	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
 	"github.com/keybound-go/middleware/cmd/keybound/internal/report"
 	"github.com/keybound-go/middleware/cmd/keybound/internal/wire"
 )
@@ -34,7 +36,27 @@ type checkFlags struct {
 	list          bool
 	verbose       bool
 	wait          time.Duration
+	http          string
 	reports       reportFlags
+}
+
+// The values of --http.
+const (
+	versionOne  = "1.1"
+	versionTwo  = "2"
+	versionBoth = "both"
+)
+
+func addHTTP(c *cobra.Command, to *string, usage string) {
+	c.Flags().StringVar(to, "http", versionBoth, usage)
+	_ = c.RegisterFlagCompletionFunc("http", cobra.FixedCompletions([]string{versionOne, versionTwo, versionBoth}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func validHTTP(value string) error {
+	if value != versionOne && value != versionTwo && value != versionBoth {
+		return fmt.Errorf("--http %s is not one of %s, %s, %s", value, versionOne, versionTwo, versionBoth)
+	}
+	return nil
 }
 
 // reportFlags name the files for machines and colleagues.
@@ -93,6 +115,9 @@ it is like (nonces, algorithms, methods), and tries all rows of the profile.
 A server that refuses in a form of its own, such as 400 for a bad proof, fails nearly
 every row: --any-form shows what it accepts or refuses wrongly, apart from that.
 
+The rows are tried over HTTP/1.1 and, if the server offers it, over HTTP/2 too; there the
+IDs end in @h2. Rows whose requests exist in one of them alone say so.
+
 Each row fails, passes, or says nothing about this server. Rows are MUST, SHOULD or MAY
 as their sentence is, or PRACTICE where no RFC says it and an attack or other
 implementations do. Any failure makes the exit status 1, unless the file of
@@ -114,6 +139,9 @@ With --compare, the rows are tried at a second server too, and what differs is s
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains(profiles, f.profile) {
 				return fmt.Errorf("--profile %s is not one of %s", f.profile, strings.Join(profiles, ", "))
+			}
+			if err := validHTTP(f.http); err != nil {
+				return err
 			}
 			f.settings.Profile = check.Profile(f.profile)
 			if f.list {
@@ -148,6 +176,7 @@ With --compare, the rows are tried at a second server too, and what differs is s
 	flags.DurationVar(&f.wait, "wait", 30*time.Second, "how long to wait for the server to listen")
 	flags.BoolVar(&f.list, "list", false, "print the rows of the profile and try none")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "print every row, not failures alone")
+	addHTTP(c, &f.http, "HTTP version: 1.1, 2 (h2c with prior knowledge for an http URL), or both: HTTP/2 too if the server offers it by ALPN")
 	f.reports.add(flags)
 	_ = c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profiles, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -244,12 +273,46 @@ func (f *checkFlags) check(ctx context.Context, s *streams, issuer *check.Issuer
 	if err := waitFor(ctx, c.Client.Dial, f.wait); err != nil {
 		return nil, notAsked(fmt.Errorf("%s does not listen: %w", c.Client.Dial, err))
 	}
-	results, err := check.Run(ctx, &c)
+	results, err := f.overEach(ctx, s, c)
 	s.err.Done()
 	if err != nil {
 		return nil, notAsked(err)
 	}
 	return results, nil
+}
+
+// overEach tries the rows over the versions of HTTP that are wanted.
+func (f *checkFlags) overEach(ctx context.Context, s *streams, c check.Config) (results []check.Result, err error) {
+	two, one := f.http == versionTwo, f.http != versionTwo
+	if f.http == versionBoth {
+		var certificate *tls.Certificate
+		if c.MTLS { // the server may end a handshake without any
+			own, err := pen.SelfSigned("keybound check", time.Now())
+			if err != nil {
+				return nil, err
+			}
+			certificate = &own
+		}
+		if two, err = c.Client.OffersHTTP2(ctx, certificate); err != nil {
+			return nil, err
+		}
+		if !two {
+			s.err.Done()
+			s.err.Printf("%s does not offer HTTP/2: the rows are tried over HTTP/1.1 alone\n", c.Target.Host)
+		}
+	}
+	if one {
+		first := c
+		if two {
+			first.Only = check.InHTTP1
+		}
+		if results, err = check.Run(ctx, &first); err != nil || !two {
+			return results, err
+		}
+	}
+	c.Client = c.Client.Over2()
+	more, err := check.Run(ctx, &c)
+	return append(results, more...), err
 }
 
 // waitFor waits until something listens.
@@ -325,8 +388,28 @@ func (f *checkFlags) printDifferences(ctx context.Context, s *streams, issuer *c
 	}
 	differ := 0
 	s.out.Printf("A  %s\nB  %s\n\n", target, f.compare)
-	for i, a := range first {
-		b := second[i] // the rows of a profile are the same for all servers
+	other := make(map[string]check.Result)
+	for _, b := range second {
+		other[b.Row.ID] = b
+	}
+	// One of them may not offer HTTP/2.
+	notTried := func(row check.Row) check.Result {
+		return check.Result{Row: row, Status: check.Skipped, Reason: "not tried over this version of HTTP"}
+	}
+	rows := make(map[string]bool)
+	for _, a := range first {
+		rows[a.Row.ID] = true
+	}
+	for _, b := range second {
+		if !rows[b.Row.ID] {
+			first = append(first, notTried(b.Row))
+		}
+	}
+	for _, a := range first {
+		b, tried := other[a.Row.ID]
+		if !tried {
+			b = notTried(a.Row)
+		}
 		if a.Status == b.Status && a.Reason == b.Reason {
 			continue
 		}

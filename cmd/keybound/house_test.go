@@ -30,7 +30,7 @@ import (
 // keybound runs the command in this process.
 func keybound(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out, err bytes.Buffer
 	code = run(ctx, args, strings.NewReader(stdin), &out, &err)
@@ -135,11 +135,13 @@ func withNonces() dpop.Option {
 }
 
 // startServiceFor is a guarded service for an issuer that does not run yet: it reads the
-// issuer's CA when it first needs it. A faulty one lets a proof be used twice.
+// issuer's CA when it first needs it. A faulty one lets a proof be used twice, and offers
+// HTTP/2.
 func startServiceFor(t *testing.T, issuer, issuerCA string, faulty bool) *service {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	server.TLS = mtlspop.RequestClientCert(nil)
+	server.EnableHTTP2 = faulty
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	client := &http.Client{Transport: &http.Transport{

@@ -25,6 +25,7 @@ import (
 	"github.com/keybound-go/middleware/oidc/exchange"
 	"github.com/keybound-go/middleware/oidc/introspect"
 	"github.com/keybound-go/middleware/oidc/oidctest"
+	"github.com/keybound-go/middleware/oidc/tenants"
 	"github.com/keybound-go/middleware/redisstore"
 	"github.com/keybound-go/middleware/session"
 )
@@ -108,7 +109,7 @@ func parts(tb testing.TB, i *oidctest.Issuer, client *http.Client) map[string]fu
 			return guarded(must(from.Verifier(oidctest.Audience)), bearer, from.Close)
 		},
 		"tenants": func() part {
-			ts := must(oidc.NewTenants(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
+			ts := must(tenants.New(func(ctx context.Context, issuer string) (*oidc.Verifier, error) {
 				return oidc.New(issuer, oidctest.Audience, oidc.WithHTTPClient(client), oidc.WithCacheSize(0))
 			}))
 			return guarded(ts, bearer)

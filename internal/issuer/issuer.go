@@ -2,8 +2,8 @@
 //
 // It is the inside of an oidc.Issuer: the metadata, the key set, the hardened HTTP
 // client and the endpoints that forms are posted to. oidc/introspect and
-// oidc/exchange borrow it through [Inside], so that package oidc exports nothing
-// for them.
+// oidc/exchange borrow it through [Inside], and oidc/tenants takes Verifiers over
+// through [InsideVerifier], so that package oidc exports nothing for them.
 package issuer
 
 import (
@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -35,9 +36,10 @@ func (c *Config) plain() remote.Plain { return remote.PlainFor(c.LoopbackHTTP, c
 
 func (i *Issuer) plain() remote.Plain { return remote.PlainFor(i.loopback, i.client) }
 
-// Keys is the part of oidc.KeySource that a signature takes.
+// Keys is an oidc.KeySource.
 type Keys interface {
 	Keys(ctx context.Context, alg, kid string) ([]crypto.PublicKey, error)
+	Contains(key crypto.PublicKey) bool
 }
 
 // Issuer is the inside of an oidc.Issuer. Its methods may be called concurrently.
@@ -58,15 +60,14 @@ type Issuer struct {
 // Package oidc sets it when it is initialised.
 var Inside func(outside any) *Issuer
 
-// CheckProfile says what is wrong with an oidc.Profile. Package oidc sets it when it
-// is initialised.
-var CheckProfile func(profile any) error
+// DialectOf returns the inside of an oidc.Profile, or what is wrong with it. Package oidc
+// sets it when it is initialised.
+var DialectOf func(profile any) (*dialect.Dialect, error)
 
-// ReadAnswer reads the claims of an introspection answer that says active, from the
-// issuer with the identifier iss, by the given checks. The token is an *oidc.Token; an
-// oidc.TokenError is the verdict on the token. Package oidc sets it when it is
-// initialised.
-var ReadAnswer func(iss string, claims []byte, by *Checks) (token any, err error)
+// NewToken makes an *oidc.Token of a claim set, by the Dialect of some Checks and the
+// cnf members that they ignore. It checks nothing else. The error is an oidc.TokenError.
+// Package oidc sets NewToken when it is initialised.
+var NewToken func(claims []byte, by *Checks) (token any, r *dialect.Reading, err error)
 
 // failureCooldown is the default of package jwks, which a Cooldown leaves alone.
 const failureCooldown = 5 * time.Second

@@ -2,6 +2,7 @@ package jose
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"strings"
 )
 
@@ -16,6 +17,13 @@ type Message struct {
 
 	signed    []byte // the signing input: header.payload as received
 	signature []byte // decoded
+}
+
+// HashOf is the SHA-256 of a token as it was sent. It hashes a copy that the stack has
+// room for, if the token is of an ordinary size: a conversion would allocate one.
+func HashOf(compact string) [sha256.Size]byte {
+	var buf [2048]byte
+	return sha256.Sum256(append(buf[:0], compact...))
 }
 
 // maxHeaderDepth bounds the header's JSON; a jwk in it has depth 2.

@@ -2,7 +2,8 @@
 //
 // It puts many small faults (mutants) into a copy of a package's files, each behind a
 // switch that the environment variable MUTANT turns on, so that the package and its tests
-// are compiled once for all of them. A mutant that no test notices is a check that could
+// are compiled once for all of them. MUTANT_TRACE names a file for the numbers of the
+// places that are executed: tests that do not reach a mutant need not be run for it. A mutant that no test notices is a check that could
 // be lost.
 //
 // The faults: a condition that always or never holds, one half of a && or || left out, a
@@ -50,16 +51,34 @@ type File struct {
 // package clause.
 const Runtime = `
 import (
+	"fmt"
 	"os"
 	"strconv"
+	"sync"
 )
 
 var activeMutant, _ = strconv.Atoi(os.Getenv("MUTANT"))
 
-func mutant(n int) bool { return activeMutant == n }
+// A run of all tests tells which places they reach.
+var mutantTrace = os.Getenv("MUTANT_TRACE")
+var mutantsReached sync.Map
+
+func mutant(n int) bool {
+	if mutantTrace != "" {
+		if _, before := mutantsReached.LoadOrStore(n, true); !before {
+			f, err := os.OpenFile(mutantTrace, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				panic(err)
+			}
+			fmt.Fprintln(f, n)
+			f.Close()
+		}
+	}
+	return activeMutant == n
+}
 
 func mutantOr[T any](n int, mutated, real T) T {
-	if activeMutant == n {
+	if mutant(n) {
 		return mutated
 	}
 	return real

@@ -49,6 +49,7 @@ var visible = []target{
 	{name: "headers", dir: "internal/headers", tests: []string{"./internal/headers", product, "."}},
 	{name: "jwks", dir: "jwks", tests: []string{"./jwks", product, "./oidc"}},
 	{name: "oidc", dir: "oidc", tests: []string{product, "./oidc", "."}},
+	{name: "dialect", dir: "internal/dialect", tests: []string{"./oidc", "./oidc/introspect", product}},
 	{name: "introspect", dir: "oidc/introspect", tests: []string{"./oidc/introspect", product}},
 }
 
@@ -280,7 +281,10 @@ func (d *draw) noticedByTests(ctx context.Context, m *drawn) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, ok := tests.run(ctx, m.ID); !ok {
+		if !tests.reached[m.ID] {
+			continue
+		}
+		if _, r := tests.run(ctx, m.ID, ""); r == noticed || r == hung {
 			return pkg, nil
 		}
 	}
@@ -297,8 +301,8 @@ func (d *draw) testsOf(ctx context.Context, pkg string) (compiled, error) {
 	if err != nil {
 		return compiled{}, err
 	}
-	if out, ok := c.run(ctx, 0); !ok {
-		return compiled{}, fmt.Errorf("%s fails without a mutant:\n%s", pkg, out)
+	if err := c.measure(ctx, pkg); err != nil {
+		return compiled{}, err
 	}
 	d.tests[pkg] = c
 	return c, nil

@@ -5,7 +5,8 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
-//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt
+//	go run ./internal/mutate/cmd -quick               without the tests of the root, which take longest
+//	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt; -files chooses here too
 //	go run ./internal/mutate/cmd -check 65            instead, how many of 65 mutants "keybound check" finds from outside
 package main
 
@@ -23,6 +24,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -52,22 +54,32 @@ type target struct {
 const (
 	product   = "./internal/producttest TestProduct"
 	histories = "./internal/producttest History|Rotate"
+	outlives  = "./internal/producttest Outlives|Dies|TooLong"
 )
 
 // targets is the decision path.
 var targets = []target{
 	{name: "root", dir: ".", tests: []string{product, ".", histories}, not: []string{"options.go", "metadata.go", "doc.go"}},
 	{name: "dpop", dir: "dpop", tests: []string{product, "./dpop", histories}, not: []string{"options.go", "doc.go", "presets.go", "explain.go"}},
-	{name: "mtlspop", dir: "mtlspop", tests: []string{product, "./mtlspop", "."}, not: []string{"options.go", "config.go", "doc.go"}},
+	{name: "mtlspop", dir: "mtlspop", tests: []string{"./mtlspop", product, "."}, not: []string{"options.go", "config.go", "doc.go"}},
 	{name: "peers", dir: "internal/peers", tests: []string{"./internal/peers", "./mtlspop", "."}},
+	{name: "oidc", dir: "oidc", tests: []string{"./oidc", product, outlives, "."}, not: []string{"options.go", "doc.go", "explain.go", "status.go"}},
+	{name: "tenants", dir: "oidc/tenants", tests: []string{"./oidc/tenants", product, outlives, "."}, not: []string{"options.go", "doc.go", "status.go"}},
+	{name: "signers", dir: "internal/issuer", tests: []string{"./oidc", "./oidc/tenants", product, outlives}, not: []string{"checks.go", "endpoint.go", "issuer.go", "metadata.go"}},
+	{name: "dialect", dir: "internal/dialect", tests: []string{"./oidc", "./oidc/introspect", product, "."}},
+	{name: "introspect", dir: "oidc/introspect", tests: []string{"./oidc/introspect", product, outlives, "."}, not: []string{"options.go", "doc.go", "explain.go", "ready.go"}},
+	{name: "session", dir: "session", tests: []string{"./session", product, "."}, not: []string{"options.go", "doc.go"}},
+	{name: "jwks", dir: "jwks", tests: []string{"./jwks", "./oidc", product, outlives, "."}, not: []string{"options.go", "doc.go"}},
+	{name: "jose", dir: "internal/jose", tests: []string{"./internal/jose", "./dpop", "./jwks", "./oidc", product}, not: []string{"doc.go"}},
 }
 
-// perMutant is how long the tests may take before a mutant counts as noticed: it hangs.
-const perMutant = 90 * time.Second
+// shortest is the least time that the tests may take before a mutant counts as noticed:
+// it hangs. Where they take longer without a mutant, it is five times that.
+const shortest = 60 * time.Second
 
 // elsewhere are tests that look at the source and not at what the compiled code does, or
 // at how many allocations it makes.
-const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve"
+const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve|README|EveryExportedType|NoCitation|EveryTestThat|ConformanceDecisions|Weight"
 
 func main() {
 	changed := flag.String("changed", "", "only mutants on lines that differ from this commit")
@@ -75,13 +87,14 @@ func main() {
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
+	quick := flag.Bool("quick", false, "leave out the tests of the root, which take longest, but for the mutants of the root itself")
 	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
 	seed := flag.Uint64("seed", 1, "of the draw of -check")
 	verbose := flag.Bool("v", false, "name each mutant")
 	seeds := flag.Bool("seeds", false, "plant the faults of internal/mutate/seeds.txt")
 	flag.Parse()
 	if *seeds {
-		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt"); err != nil {
+		if err := runSeeds(context.Background(), "internal/mutate/seeds.txt", *files); err != nil {
 			fmt.Fprintln(os.Stderr, "mutate:", err)
 			os.Exit(1)
 		}
@@ -94,13 +107,13 @@ func main() {
 		}
 		return
 	}
-	if err := run(*changed, *only, *files, *limit, *listed, *verbose); err != nil {
+	if err := run(*changed, *only, *files, *limit, *listed, *quick, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(changed, only, files string, limit time.Duration, listed string, verbose bool) error {
+func run(changed, only, files string, limit time.Duration, listed string, quick, verbose bool) error {
 	reasons, err := readSurvivors(listed)
 	if err != nil {
 		return err
@@ -126,6 +139,9 @@ func run(changed, only, files string, limit time.Duration, listed string, verbos
 	defer os.RemoveAll(work)
 	var problems []error
 	for _, t := range targets {
+		if quick && t.dir != "." {
+			t.tests = slices.DeleteFunc(slices.Clone(t.tests), func(pkg string) bool { return pkg == "." })
+		}
 		if only == "" || only == t.name {
 			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, verbose))
 		}
@@ -313,7 +329,11 @@ func moduleOf(pkg string) (dir, within string) {
 }
 
 // compiled is a test binary and where it runs.
-type compiled struct{ binary, dir, tests string }
+type compiled struct {
+	binary, dir, tests string
+	limit              time.Duration
+	reached            map[int]bool // the mutants whose place is executed
+}
 
 // compile builds the tests with the mutants in, and sees that they pass while all are
 // off.
@@ -322,9 +342,9 @@ func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, 
 	if err != nil {
 		return nil, err
 	}
-	for i, c := range tests {
-		if out, ok := c.run(ctx, 0); !ok {
-			return nil, fmt.Errorf("%s fails without a mutant:\n%s", t.tests[i], out)
+	for i := range tests {
+		if err := tests[i].measure(ctx, t.tests[i]); err != nil {
+			return nil, err
 		}
 	}
 	return tests, nil
@@ -341,7 +361,7 @@ func (t target) compileOnly(ctx context.Context, work, overlay string) ([]compil
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
 		}
-		tests = append(tests, compiled{binary, filepath.Join(module, within), names})
+		tests = append(tests, compiled{binary: binary, dir: filepath.Join(module, within), tests: names, limit: 10 * time.Minute})
 	}
 	return tests, nil
 }
@@ -354,15 +374,53 @@ func letters(r rune) rune {
 	return '-'
 }
 
-// run runs the tests with one mutant on and reports whether they pass.
-func (c compiled) run(ctx context.Context, id int) (string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, perMutant)
+// measure runs the tests without a mutant: how long they take, and which mutants they
+// reach.
+func (c *compiled) measure(ctx context.Context, name string) (err error) {
+	began := time.Now()
+	if out, r := c.run(ctx, 0, c.binary+".reached"); r != survived {
+		return fmt.Errorf("%s fails without a mutant:\n%s", name, out)
+	}
+	c.limit = max(shortest, 5*time.Since(began))
+	c.reached, err = readNumbers(c.binary + ".reached")
+	return err
+}
+
+// readNumbers reads what [mutate.Runtime] has written; no file is no number.
+func readNumbers(name string) (map[int]bool, error) {
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	numbers := make(map[int]bool)
+	for _, field := range strings.Fields(string(text)) {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, err
+		}
+		numbers[n] = true
+	}
+	return numbers, nil
+}
+
+// run runs the tests with one mutant on. With a trace, the numbers of the mutants that
+// are reached are written to that file.
+func (c compiled) run(ctx context.Context, id int, trace string) (string, result) {
+	limited, cancel := context.WithTimeout(ctx, c.limit+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.binary, "-test.short", "-test.run="+c.tests, "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+perMutant.String())
+	cmd := exec.CommandContext(limited, c.binary, "-test.short", "-test.run="+c.tests, "-test.skip="+elsewhere, "-test.failfast", "-test.timeout="+c.limit.String())
 	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(id), "MUTANT_TRACE="+trace, "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()
-	return string(out), err == nil
+	switch {
+	case ctx.Err() != nil:
+		return string(out), notRun // the end of the time ended the test too
+	case err == nil:
+		return string(out), survived
+	case limited.Err() != nil || bytes.Contains(out, []byte("panic: test timed out")):
+		return string(out), hung
+	}
+	return string(out), noticed
 }
 
 type result uint8
@@ -370,6 +428,7 @@ type result uint8
 const (
 	notRun result = iota
 	noticed
+	hung // noticed, since the tests did not end
 	survived
 )
 
@@ -381,17 +440,22 @@ func (t target) test(ctx context.Context, tests []compiled, mutants []mutate.Mut
 		wg.Go(func() {
 			for i := range next {
 				results[i] = survived
+				reached := false
 				for _, c := range tests {
-					if _, ok := c.run(ctx, mutants[i].ID); !ok {
-						results[i] = noticed
+					if !c.reached[mutants[i].ID] {
+						continue
+					}
+					reached = true
+					if _, results[i] = c.run(ctx, mutants[i].ID, ""); results[i] != survived {
 						break
 					}
 				}
-				if ctx.Err() != nil {
-					results[i] = notRun // the end of the time ended the test too
-				}
 				if verbose {
-					fmt.Printf("%v %s:%d %s\n", [...]string{"?", "noticed", "SURVIVED"}[results[i]], mutants[i].File, mutants[i].Line, mutants[i].Key())
+					what := [...]string{"?", "noticed", "hangs", "SURVIVED"}[results[i]]
+					if !reached {
+						what += ", not reached:"
+					}
+					fmt.Printf("%s %s:%d %s\n", what, mutants[i].File, mutants[i].Line, mutants[i].Key())
 				}
 			}
 		})
@@ -408,23 +472,37 @@ func (t target) test(ctx context.Context, tests []compiled, mutants []mutate.Mut
 }
 
 func (t target) report(results []result, mutants []mutate.Mutant, reasons map[string]string) error {
-	var count [3]int
+	type row struct{ all, noticed, hung, listed, open, notRun int }
+	rows := make(map[string]*row)
 	var unlisted []string
-	excused := 0
 	for i, r := range results {
-		count[r]++
-		if r != survived {
-			continue
-		}
 		m := mutants[i]
-		if reasons[m.File+": "+m.Key()] != "" {
-			excused++
-		} else {
+		f := rows[m.File]
+		if f == nil {
+			f = new(row)
+			rows[m.File] = f
+		}
+		f.all++
+		switch {
+		case r == notRun:
+			f.notRun++
+		case r == noticed:
+			f.noticed++
+		case r == hung:
+			f.noticed++
+			f.hung++
+		case reasons[m.File+": "+m.Key()] != "":
+			f.listed++
+		default:
+			f.open++
 			unlisted = append(unlisted, fmt.Sprintf("%s:%d\n%s: %s", m.File, m.Line, m.File, m.Key()))
 		}
 	}
-	fmt.Printf("%s: %d mutants, %d noticed, %d survive with a listed reason, %d without, %d not run for want of time\n",
-		t.name, len(mutants), count[noticed], excused, len(unlisted), count[notRun])
+	for _, file := range slices.Sorted(maps.Keys(rows)) {
+		r := rows[file]
+		fmt.Printf("%s: %d mutants, %d noticed (%d as the tests did not end), %d survive with a listed reason, %d without, %d not run for want of time\n",
+			file, r.all, r.noticed, r.hung, r.listed, r.open, r.notRun)
+	}
 	if len(unlisted) > 0 {
 		slices.Sort(unlisted)
 		return fmt.Errorf("%s: no test notices:\n%s", t.name, strings.Join(unlisted, "\n"))

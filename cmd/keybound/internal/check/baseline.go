@@ -11,6 +11,16 @@ import (
 // Baseline are the deviations that an operator accepts: row -> why.
 type Baseline map[string]string
 
+// why returns the reason for a row, "" if the baseline does not accept it. An entry for a
+// row is one for its result over HTTP/2 too.
+func (b Baseline) why(id string) (entry, why string) {
+	if why := b[id]; why != "" {
+		return id, why
+	}
+	entry = strings.TrimSuffix(id, overHTTP2)
+	return entry, b[entry]
+}
+
 // ReadBaseline reads lines of a row's ID and, behind white space, why its failure is
 // accepted. Empty lines, and those that begin with #, are skipped.
 func ReadBaseline(r io.Reader) (Baseline, error) {
@@ -39,8 +49,9 @@ func (b Baseline) Apply(results []Result) (stale []string) {
 	failed := make(map[string]bool)
 	for i := range results {
 		if results[i].Status == Failed {
-			failed[results[i].Row.ID] = true
-			results[i].Accept = b[results[i].Row.ID]
+			entry, why := b.why(results[i].Row.ID)
+			failed[entry] = true
+			results[i].Accept = why
 		}
 	}
 	for id := range b {
@@ -52,12 +63,15 @@ func (b Baseline) Apply(results []Result) (stale []string) {
 	return stale
 }
 
-// WriteBaseline writes an entry for each failure, to be given a reason.
+// WriteBaseline writes an entry for each failure, to be given a reason. A row that fails
+// over HTTP/1.1 and HTTP/2 has one entry.
 func WriteBaseline(w io.Writer, results []Result) error {
+	failed := make(map[string]bool)
 	for _, r := range results {
-		if r.Status != Failed {
+		if r.Status != Failed || failed[strings.TrimSuffix(r.Row.ID, overHTTP2)] {
 			continue
 		}
+		failed[r.Row.ID] = true
 		why := r.Accept
 		if why == "" {
 			why = "not examined yet: " + r.Reason

@@ -76,6 +76,10 @@ const (
 // String returns the status as reports show it.
 func (s Status) String() string { return [...]string{"pass", "fail", "skip"}[s] }
 
+// overHTTP2 ends the ID of a row in a result of an HTTP/2 request, where the row can be
+// tried in HTTP/1.1 too.
+const overHTTP2 = "@h2"
+
 // Result is what came of a row.
 type Result struct {
 	Row    Row
@@ -239,6 +243,9 @@ func (c *Config) answers(ctx context.Context) bool {
 
 func (c *Config) try(ctx context.Context, row Row) (result Result) {
 	result = Result{Row: row}
+	if c.Client.HTTP2 && InHTTP1(row.ID) {
+		result.Row.ID += overHTTP2
+	}
 	if row.applies != nil {
 		if why := row.applies(c); why != "" {
 			result.Status, result.Reason = Skipped, why
@@ -279,6 +286,7 @@ func Rows(profile Profile) []Row {
 	s.introspection()
 	s.http()
 	s.browsers()
+	s.http2()
 	if profile == MCP {
 		s.resourceMetadata()
 	}

@@ -96,6 +96,11 @@ func (l *lab) config(t testing.TB, profile check.Profile, path string) *check.Co
 	return &check.Config{Profile: profile, Target: target, Client: client, Issuer: l.issuer, Audience: audience, Scope: "orders:read", AnyTokenAlg: true}
 }
 
+func overHTTP2(c *check.Config) *check.Config {
+	c.Client = c.Client.Over2()
+	return c
+}
+
 func (l *lab) tokens(t testing.TB, opts ...oidc.Option) *oidc.Verifier {
 	t.Helper()
 	v, err := oidc.New(l.issuer.URL, audience, append([]oidc.Option{oidc.WithHTTPClient(l.issuing.Client())}, opts...)...)
@@ -154,6 +159,18 @@ func ours(t testing.TB) map[string]*check.Config {
 			l := newLab(t)
 			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)))
 			return edges(l.config(t, check.RFC9449, "/orders"))
+		},
+		"rfc9449 over HTTP/2": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)))
+			return overHTTP2(edges(l.config(t, check.RFC9449, "/orders")))
+		},
+		"rfc8705 over HTTP/2": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithMTLS(mtlspop.New()))
+			c := overHTTP2(edges(l.config(t, check.RFC8705, "/orders")))
+			c.MTLS = true
+			return c
 		},
 		"rfc9449 with certificates and bearer tokens": func() *check.Config {
 			l := newLab(t)

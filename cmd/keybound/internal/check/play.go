@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -187,6 +188,9 @@ func (p *play) do(cert *tls.Certificate, r wire.Request) *wire.Response {
 		if p.ctx.Err() != nil {
 			p.skip("the run was interrupted")
 		}
+		if only := (*wire.OnlyHTTP1Error)(nil); errors.As(err, &only) {
+			p.skip("only in HTTP/1.1: %s", only.Why)
+		}
 		return &wire.Response{Header: make(http.Header)} // Status 0
 	}
 	return res
@@ -266,7 +270,7 @@ func (a answer) text(p *play) string {
 // answerText is an answer as reports show it: status and challenges.
 func answerText(res *wire.Response) string {
 	if res.Status == 0 {
-		return "no answer: the connection was broken"
+		return "no answer: the connection was broken, or the stream was reset"
 	}
 	text := fmt.Sprint(res.Status)
 	challenges, problems := wire.Challenges(res.Header)

@@ -1,7 +1,7 @@
 // Package wire answers "what exactly went over the wire?" It sends HTTP/1.1 requests
-// byte for byte as they are written down, each over a connection of its own, so that
-// field names, doubled fields and odd request targets arrive as meant; and it reads
-// challenges strictly.
+// byte for byte as they are written down, and HTTP/2 requests field by field, each over
+// a connection of its own, so that field names, doubled fields and odd request targets
+// arrive as meant; and it reads challenges strictly.
 package wire
 
 import (
@@ -31,6 +31,8 @@ type Request struct {
 	Target string // the request target as it goes out
 	Fields []Field
 	Body   string
+	// Stream are changes to what goes out in HTTP/2, in order; HTTP/1.1 leaves them out.
+	Stream []func(*Stream)
 }
 
 // Get returns the first field of that name.
@@ -62,6 +64,9 @@ type Response struct {
 	// Switched reports 101: Body is empty, and the connection is closed.
 	Switched bool
 	Duration time.Duration
+	// Reset says why there is no response, in HTTP/2: Status is then 0.
+	Reset error
+	open  bool // the head is the whole
 }
 
 // Client reaches one origin. It is immutable, and safe for concurrent use.
@@ -71,6 +76,7 @@ type Client struct {
 	Dial    string // host:port to connect to
 	TLS     *tls.Config
 	Timeout time.Duration
+	HTTP2   bool // speak HTTP/2; see Over2
 }
 
 // NewClient returns the Client of u's origin. connect overrides the address to
@@ -124,8 +130,13 @@ func (c *Client) Open(ctx context.Context, cert *tls.Certificate) (net.Conn, err
 	return secure, nil
 }
 
-// Do sends r over a connection of its own.
+// Do sends r over a connection of its own. In HTTP/2 the names of its fields are in
+// lower case, and Host becomes :authority; a request that HTTP/2 cannot express is not
+// sent: the error is an *OnlyHTTP1Error.
 func (c *Client) Do(ctx context.Context, cert *tls.Certificate, r Request) (*Response, error) {
+	if c.HTTP2 {
+		return c.do2(ctx, cert, r)
+	}
 	start := time.Now()
 	conn, err := c.Open(ctx, cert)
 	if err != nil {
