@@ -366,7 +366,7 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 
 // noteBody compares a JSON body of a refusal with its challenges.
 func (o *observations) noteBody(row string, challenges []wire.Challenge, r wire.Request, res *wire.Response) {
-	if res.Status/100 != 4 || r.Method == "HEAD" || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+	if res.Status/100 != 4 || len(res.Body) == 0 || r.Method == "HEAD" || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
 		return
 	}
 	var body map[string]any
