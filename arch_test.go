@@ -48,12 +48,13 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/origins":         {},
 	"internal/remote":          {own: []string{"internal/calls", "internal/origins"}, others: []string{"github.com/lestrrat-go/httprc"}},
 	"jwks":                     {own: []string{"internal/calls", "internal/jose", "internal/options", "internal/remote"}},
-	"internal/issuer":          {own: []string{"internal/calls", "internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
+	"internal/issuer":          {own: []string{"internal/calls", "internal/dialect", "internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
+	"internal/dialect":         {own: []string{"internal/jose", "internal/strictjson"}},
 	"internal/recall":          {},
 	"internal/issuertest":      {own: []string{"internal/josetest", "oidc", "oidc/clientauth", "oidc/introspect"}, others: []string{"github.com/stretchr/testify"}},
-	"oidc":                     {own: []string{"internal/outage", "jwks", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall", "internal/remote", "internal/strictjson"}},
+	"oidc":                     {own: []string{"internal/outage", "jwks", "internal/caller", "internal/dialect", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall", "internal/remote", "internal/strictjson"}},
 	"oidc/tenants":             {own: []string{"internal/calls", "internal/outage", "oidc", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall"}},
-	"oidc/introspect":          {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/caller", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
+	"oidc/introspect":          {own: []string{"internal/calls", "internal/dialect", "oidc", "oidc/clientauth", "internal/caller", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"oidc/clientauth":          {own: []string{"internal/headers", "internal/josesign", "internal/options"}},
 	"oidc/exchange":            {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"dpop":                     {own: []string{"internal/calls", "internal/outage", "internal/jose", "internal/strictjson", "internal/headers", "internal/options", "internal/origins", "internal/replayset"}},
@@ -72,7 +73,7 @@ var rooms = map[string]struct{ own, others []string }{
 
 	// The decision written a second time, for tests only: nothing of the guard.
 	"internal/oracle":      {},
-	"internal/producttest": {}, // has tests only
+	"internal/producttest": {own: []string{"", "dpop", "internal/josetest", "internal/oracle", "mtlspop", "mtlspop/mtlspoptest", "oidc", "oidc/clientauth", "oidc/introspect", "oidc/oidctest", "oidc/tenants", "session"}},
 	"internal/mutate":      {},
 	"internal/mutate/cmd":  {own: []string{"internal/mutate"}},
 }

@@ -3,6 +3,7 @@ package grpcguard
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,6 +80,34 @@ func repeated(ctx context.Context, answer metadata.MD) metadata.MD {
 	// for each (RFC 9110, section 6.5.1).
 	if challenges := answer["www-authenticate"]; len(challenges) > 0 && ctx.Value(http.ServerContextKey) == nil {
 		md["www-authenticate"] = challenges
+	}
+	return md
+}
+
+type answerKey struct{}
+
+// withAnswer returns a context that says what this Server has put into the header.
+func withAnswer(ctx context.Context, answer metadata.MD) context.Context {
+	if len(answer) == 0 {
+		return ctx
+	}
+	before, _ := ctx.Value(answerKey{}).(metadata.MD)
+	return context.WithValue(ctx, answerKey{}, metadata.Join(before, answer))
+}
+
+// beside returns answer without what a Server before this one has put into the header:
+// package grpc adds values and replaces none, and a client gets one nonce at the most
+// (RFC 9449, section 8).
+func beside(ctx context.Context, answer metadata.MD) metadata.MD {
+	before, _ := ctx.Value(answerKey{}).(metadata.MD)
+	if before == nil {
+		return answer
+	}
+	md := make(metadata.MD, len(answer))
+	for key, values := range answer {
+		if said := before[key]; len(said) == 0 || key != "dpop-nonce" && !slices.Equal(said, values) {
+			md[key] = values
+		}
 	}
 	return md
 }

@@ -132,11 +132,12 @@ func (s *Server) judge(ctx context.Context, method string) (p pass, err error) {
 	v := guard.Judge(ctx, q)
 	answer := metadataOf(v.Header)
 	if !v.Pass {
-		_ = grpc.SetHeader(ctx, answer)
-		_ = grpc.SetTrailer(ctx, repeated(ctx, answer))
+		_ = grpc.SetHeader(ctx, beside(ctx, answer))
+		_ = grpc.SetTrailer(ctx, beside(ctx, repeated(ctx, answer)))
 		return p, refusal(v)
 	}
-	p = pass{ctx: middleware.NewContext(ctx, v.Credential), answer: answer, ends: v.Ends}
+	answer = beside(ctx, answer)
+	p = pass{ctx: middleware.NewContext(withAnswer(ctx, answer), v.Credential), answer: answer, ends: v.Ends}
 	if changed, ok := forwarded(md, q.Header, v.Forward); ok {
 		p.ctx = metadata.NewIncomingContext(p.ctx, changed)
 	}

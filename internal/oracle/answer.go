@@ -59,7 +59,9 @@ func aboutProof(no refusal) bool {
 // accept is the response to a request whose handler ran, and what the handler saw.
 func accept(c Config, q Request, used Scheme) Verdict {
 	proven := toKey(q) && (used == DPoP || q.Proof != NoProof)
-	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && missed(c, q, used) != passes}
+	enforced := c
+	enforced.Stage = Enforce
+	v := Verdict{Status: 200, WouldDeny: c.Stage == Report && rules(enforced, q, used) != passes}
 	v.Handler = Handler{
 		Credential: true, Key: proven, Cert: toCert(q), Unproven: toKey(q) && !proven,
 		Proof:      q.Proof != NoProof && c.Hide == HideNothing,
@@ -118,7 +120,33 @@ func Nested(outer, inner Config, same bool, q Request) Verdict {
 	} else {
 		w = Decide(inner, behind(outer, q, s))
 	}
-	// What the outer one has put into the response stays.
+	return within(v, w)
+}
+
+// Repeated is Nested at a door that tells no inner guard what an outer one has verified:
+// it verifies again. With the same parts, it finds that the proof was used.
+func Repeated(outer, inner Config, same bool, q Request) Verdict {
+	v := Decide(outer, q)
+	if v.Status != 200 || q.Preflight && outer.PassPreflights {
+		return v
+	}
+	s, _ := scheme(outer, q)
+	left := behind(outer, q, s)
+	if s == DPoP && outer.Hide == ForwardBearer {
+		left.Scheme = Bearer // and nothing tells how the token came
+	}
+	if same {
+		left.Nonce = q.Nonce
+		if v.Handler.Key && left.Proof != NoProof {
+			left.Proof = Replayed
+		}
+	}
+	return within(v, Decide(inner, left))
+}
+
+// within is the answer w of an inner guard after what the outer one has put into the
+// response.
+func within(v, w Verdict) Verdict {
 	w.Vary, w.VaryCookie = w.Vary || v.Vary, w.VaryCookie || v.VaryCookie
 	w.Nonce = w.Nonce || v.Nonce
 	if w.Session == "" {

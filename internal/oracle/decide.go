@@ -1,15 +1,5 @@
 package oracle
 
-// refusal is the end of a decision. Its code stands in the challenge of the scheme that
-// the client used (AUTH-14), or in each of them if it concerns them all.
-type refusal struct {
-	status     int
-	code, why  string
-	everywhere bool
-}
-
-var passes = refusal{}
-
 // Decide says what a guard of configuration c answers to q. RFC 9449, section 4.3, allows
 // any order of checks; this one begins with what costs nothing, and uses the proof last.
 func Decide(c Config, q Request) Verdict {
@@ -17,7 +7,7 @@ func Decide(c Config, q Request) Verdict {
 		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}}
 	}
 	s, no := scheme(c, q)
-	for _, step := range []func(Config, Request, Scheme) refusal{shape, token, policy, certificate, proof, rules} {
+	for _, step := range []func(Config, Request, Scheme) refusal{shape, token, origin, policy, certificate, proof, rules} {
 		if no == passes {
 			no = step(c, q, s)
 		}
@@ -84,25 +74,43 @@ func shape(c Config, q Request, s Scheme) refusal {
 }
 
 // token is RFC 9068, section 4: what the token says, then whether its issuer signed it.
-// Of an opaque one it is RFC 7662, section 2.2: what the issuer says.
+// Of an opaque one it is RFC 7662, section 2.2: what the issuer says. An iss that is no
+// tenant's is section 4, check 3; whether it is one's is for the operator to say.
 func token(c Config, q Request, _ Scheme) refusal {
 	invalid := refusal{401, "invalid_token", TokenRefused + TokenFaults[q.Token], false}
+	mute := q.Outage == IssuerDown || q.Outage == IntrospectionDown
 	switch {
+	case q.Token == GarbledToken:
+		return invalid
+	case c.Tenants && (q.Tenant == UnknownTenant || q.Token == OtherIssuer):
+		return refusal{401, "invalid_token", TokenRefused + TokenFaults[OtherIssuer], false}
+	case c.Tenants && (q.Tenant == UndecidedTenant || q.Tenant == AnyTenant && c.NeedOrigins): // the operator's fault is no verdict on the token
+		return refusal{status: 503, why: Unavailable}
 	case q.Token == OversizedToken: // LIM-01
 		return refusal{status: 431, why: TokenRefused + TokenFaults[q.Token]}
-	case c.Opaque && q.Outage == IssuerDown: // decision 19
+	case c.Opaque && mute: // decision 19
 		return refusal{status: 503, why: Unavailable}
-	case q.Token >= GarbledToken && q.Token <= TokenAlg, q.Token == InactiveToken, c.Tenants && q.Token == OtherIssuer: // the issuer says which tenant
+	case q.Token == TokenType, q.Token == TokenAlg, q.Token == InactiveToken && !c.Asked:
 		return invalid
 	case q.Binding == NullCnf, q.Binding == ToUnknown: // RFC 7800, section 3.1; MTLS-X-02: ignored, it would be a bearer token
 		return refusal{401, "invalid_token", CnfRefused, false}
-	case q.Token != SoundToken && q.Token != TokenSignature:
+	case q.Token != SoundToken && q.Token != TokenSignature && q.Token != InactiveToken:
 		return invalid
 	case q.Outage == IssuerDown: // JWKS-06: no key to verify with is no verdict on the token
 		return refusal{status: 503, why: Unavailable}
-	case q.Token == TokenSignature:
+	case q.Token == TokenSignature, c.Tenants && q.Tenant == ForgedTenant:
+		return refusal{401, "invalid_token", TokenRefused + TokenFaults[TokenSignature], false}
+	case c.Asked && mute: // decision 19
+		return refusal{status: 503, why: Unavailable}
+	case q.Token == InactiveToken:
 		return invalid
-	case c.Tenants && (q.Misdirect || q.At == OtherHost): // docs/tenants.md: a tenant vouches for its own hosts
+	}
+	return passes
+}
+
+// origin is docs/tenants.md: a tenant vouches for its own hosts alone, bound or not.
+func origin(c Config, q Request, _ Scheme) refusal {
+	if c.Tenants && q.Tenant != AnyTenant && (q.Misdirect || (q.At == OtherHost) != (q.Tenant == OtherTenant)) {
 		return refusal{401, "invalid_token", HostRefused, false}
 	}
 	return passes
@@ -150,7 +158,7 @@ func proof(c Config, q Request, s Scheme) refusal {
 		return refusal{status: 431, why: invalid.why}
 	case q.Proof >= TwoProofs && q.Proof <= ProofMethod: // checks 1 to 8
 		return invalid
-	case q.Misdirect, q.At == TenantHost && !c.Tenants: // DPOP-4.3-09b: no origin is taken from the request
+	case q.Misdirect, q.At == TenantHost && !(c.Tenants && q.Tenant == HomeTenant): // DPOP-4.3-09b: no origin is taken from the request
 		return refusal{401, "invalid_dpop_proof", Misdirected, false}
 	case q.Proof == ProofURI, q.Proof == ProofHash, (q.Proof == StaleProof || q.Proof == FutureProof) && (!c.Nonces || c.MCP): // checks 9, 11, 12a; decision 31
 		return invalid
@@ -170,16 +178,11 @@ func proof(c Config, q Request, s Scheme) refusal {
 	return passes
 }
 
+// rules is the rule that the request does not satisfy.
 func rules(c Config, q Request, s Scheme) refusal {
-	if c.Stage == Enforce {
-		return missed(c, q, s)
-	}
-	return passes
-}
-
-// missed is the rule that the request does not satisfy.
-func missed(c Config, q Request, s Scheme) refusal {
 	switch {
+	case c.Stage != Enforce:
+		return passes
 	case c.Rule == ScopeUnmet: // RFC 6750, section 3.1
 		return refusal{403, "insufficient_scope", ScopeWanted, false}
 	case c.Rule == StepUpUnmet: // RFC 9470, section 3
@@ -193,8 +196,3 @@ func missed(c Config, q Request, s Scheme) refusal {
 	}
 	return passes
 }
-
-func toKey(q Request) bool {
-	return q.Binding == ToKey || q.Binding == ToBoth || q.Binding == ToKeyUnknown
-}
-func toCert(q Request) bool { return q.Binding == ToCert || q.Binding == ToBoth }

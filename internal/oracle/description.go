@@ -11,8 +11,10 @@ package oracle
 type Config struct {
 	DPoP, MTLS     bool // the parts that the guard has
 	Opaque         bool // tokens say nothing: the issuer is asked about each (RFC 7662)
+	Asked          bool // tokens are JWTs, and the issuer is asked about each good one
+	Tenants        bool // tokens are of issuers that a function of the operator's approves
+	NeedOrigins    bool // each of which must have hosts of its own
 	Nonces         bool // proofs need a nonce of the service
-	Tenants        bool // the issuer is one of several, and its tokens are good at hosts of its own only
 	AllowUnbound   bool // tokens without a binding are good with the scheme Bearer
 	Session        bool // a cookie can stand for a token
 	RefuseStray    bool // a proof that no check needs is an error
@@ -69,6 +71,7 @@ type Request struct {
 	Cookie    Cookie // for a request without an Authorization field
 	Query     bool   // an access_token parameter in the query
 	Token     Token
+	Tenant    Tenant // whose token it is, at a guard with tenants
 	Binding   Binding
 	Proof     Proof
 	Nonce     Nonce // in the proof
@@ -128,6 +131,20 @@ const (
 	TokenSignature
 	InactiveToken // the issuer took it back
 	TokenCount
+)
+
+// Tenant is the issuer of the token, and where its tokens are good.
+type Tenant uint8
+
+// The tenants.
+const (
+	HomeTenant      Tenant = iota // good at Home and TenantHost
+	ForgedTenant                  // the token names HomeTenant, and another tenant has signed it
+	UnknownTenant                 // the issuer is no tenant
+	OtherTenant                   // good at OtherHost
+	AnyTenant                     // has no hosts of its own
+	UndecidedTenant               // the operator's function does not know
+	TenantCount
 )
 
 // Binding is the token's confirmation (RFC 7800).
@@ -207,8 +224,8 @@ type Host uint8
 // The hosts. A service without tenants has the first two.
 const (
 	Home       Host = iota // good in every case
-	OtherHost              // one at which the tokens of the tenant are not good
-	TenantHost             // one that is the tenant's alone
+	OtherHost              // that of OtherTenant
+	TenantHost             // one that is HomeTenant's alone
 	HostCount
 )
 
@@ -217,10 +234,11 @@ type Outage uint8
 
 // The outages.
 const (
-	NoOutage Outage = iota
-	IssuerDown
+	NoOutage   Outage = iota
+	IssuerDown        // with its keys and with introspection
 	ReplayStoreDown
 	NonceSourceDown
+	IntrospectionDown // the keys of the issuer can be had
 	OutageCount
 )
 
@@ -279,6 +297,22 @@ const (
 	RuleRefused    = "rule"
 	Unavailable    = "unavailable"
 )
+
+// refusal is the end of a decision. Its code stands in the challenge of the scheme that
+// the client used (AUTH-14), or in each of them if it concerns them all.
+type refusal struct {
+	status     int
+	code, why  string
+	everywhere bool
+}
+
+var passes = refusal{}
+
+func toKey(q Request) bool {
+	return q.Binding == ToKey || q.Binding == ToBoth || q.Binding == ToKeyUnknown
+}
+
+func toCert(q Request) bool { return q.Binding == ToCert || q.Binding == ToBoth }
 
 // TokenFaults and ProofFaults are what stands behind TokenRefused and ProofRefused.
 var (

@@ -1,6 +1,9 @@
 package producttest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -12,22 +15,77 @@ import (
 	"github.com/keybound-go/middleware/internal/oracle"
 )
 
-const strangerAddr = "198.51.100.1:4567" // trusted by no guard and no door
+// serviceName is that of the service behind the proxies, for which assertions are signed.
+const serviceName = "orders"
 
-// forwardAuth makes the handler that answers the subrequests of two proxies. The guard
-// trusts the one at proxyAddr to forward certificates and to end TLS, and the one at
-// peerAddr with neither.
-func (w *world) forwardAuth(g *middleware.Guard) http.Handler {
-	h, err := forwardauth.New(g,
-		forwardauth.WithProxy(forwardauth.NGINX, w.proxyPrefix, netip.MustParsePrefix("192.0.2.1/32")))
-	w.must(err)
-	return h
+// original are the fields in which a dialect tells of the client's request.
+type original struct{ method, uri, host string }
+
+var (
+	originalFields  = original{"X-Original-Method", "X-Original-Uri", "X-Original-Host"}
+	forwardedFields = original{"X-Forwarded-Method", "X-Forwarded-Uri", "X-Forwarded-Host"}
+)
+
+// proxy is a proxy of a dialect that asks a handler, and the service behind it.
+type proxy struct {
+	w        *World
+	dialect  forwardauth.Dialect
+	handler  http.Handler
+	receiver *forwardauth.Receiver // of the assertions; nil if there are none
+
+	fields, others original // those of the dialect, and those of the others: a client's own
 }
 
-// forwarded is what a proxy and the service behind it learn of the verdict. The service
+// forwardDoor is the door through which a proxy asks in a dialect. The guard trusts the
+// one at ProxyAddr to forward certificates and to end TLS, and the one at PeerAddr with
+// neither.
+func forwardDoor(d forwardauth.Dialect, assert bool) Door {
+	return Door{
+		Name: "forward-auth, " + d.String(),
+		CannotExist: func(c *Combo) string {
+			if c.Is(FCert, int(oracle.RightTLS)) || c.Is(FCert, int(oracle.WrongTLS)) {
+				return "the client's connection ends at the proxy, which asks over one of its own"
+			}
+			return noNesting(c)
+		},
+		Word: func(c Combo) oracle.Verdict {
+			if d == forwardauth.Traefik { // which cannot say that a request has no body
+				c[FPass] = 0
+			}
+			return Forwarded(Word(c))
+		},
+		Open: func(w *World, guards []*middleware.Guard) func(*http.Request, *Situation) oracle.Verdict {
+			p := &proxy{w: w, dialect: d, fields: originalFields, others: forwardedFields}
+			if d == forwardauth.Caddy || d == forwardauth.Traefik {
+				p.fields, p.others = p.others, p.fields
+			}
+			opts := []forwardauth.Option{forwardauth.WithProxy(d, w.proxyPrefix, netip.MustParsePrefix(OtherProxy))}
+			if assert {
+				opts = append(opts, forwardauth.WithAssertion(forwardauth.NewSigner(serviceName, assertionKey)))
+				var err error
+				p.receiver, err = forwardauth.NewReceiver(serviceName, assertionKey.Public(), forwardauth.WithTrustedPeers(w.proxyPrefix))
+				w.must(err)
+			}
+			h, err := forwardauth.New(guards[0], opts...)
+			w.must(err)
+			p.handler = h
+			return p.ask
+		},
+	}
+}
+
+var assertionKey = func() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
+
+// Forwarded is what a proxy and the service behind it learn of the verdict. The service
 // is told who sent the request and what it has proven; its other fields are between the
-// proxy and the service. No answer of the handler may be stored.
-func forwarded(v oracle.Verdict) oracle.Verdict {
+// proxy and the service. No answer may be stored.
+func Forwarded(v oracle.Verdict) oracle.Verdict {
 	h := v.Handler
 	v.Handler = oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert}
 	v.Cache = "no-store"
@@ -35,45 +93,47 @@ func forwarded(v oracle.Verdict) oracle.Verdict {
 }
 
 // ask sends the subrequest that a proxy makes of r.
-func (w *world) ask(h http.Handler, r *http.Request, s *situation) oracle.Verdict {
-	sub := w.subrequest(r, s.request)
-	rec := answerTo(h, sub)
-	if s.sampled {
-		w.misuse(h, sub, s)
+func (p *proxy) ask(r *http.Request, s *Situation) oracle.Verdict {
+	sub := p.subrequest(r, s.Request)
+	rec := answerTo(p.handler, sub)
+	if s.Sampled {
+		p.misuse(sub, rec, s)
 	}
-	s.ran = rec.status == http.StatusOK
-	w.told(rec.header, s)
-	switch challenges := rec.header["Www-Authenticate"]; len(challenges) {
-	case 0:
-	case 1: // A Bearer challenge never comes without a parameter (AUTH-16).
+	s.Ran = rec.Status == http.StatusOK
+	p.w.Told(rec.Fields, s)
+	p.asserted(r, rec.Fields, s)
+	challenges := rec.Fields["Www-Authenticate"]
+	switch {
+	case p.dialect != forwardauth.NGINX:
+	case len(challenges) == 1: // A Bearer challenge never comes without a parameter (AUTH-16).
 		if first, second, ok := strings.Cut(challenges[0], ", Bearer "); ok {
-			rec.header["Www-Authenticate"] = []string{first, "Bearer " + second}
+			rec.Fields["Www-Authenticate"] = []string{first, "Bearer " + second}
 		}
-	default:
-		s.problems = append(s.problems, "nginx passes one challenge field on, and there are several")
+	case len(challenges) > 1:
+		s.Problem("nginx passes one challenge field on, and there are several")
 	}
-	return w.observe(rec, s)
+	return p.w.Observe(rec, s)
 }
 
-func answerTo(h http.Handler, r *http.Request) *response {
-	rec := &response{header: make(http.Header, 12)}
-	h.ServeHTTP(rec, r)
-	rec.WriteHeader(http.StatusOK)
-	return rec
-}
-
-// subrequest is what nginx makes of r: a GET of its own with the client's fields and
+// subrequest is what the proxy makes of r: a GET of its own with the client's fields and
 // three that tell of the client's request. RFC 8470, section 5.1: a proxy tells of early
 // data in a field. The TLS state is that of the proxy's connection, on which every proxy
 // presents the very certificate that tokens are bound to: it must count for no client.
-func (w *world) subrequest(r *http.Request, q oracle.Request) *http.Request {
+func (p *proxy) subrequest(r *http.Request, q oracle.Request) *http.Request {
 	header := maps.Clone(r.Header)
-	header["X-Original-Method"] = []string{r.Method}
-	header["X-Original-Uri"] = []string{r.RequestURI}
-	header["X-Original-Host"] = []string{r.Host}
-	header["X-Original-Body"] = []string{"none"}
-	// A client's own words on who it is.
-	header["X-Auth-Outcome"], header["X-Auth-Subject"] = []string{"pass"}, []string{"admin"}
+	// What a client says of its request and of itself: the fields of other dialects, and
+	// those of the answer.
+	for name, value := range map[string]string{
+		p.others.method: http.MethodDelete, p.others.uri: "/admin", p.others.host: "admin.example",
+		"Forwarded": "for=10.1.2.3;host=admin.example;proto=https", "X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "https",
+		"X-Auth-Outcome": "pass", "X-Auth-Subject": "admin", "X-Auth-Scope": "admin", "X-Auth-Binding": "both", "X-Auth-Assertion": "e30.e30.e30",
+	} {
+		header[name] = []string{value}
+	}
+	header[p.fields.method] = []string{r.Method}
+	header[p.fields.uri] = []string{r.RequestURI}
+	header[p.fields.host] = []string{r.Host}
+	header["X-Original-Body"] = []string{"none"} // through Traefik these are a client's own words
 	if q.Early {
 		header["Early-Data"] = []string{"1"}
 	}
@@ -82,81 +142,89 @@ func (w *world) subrequest(r *http.Request, q oracle.Request) *http.Request {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Body: http.NoBody,
 	}
 	if r.TLS != nil {
-		sub.TLS = w.tlsStates[oracle.ProxyOwn][0]
+		sub.TLS = p.w.ProxyTLS()
 	}
 	return sub.WithContext(r.Context())
 }
 
-// authFields are what each answer says, once each.
-var authFields = [...]string{
-	"X-Auth-Outcome", "X-Auth-Issuer", "X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Binding", "X-Auth-Assertion",
-}
-
-// told reads what the service is told.
-func (w *world) told(h http.Header, s *situation) {
-	says := make(map[string]string, len(authFields))
-	for _, name := range authFields {
-		if len(h[name]) != 1 {
-			s.problems = append(s.problems, "an answer must have "+name+" once: a client's own gets through otherwise")
-			continue
+// asserted reads the assertion as the service does: it must say what the fields say, for
+// this request from a trusted proxy, and nothing for others.
+func (p *proxy) asserted(r *http.Request, answer http.Header, s *Situation) {
+	assertion := answer.Get("X-Auth-Assertion")
+	if p.receiver == nil || !s.Seen.Credential {
+		if assertion != "" {
+			s.Problem("an assertion says who has sent a request of which nothing is known")
 		}
-		says[name] = h[name][0]
+		return
 	}
-	want := map[string]string{"X-Auth-Outcome": "refused"}
-	switch {
-	case says["X-Auth-Outcome"] == "pass":
-		client := defaultClient
-		if s.request.Listed {
-			client = listedClient
+	read := func(what string, good bool, change func(*http.Request)) {
+		passed := r.Clone(r.Context())
+		passed.RemoteAddr = ProxyAddr
+		passed.Header.Set("X-Auth-Assertion", assertion)
+		change(passed)
+		got := false
+		p.receiver.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			raw, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+			token, err := p.receiver.VerifyToken(r.Context(), raw)
+			got = err == nil
+			if got && (token.Issuer != answer.Get("X-Auth-Issuer") || token.Subject != answer.Get("X-Auth-Subject") || token.ClientID != answer.Get("X-Auth-Client")) {
+				s.Problem("the assertion says something else than the fields")
+			}
+		})).ServeHTTP(NewResponse(), passed)
+		if got != good {
+			s.Problem("an assertion %s is accepted: %v", what, got)
 		}
-		want = map[string]string{
-			"X-Auth-Outcome": "pass", "X-Auth-Issuer": issuerURL, "X-Auth-Subject": defaultSubject, "X-Auth-Client": client, "X-Auth-Scope": "read",
-			"X-Auth-Binding": says["X-Auth-Binding"], // which the oracle judges
-		}
-		s.seen.Credential = true
-		switch says["X-Auth-Binding"] {
-		case "both":
-			s.seen.Key, s.seen.Cert = true, true
-		case "dpop":
-			s.seen.Key = true
-		case "certificate":
-			s.seen.Cert = true
-		case "none":
-		default:
-			s.problems = append(s.problems, "the service is told of an unknown binding")
-		}
-	case s.ran:
-		want["X-Auth-Outcome"] = "anonymous" // which the oracle judges: there is no credential
 	}
-	for _, name := range authFields {
-		if says[name] != want[name] {
-			s.problems = append(s.problems, "the service is told "+name+": "+says[name]+", not "+want[name])
-		}
+	read("for its request", true, func(*http.Request) {})
+	if s.Sampled {
+		read("from another peer", false, func(r *http.Request) { r.RemoteAddr = PeerAddr })
+		read("for another target", false, func(r *http.Request) { r.RequestURI = "/admin" })
+		read("for another method", false, func(r *http.Request) { r.Method = http.MethodDelete })
+		read("for another host", false, func(r *http.Request) { r.Host = "admin.example" })
+		read("that comes twice", false, func(r *http.Request) { r.Header.Add("X-Auth-Assertion", assertion) })
+		read("with another signature", false, func(r *http.Request) {
+			end := "AAAA"
+			if strings.HasSuffix(assertion, end) {
+				end = "BBBB"
+			}
+			r.Header.Set("X-Auth-Assertion", assertion[:len(assertion)-len(end)]+end)
+		})
 	}
 }
 
 // misuse sends the same subrequest from a peer that is not trusted, without one of the
 // fields that tell of the request, with it twice, and as a client that reaches the
-// handler through the proxy would. None may reach the guard, and none may pass.
-func (w *world) misuse(h http.Handler, sub *http.Request, s *situation) {
-	told := s.outcome
-	s.outcome = middleware.Outcome{}
+// handler through the proxy would. None may reach the guard, and none may pass. A request
+// that passed as a preflight must not if it may have a body.
+func (p *proxy) misuse(sub *http.Request, first *Response, s *Situation) {
+	told := s.Outcome
+	s.Outcome = middleware.Outcome{}
+	defer func() { s.Outcome = told }()
 	try := func(what string, want int, change func(*http.Request)) {
 		r := sub.Clone(sub.Context())
 		change(r)
-		rec := answerTo(h, r)
-		if rec.status != want || rec.header.Get("X-Auth-Outcome") != "refused" {
-			s.problems = append(s.problems, "a subrequest "+what+" is answered as if it were good")
+		rec := answerTo(p.handler, r)
+		if rec.Status != want || rec.Fields.Get("X-Auth-Outcome") != "refused" {
+			s.Problem("a subrequest %s is answered as if it were good", what)
 		}
 	}
-	try("from a peer that is not trusted", http.StatusForbidden, func(r *http.Request) { r.RemoteAddr = strangerAddr })
+	try("from a peer that is not trusted", http.StatusForbidden, func(r *http.Request) { r.RemoteAddr = StrangerAddr })
 	try("that is no GET", http.StatusInternalServerError, func(r *http.Request) { r.Method = http.MethodPost })
-	for _, name := range []string{"X-Original-Method", "X-Original-Uri", "X-Original-Host"} {
+	for _, name := range []string{p.fields.method, p.fields.uri, p.fields.host} {
 		try("without "+name, http.StatusInternalServerError, func(r *http.Request) { r.Header.Del(name) })
 		try("with two of "+name, http.StatusInternalServerError, func(r *http.Request) { r.Header.Add(name, "x") })
+		try("with an empty "+name, http.StatusInternalServerError, func(r *http.Request) { r.Header.Set(name, "") })
 	}
-	if s.outcome.Method != "" {
-		s.problems = append(s.problems, "the guard was asked about a subrequest that tells of no request")
+	if s.Outcome.Method != "" {
+		s.Problem("the guard was asked about a subrequest that tells of no request")
 	}
-	s.outcome = told
+	if first.Fields.Get("X-Auth-Outcome") == "anonymous" {
+		for _, values := range [][]string{nil, {"none", "none"}, {"None"}, {""}, {"unknown"}} {
+			r := sub.Clone(sub.Context())
+			r.Header["X-Original-Body"] = values
+			if rec := answerTo(p.handler, r); rec.Fields.Get("X-Auth-Outcome") == "anonymous" {
+				s.Problem("a preflight that may have a body passes without credentials")
+			}
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -111,18 +112,18 @@ func newFleet(t *testing.T, r *rand.Rand, opts ...dpop.Option) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, r: r, issuer: oidctest.NewIssuer(t, oidctest.InMemory(issuerURL)), store: &store{memory: memory}, accepted: make(map[string]int)}
+	f := &fleet{t: t, r: r, issuer: oidctest.NewIssuer(t, oidctest.InMemory(IssuerURL)), store: &store{memory: memory}, accepted: make(map[string]int)}
 	for range 3 {
 		f.keys = append(f.keys, josetest.NewKey("ES256"))
 	}
 	made := 0
 	f.verifier = func() (middleware.TokenVerifier, error) {
 		verifier := func(opts ...oidc.Option) (*oidc.Verifier, error) {
-			return oidc.New(issuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(f.issuer.Client()), oidc.WithSkew(0))...)
+			return oidc.New(IssuerURL, oidctest.Audience, append(opts, oidc.WithHTTPClient(f.issuer.Client()), oidc.WithSkew(0))...)
 		}
 		if made++; made%2 == 0 { // every other replica finds the issuer by the token
 			s, err := tenants.New(func(context.Context, string) (*oidc.Verifier, error) {
-				return verifier(oidc.WithCacheSize(0), oidc.WithOrigins(origin))
+				return verifier(oidc.WithCacheSize(0), oidc.WithOrigins(Origin))
 			})
 			if err == nil {
 				t.Cleanup(func() { s.Close() })
@@ -138,7 +139,7 @@ func newFleet(t *testing.T, r *rand.Rand, opts ...dpop.Option) *fleet {
 	f.make = func() http.Handler {
 		g, err := middleware.New(
 			middleware.WithTokens(f.verifier()),
-			middleware.WithDPoP(dpop.New(origin, append(opts, dpop.WithReplayCache(f.store, nil))...)),
+			middleware.WithDPoP(dpop.New(Origin, append(opts, dpop.WithReplayCache(f.store, nil))...)),
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +179,7 @@ func (f *fleet) proofFor(key *josetest.Key, token string, ahead time.Duration, n
 	ath := sha256.Sum256([]byte(token))
 	iat := time.Unix(time.Now().Add(ahead).Unix(), 0)
 	claims := map[string]any{
-		"jti": fmt.Sprint(f.r.Uint64()), "htm": "GET", "htu": origin + path, "iat": iat.Unix(),
+		"jti": fmt.Sprint(f.r.Uint64()), "htm": "GET", "htu": Origin + defaultPath, "iat": iat.Unix(),
 		"ath": base64.RawURLEncoding.EncodeToString(ath[:]),
 	}
 	if nonce != "" {
@@ -188,16 +189,13 @@ func (f *fleet) proofFor(key *josetest.Key, token string, ahead time.Duration, n
 }
 
 // send sends s to a replica.
-func (f *fleet) send(replica http.Handler, s *sent) *response {
+func (f *fleet) send(replica http.Handler, s *sent) *Response {
 	r := &http.Request{
-		Method: http.MethodGet, Host: "api.example", URL: requestURL, RequestURI: path, RemoteAddr: peerAddr, Body: http.NoBody,
+		Method: http.MethodGet, Host: Host, URL: &url.URL{Path: defaultPath}, RequestURI: defaultPath, RemoteAddr: PeerAddr, Body: http.NoBody,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Authorization": {"DPoP " + s.token}, "Dpop": {s.proof}},
 	}
-	rec := &response{header: make(http.Header)}
-	replica.ServeHTTP(rec, r)
-	rec.WriteHeader(http.StatusOK)
-	return rec
+	return answerTo(replica, r)
 }
 
 func (f *fleet) anyReplica() http.Handler { return f.replicas[f.r.IntN(len(f.replicas))] }
@@ -255,8 +253,8 @@ func (f *fleet) expect(s *sent) {
 	default:
 		s.used = true
 	}
-	if got := f.send(f.anyReplica(), s); got.status != want {
-		f.t.Errorf("%d, not %d: iat %v ago, store %d", got.status, want, time.Since(s.iat), f.store.state)
+	if got := f.send(f.anyReplica(), s); got.Status != want {
+		f.t.Errorf("%d, not %d: iat %v ago, store %d", got.Status, want, time.Since(s.iat), f.store.state)
 	}
 }
 
@@ -323,29 +321,29 @@ func (f *fleet) client() {
 		ahead := time.Duration(f.r.IntN(7200)-3600) * time.Second // with nonces, clocks do not matter
 		s := f.fresh(f.anyKey(), ahead, nonce)
 		got := f.send(f.anyReplica(), s)
-		if got.status == http.StatusUnauthorized {
-			issued := got.header.Get("DPoP-Nonce")
-			if issued == "" || issued == nonce || !strings.Contains(got.header.Get("WWW-Authenticate"), `error="use_dpop_nonce"`) {
-				f.t.Errorf("a challenge without a new nonce: %v", got.header)
+		if got.Status == http.StatusUnauthorized {
+			issued := got.Fields.Get("DPoP-Nonce")
+			if issued == "" || issued == nonce || !strings.Contains(got.Fields.Get("WWW-Authenticate"), `error="use_dpop_nonce"`) {
+				f.t.Errorf("a challenge without a new nonce: %v", got.Fields)
 				return
 			}
 			nonce = issued
 			s = f.fresh(f.anyKey(), ahead, nonce)
 			got = f.send(f.anyReplica(), s)
 		}
-		if got.status != http.StatusOK {
-			f.t.Errorf("%d with the nonce of a replica: %v", got.status, got.header)
+		if got.Status != http.StatusOK {
+			f.t.Errorf("%d with the nonce of a replica: %v", got.Status, got.Fields)
 		}
 		if f.r.IntN(8) == 0 { // a nonce that was kept for too long
 			time.Sleep(61 * time.Second)
-			if old := f.send(f.anyReplica(), f.fresh(f.anyKey(), ahead, s.nonce)); old.status != http.StatusUnauthorized {
-				f.t.Errorf("%d with a nonce past its lifetime", old.status)
+			if old := f.send(f.anyReplica(), f.fresh(f.anyKey(), ahead, s.nonce)); old.Status != http.StatusUnauthorized {
+				f.t.Errorf("%d with a nonce past its lifetime", old.Status)
 			}
 		}
-		if again := f.send(f.anyReplica(), s); again.status != http.StatusUnauthorized {
-			f.t.Errorf("the same proof again: %d", again.status)
+		if again := f.send(f.anyReplica(), s); again.Status != http.StatusUnauthorized {
+			f.t.Errorf("the same proof again: %d", again.Status)
 		}
-		if renewed := got.header.Get("DPoP-Nonce"); renewed != "" {
+		if renewed := got.Fields.Get("DPoP-Nonce"); renewed != "" {
 			nonce = renewed
 		}
 	}
@@ -383,11 +381,11 @@ func TestNothingOutlivesWhatItWasDerivedFrom(t *testing.T) {
 				got := f.send(f.anyReplica(), f.proofFor(h.Key, h.token, 0, ""))
 				left := time.Until(h.expiry)
 				switch {
-				case left <= 0 && got.status == http.StatusOK:
+				case left <= 0 && got.Status == http.StatusOK:
 					t.Errorf("accepted %v after it expired", -left)
-				case left > 0 && !down && got.status != http.StatusOK && got.status != http.StatusServiceUnavailable:
-					t.Errorf("%d with %v left", got.status, left)
-				case left > 0 && down && got.status == http.StatusUnauthorized:
+				case left > 0 && !down && got.Status != http.StatusOK && got.Status != http.StatusServiceUnavailable:
+					t.Errorf("%d with %v left", got.Status, left)
+				case left > 0 && down && got.Status == http.StatusUnauthorized:
 					t.Errorf("401 while the issuer is down, with %v left", left)
 				}
 			}
@@ -405,7 +403,7 @@ func TestATokenDiesWithItsKey(t *testing.T) {
 			return f.issuer.Token(oidctest.BoundToKey(key.Thumbprint()), oidctest.ExpiresIn(24*time.Hour))
 		}
 		status := func(replica http.Handler, token string) int {
-			return f.send(replica, f.proofFor(key, token, 0, "")).status
+			return f.send(replica, f.proofFor(key, token, 0, "")).Status
 		}
 		old := bound()
 		for range 5 {
@@ -481,7 +479,7 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 					continue
 				}
 				h := tokens[r.IntN(len(tokens))]
-				got := f.send(f.anyReplica(), f.proofFor(h.Key, h.token, 0, "")).status
+				got := f.send(f.anyReplica(), f.proofFor(h.Key, h.token, 0, "")).Status
 				now := time.Now()
 				revoked := !h.revokedAt.IsZero()
 				switch {
@@ -503,7 +501,7 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 
 // introspector makes a verifier that asks the issuer about each token.
 func introspector(t *testing.T, issuer *oidctest.Issuer, lifetime, stale time.Duration) (middleware.TokenVerifier, error) {
-	i, err := oidc.NewIssuer(issuerURL, oidc.WithHTTPClient(issuer.Client()))
+	i, err := oidc.NewIssuer(IssuerURL, oidc.WithHTTPClient(issuer.Client()))
 	if err != nil {
 		return nil, err
 	}

@@ -1,42 +1,46 @@
 package producttest
 
 import (
+	"crypto/tls"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"runtime"
-	"sort"
-	"strconv"
-	"sync"
+	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/keybound-go/middleware"
+	"github.com/keybound-go/middleware/forwardauth"
 	"github.com/keybound-go/middleware/internal/oracle"
 )
 
-// runs is how many combos TestProduct sends through the guard: PRODUCT, or what go test
-// has time for.
-func runs(t *testing.T) int {
-	n := 15_000
-	if testing.Short() {
-		n = 5_000
-	}
-	if s := os.Getenv("PRODUCT"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatalf("PRODUCT=%q is no number", s)
-		}
-	}
-	return n
+const doorForward = 3 // the first of them
+
+// house is the product of the doors in the root module.
+func house() *Product {
+	return New([]Door{
+		{Name: "Wrap", Open: openWrap},
+		{Name: "Check", CannotExist: noCheck, Word: wordOfCheck, Open: openCheck},
+		{Name: "Judge", CannotExist: noNesting, Open: openJudge},
+		forwardDoor(forwardauth.NGINX, false),
+		forwardDoor(forwardauth.Caddy, true),
+		forwardDoor(forwardauth.Traefik, true),
+		forwardDoor(forwardauth.HAProxy, false),
+	}, ForwardBase(doorForward))
 }
 
 // TestProduct compares the guard with the oracle: first each passing request with one
 // value changed, or two, or from a million runs on three, then random combos.
 func TestProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		j := newJudge(w)
-		n := runs(t)
+		n := Runs(t)
+		switch {
+		case n > 0:
+		case testing.Short():
+			n = 5_000
+		default:
+			n = 15_000
+		}
 		depth := 2
 		switch {
 		case n >= 1_000_000:
@@ -44,144 +48,122 @@ func TestProduct(t *testing.T) {
 		case n < 20_000:
 			depth = 1
 		}
-		seed := uint64(n)
-		j.start(func(yield func(combo) bool) {
-			left := n
-			for _, base := range bases() {
-				if !deviations(base, depth, func(c combo) bool { left--; return yield(c) }) {
-					return
-				}
-			}
-			for r, b := rand.New(rand.NewPCG(seed, 1)), bases(); left > 0; left-- {
-				if !yield(anyhow(r, b)) {
-					return
-				}
-			}
-		})
-		j.report(t)
+		house().Run(t, NewWorld(t, RFC9440), Plan{Depth: depth, Runs: n})
 	})
 }
 
-// judge runs combos on every core and collects where guard and oracle differ.
-type judge struct {
-	w        *world
-	mu       sync.Mutex
-	found    map[string][]combo // by what differs
-	total    int
-	accepted int
+// TestEveryTripleOccurs holds that the combos with up to three changes, which TestProduct
+// runs in full from a million on, have each triple of values of three factors in them,
+// except triples that cannot exist.
+func TestEveryTripleOccurs(t *testing.T) {
+	if Runs(t) == 0 {
+		t.Skip("counts millions of combinations; runs with PRODUCT, as in .ci/run product")
+	}
+	house().HoldTriples(t, Plan{Depth: 3}, nil)
 }
 
-func newJudge(w *world) *judge { return &judge{w: w, found: make(map[string][]combo)} }
+func noNesting(c *Combo) string {
+	if c.IsNot(FNest, NoNest) {
+		return "handlers nest, decisions do not"
+	}
+	return ""
+}
 
-func (j *judge) start(combos func(yield func(combo) bool)) {
-	const batch = 512
-	work := make(chan []combo, 64)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for combos := range work {
-				accepted := 0
-				for i := range combos {
-					if j.judge(&combos[i]) {
-						accepted++
-					}
-				}
-				j.mu.Lock()
-				j.total += len(combos)
-				j.accepted += accepted
-				j.mu.Unlock()
+func openWrap(w *World, guards []*middleware.Guard) func(*http.Request, *Situation) oracle.Verdict {
+	h := http.Handler(http.HandlerFunc(Handle))
+	for i := len(guards); i > 0; i-- {
+		h = guards[i-1].Wrap(h)
+	}
+	return func(r *http.Request, s *Situation) oracle.Verdict {
+		rec := answerTo(h, r)
+		v := w.Observe(rec, s)
+		if s.Sampled && s.Ran {
+			lend(guards[0], s)
+		}
+		return v
+	}
+}
+
+func answerTo(h http.Handler, r *http.Request) *Response {
+	rec := NewResponse()
+	h.ServeHTTP(rec, r)
+	rec.WriteHeader(http.StatusOK)
+	return rec
+}
+
+// lend makes another request with the context of one that passed, as handlers do that
+// call others in process. It must bring a credential of its own.
+func lend(g *middleware.Guard, s *Situation) {
+	other := &http.Request{
+		Method: http.MethodDelete, Host: Host, URL: &url.URL{Path: "/other"}, RequestURI: "/other", Header: make(http.Header), Body: http.NoBody,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, TLS: &tls.ConnectionState{HandshakeComplete: true},
+	}
+	if _, err := g.Check(other.WithContext(s.passed)); err == nil {
+		s.Problem("a credential counts for another request")
+	}
+}
+
+func noCheck(c *Combo) string {
+	if c.Is(FPreflight, 1) {
+		return "to let a preflight pass is not Check's"
+	}
+	return noNesting(c)
+}
+
+// wordOfCheck has no response. Without one no nonce is needed, and a proof without one is
+// no question to the source.
+func wordOfCheck(c Combo) oracle.Verdict {
+	v := Word(c)
+	if config, q := c.Describe(); v.Reason == oracle.Unavailable && config.Nonces && q.Outage == oracle.NonceSourceDown && q.Nonce == oracle.NoNonce {
+		v.Status, v.Reason = 401, oracle.NonceWanted
+	}
+	h := v.Handler
+	return oracle.Verdict{
+		Status: v.Status, Reason: v.Reason, WouldDeny: v.WouldDeny,
+		Handler: oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert, Unproven: h.Unproven},
+	}
+}
+
+// openCheck is Guard.Check: a verdict without a response.
+func openCheck(_ *World, guards []*middleware.Guard) func(*http.Request, *Situation) oracle.Verdict {
+	return func(r *http.Request, s *Situation) oracle.Verdict {
+		credential, err := guards[0].Check(r)
+		if err != nil {
+			return oracle.Verdict{Status: s.Outcome.Status, Reason: Reason(err)}
+		}
+		s.Saw(credential)
+		return oracle.Verdict{Status: http.StatusOK, WouldDeny: s.Outcome.WouldDeny != "", Handler: s.Seen}
+	}
+}
+
+// openJudge is Guard.Judge: a verdict for a transport that is not net/http.
+func openJudge(w *World, guards []*middleware.Guard) func(*http.Request, *Situation) oracle.Verdict {
+	return func(r *http.Request, s *Situation) oracle.Verdict {
+		if s.Sampled { // a transport may spell the names as HTTP/2 does
+			lower := make(http.Header, len(r.Header))
+			for name, values := range r.Header {
+				lower[strings.ToLower(name)] = values
 			}
+			r.Header = lower
+		}
+		before := fmt.Sprint(r.Header)
+		got := guards[0].Judge(r.Context(), middleware.Request{
+			Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,
 		})
-	}
-	var next []combo
-	combos(func(c combo) bool {
-		if next = append(next, c); len(next) == batch {
-			work <- next
-			next = make([]combo, 0, batch)
+		if fmt.Sprint(r.Header) != before {
+			s.Problem("Judge changes the request")
 		}
-		return true
-	})
-	work <- next
-	close(work)
-	wg.Wait()
-}
-
-// expected is the oracle's word on c.
-func expected(c *combo) oracle.Verdict {
-	config, request := c.describe()
-	switch {
-	case c[fDoor] == doorCheck:
-		v := oracle.Decide(config, request)
-		if v.Reason == oracle.Unavailable && config.Nonces && request.Outage == oracle.NonceSourceDown && request.Nonce == oracle.NoNonce {
-			// Without a response no nonce is needed, and a proof without one is no
-			// question to the source.
-			v.Status, v.Reason = 401, oracle.NonceWanted
+		if got.Pass {
+			ctx := r.Context()
+			if got.Credential != nil {
+				ctx = middleware.NewContext(ctx, got.Credential)
+			}
+			s.See(ctx, got.Forward)
+			got.Denial.Status = http.StatusOK
 		}
-		h := v.Handler
-		return oracle.Verdict{Status: v.Status, Reason: v.Reason, WouldDeny: v.WouldDeny, Handler: oracle.Handler{Credential: h.Credential, Key: h.Key, Cert: h.Cert, Unproven: h.Unproven}}
-	case c[fDoor] == doorForward:
-		return forwarded(oracle.Decide(config, request))
-	case c[fNest] != noNest:
-		outer, inner := nested(config)
-		return oracle.Nested(outer, inner, c[fNest] == sameParts, request)
-	}
-	return oracle.Decide(config, request)
-}
-
-// judge reports whether the request was accepted.
-func (j *judge) judge(c *combo) bool {
-	want := expected(c)
-	got, s := j.w.run(c)
-	if got != want {
-		j.add(difference(want, got), c)
-	}
-	for _, problem := range s.problems {
-		j.add(problem, c)
-	}
-	return got.Status == 200
-}
-
-func (j *judge) add(what string, c *combo) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.found[what] = append(j.found[what], *c)
-}
-
-// difference names the fields that differ, so that one cause is reported once.
-func difference(want, got oracle.Verdict) string {
-	text := ""
-	field := func(name string, want, got any) {
-		if want != got {
-			text += fmt.Sprintf("%s: oracle %v, guard %v; ", name, want, got)
+		if got.Pass != (got.Err == nil) || got.Pass && got.Body != nil {
+			s.Problem("the parts of the verdict disagree")
 		}
-	}
-	field("status", want.Status, got.Status)
-	field("reason", want.Reason, got.Reason)
-	field("DPoP", want.DPoP, got.DPoP)
-	field("Bearer", want.Bearer, got.Bearer)
-	field("scope", want.Scope, got.Scope)
-	field("nonce", want.Nonce, got.Nonce)
-	field("cache", want.Cache, got.Cache)
-	field("vary", want.Vary, got.Vary)
-	field("vary cookie", want.VaryCookie, got.VaryCookie)
-	field("session", want.Session, got.Session)
-	field("would deny", want.WouldDeny, got.WouldDeny)
-	field("handler", fmt.Sprintf("%+v", want.Handler), fmt.Sprintf("%+v", got.Handler))
-	return text
-}
-
-func (j *judge) report(t *testing.T) {
-	t.Logf("%d combinations, %d accepted", j.total, j.accepted)
-	var kinds []string
-	for what := range j.found {
-		kinds = append(kinds, what)
-	}
-	sort.Slice(kinds, func(a, b int) bool { return len(j.found[kinds[a]]) > len(j.found[kinds[b]]) })
-	for i, what := range kinds {
-		if i == 20 {
-			t.Errorf("and %d other differences", len(kinds)-i)
-			break
-		}
-		t.Errorf("%d times: %s\n\tfirst: %v", len(j.found[what]), what, &j.found[what][0])
+		return w.Observe(&Response{Fields: got.Header, Status: got.Denial.Status, Body: got.Body}, s)
 	}
 }

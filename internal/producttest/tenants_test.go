@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestATenantDiesWithItsRow(t *testing.T) {
 		}
 		ask := func(token, host string) error {
 			_, err := g.Check(&http.Request{
-				Method: http.MethodGet, Host: host, URL: requestURL, RequestURI: path, RemoteAddr: peerAddr, Body: http.NoBody,
+				Method: http.MethodGet, Host: host, URL: &url.URL{Path: defaultPath}, RequestURI: defaultPath, RemoteAddr: PeerAddr, Body: http.NoBody,
 				Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Authorization": {"Bearer " + token}},
 			})
 			return err

@@ -1,4 +1,4 @@
-package grpcguard_test
+package producttest
 
 import (
 	"github.com/keybound-go/middleware"
@@ -8,8 +8,8 @@ import (
 	"github.com/keybound-go/middleware/oidc"
 )
 
-// reasonOf translates an error of the guard into the oracle's classes.
-func reasonOf(err error) string {
+// Reason translates an error of the guard into the oracle's classes.
+func Reason(err error) string {
 	class, ok := reasons[err]
 	switch {
 	case err == nil:
@@ -30,6 +30,8 @@ var reasons = map[error]string{
 	middleware.ErrUnsupportedScheme:          oracle.SchemeRefused,
 	middleware.ErrMalformedAuthorization:     oracle.Malformed,
 	middleware.ErrSeveralTokens:              oracle.TwoTokens,
+	middleware.ErrQueryToken:                 oracle.TwoTokens,
+	middleware.ErrCrossOrigin:                oracle.CrossOrigin,
 	middleware.ErrStrayProof:                 oracle.Stray,
 	middleware.ErrUnbound:                    oracle.NotBound,
 	middleware.ErrNotBound:                   oracle.NotBound,
@@ -52,6 +54,8 @@ var reasons = map[error]string{
 	oidc.ErrNotYetValid:                      tokenFault(oracle.FutureToken),
 	oidc.ErrNoSubject:                        tokenFault(oracle.MissingClaim),
 	oidc.ErrSignature:                        tokenFault(oracle.TokenSignature),
+	oidc.ErrOrigin:                           oracle.HostRefused,
+	oidc.ErrInactive:                         tokenFault(oracle.InactiveToken),
 	oidc.ErrConfirmation:                     oracle.CnfRefused,
 	mtlspop.ErrNoCertificate:                 oracle.CertMissing,
 	mtlspop.ErrPeerNotTrusted:                oracle.CertMissing,
