@@ -17,7 +17,7 @@ quietly() {
 # packages installs the Debian packages of what is missing. Each argument is NAME:PACKAGE, where NAME is a program or the path of a file.
 # No service is started. What is there is left alone, so that a machine which has everything needs neither Debian nor root.
 packages() {
-  local pair name missing=() policy=/usr/sbin/policy-rc.d status=0
+  local pair name missing=() policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} status=0
   for pair in "$@"; do
     name=${pair%%:*}
     case $name in
