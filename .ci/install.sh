@@ -47,7 +47,7 @@ packages() {
 }
 
 # c_compiler is for the race detector, BoringSSL, SQLite and spin.
-c_compiler() { packages gcc:gcc cc:gcc /usr/include/stdio.h:libc6-dev; }
+c_compiler() { packages gcc:gcc /usr/include/stdio.h:libc6-dev; }
 
 # python_with_venv installs Python 3, and what "python3 -m venv" needs of it.
 python_with_venv() {
