@@ -315,6 +315,9 @@ func (w *World) guard(c oracle.Config, preset, parts int, outage oracle.Outage) 
 	}
 	g, err := middleware.New(append(opts, w.Options...)...)
 	w.must(err)
+	if c.Anonymous {
+		return g.AllowAnonymous()
+	}
 	return g
 }
 
