@@ -11,6 +11,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -267,6 +269,27 @@ func (w *signatureWalk) named(typ *types.Named) {
 }
 
 const architectureDoc = "docs/architecture.md"
+
+// TestTheArchitecturePageNamesEveryRoom looks for each room of the table, and for each
+// module beside the root, in the part of the page that tells of them.
+func TestTheArchitecturePageNamesEveryRoom(t *testing.T) {
+	page, err := os.ReadFile(architectureDoc)
+	require.NoError(t, err)
+	told, _, ok := strings.Cut(string(page), "\n## Nouns and verbs")
+	require.True(t, ok)
+	names := slices.Collect(maps.Keys(rooms))
+	modules, err := filepath.Glob("*/go.mod")
+	require.NoError(t, err)
+	for _, file := range modules {
+		names = append(names, filepath.Dir(file))
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "examples") || name == "internal/mutate/cmd" || strings.HasSuffix(name, "tallytest") {
+			continue
+		}
+		require.Regexp(t, `\b`+path.Base(name)+`\b`, told, "the room %q", name)
+	}
+}
 
 // TestTheImportTableOfTheArchitecturePage holds the end of docs/architecture.md
 // against the table above (go test -run Architecture -update .).
