@@ -70,6 +70,7 @@ func (f *reportFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *reportFlags) write(s *streams, r *report.Report) error {
+	r.Cut(s.secrets.Cut)
 	for _, to := range []struct {
 		name  string
 		write func(io.Writer) error
@@ -166,6 +167,9 @@ With --compare, the rows are tried at a second server too, and what differs is s
 	flags.DurationVar(&f.settings.Window, "window", 0, "how old the server lets proofs be, to try both sides of the edge")
 	flags.DurationVar(&f.settings.Ahead, "ahead", 0, "how far ahead of its clock the server lets proofs be")
 	flags.DurationVar(&f.settings.Leeway, "leeway", 0, "how long after exp the server takes tokens")
+	flags.DurationVar(&f.settings.Answers, "answers", 0, "how long the server goes by an answer of introspection, to try what follows a revocation")
+	flags.BoolVar(&f.settings.AnyTokenAlg, "any-token-alg", false, "the server takes tokens by ES256, RS256 and PS256, whatever --token-alg says")
+	flags.BoolVar(&f.settings.Browsers, "browsers", false, "scripts of other origins call the server: it lets preflights pass, and exposes what they need")
 	flags.BoolVar(&f.settings.AnyForm, "any-form", false, "take a refusal in whatever form: judge neither its status nor its error code")
 	flags.StringVar(&f.baseline, "baseline", "", "file with the deviations that are accepted")
 	flags.StringVar(&f.writeBaseline, "write-baseline", "", "write the failures to this file, as a baseline to give reasons in")
