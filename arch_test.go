@@ -11,6 +11,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -48,12 +50,13 @@ var rooms = map[string]struct{ own, others []string }{
 	"internal/origins":         {},
 	"internal/remote":          {own: []string{"internal/calls", "internal/origins"}, others: []string{"github.com/lestrrat-go/httprc"}},
 	"jwks":                     {own: []string{"internal/calls", "internal/jose", "internal/options", "internal/remote"}},
-	"internal/issuer":          {own: []string{"internal/calls", "internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
+	"internal/issuer":          {own: []string{"internal/calls", "internal/dialect", "internal/outage", "jwks", "internal/jose", "internal/options", "internal/remote", "internal/strictjson"}},
+	"internal/dialect":         {own: []string{"internal/jose", "internal/strictjson"}},
 	"internal/recall":          {},
 	"internal/issuertest":      {own: []string{"internal/josetest", "oidc", "oidc/clientauth", "oidc/introspect"}, others: []string{"github.com/stretchr/testify"}},
-	"oidc":                     {own: []string{"internal/outage", "jwks", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall", "internal/remote", "internal/strictjson"}},
+	"oidc":                     {own: []string{"internal/outage", "jwks", "internal/caller", "internal/dialect", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall", "internal/remote", "internal/strictjson"}},
 	"oidc/tenants":             {own: []string{"internal/calls", "internal/outage", "oidc", "internal/caller", "internal/issuer", "internal/jose", "internal/options", "internal/origins", "internal/recall"}},
-	"oidc/introspect":          {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/caller", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
+	"oidc/introspect":          {own: []string{"internal/calls", "internal/dialect", "oidc", "oidc/clientauth", "internal/caller", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"oidc/clientauth":          {own: []string{"internal/headers", "internal/josesign", "internal/options"}},
 	"oidc/exchange":            {own: []string{"internal/calls", "oidc", "oidc/clientauth", "internal/headers", "internal/issuer", "internal/jose", "internal/options", "internal/recall", "internal/strictjson"}},
 	"dpop":                     {own: []string{"internal/calls", "internal/outage", "internal/jose", "internal/strictjson", "internal/headers", "internal/options", "internal/origins", "internal/replayset"}},
@@ -140,7 +143,9 @@ func TestEveryRoomImportsOnlyWhatTheTableAllows(t *testing.T) {
 	}
 }
 
-func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
+// publicPackages are those that users import, of this module.
+func publicPackages(t *testing.T) []*types.Package {
+	t.Helper()
 	exports := make(map[string]string)
 	var own []string
 	for _, p := range list(t, "-export", "-deps", "./...") {
@@ -150,13 +155,47 @@ func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
 		}
 	}
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	var packages []*types.Package
 	for _, path := range own {
 		pkg, err := imp.Import(path)
 		require.NoError(t, err)
+		packages = append(packages, pkg)
+	}
+	return packages
+}
+
+func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
 		for _, name := range pkg.Scope().Names() {
 			if obj := pkg.Scope().Lookup(name); obj.Exported() {
-				(&signatureWalk{t: t, at: path + "." + name, seen: make(map[types.Type]bool)}).visit(obj.Type())
+				(&signatureWalk{t: t, at: pkg.Path() + "." + name, seen: make(map[types.Type]bool)}).visit(obj.Type())
 			}
+		}
+	}
+}
+
+// At most 60 functions and types are exported by one package. An option With... takes a
+// value; a switch is a verb.
+func TestPublicNamesKeepTheRules(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
+		names, scope := 0, pkg.Scope()
+		for _, name := range scope.Names() {
+			switch obj := scope.Lookup(name).(type) {
+			case *types.TypeName:
+				if obj.Exported() {
+					names++
+				}
+			case *types.Func:
+				if obj.Exported() {
+					names++
+				}
+				if strings.HasPrefix(name, "With") && obj.Signature().Params().Len() == 0 {
+					t.Errorf("%s.%s is a switch: its name must be a verb", pkg.Path(), name)
+				}
+			}
+		}
+		if names > 60 {
+			t.Errorf("%s exports %d functions and types", pkg.Path(), names)
 		}
 	}
 }
@@ -230,6 +269,27 @@ func (w *signatureWalk) named(typ *types.Named) {
 }
 
 const architectureDoc = "docs/architecture.md"
+
+// TestTheArchitecturePageNamesEveryRoom looks for each room of the table, and for each
+// module beside the root, in the part of the page that tells of them.
+func TestTheArchitecturePageNamesEveryRoom(t *testing.T) {
+	page, err := os.ReadFile(architectureDoc)
+	require.NoError(t, err)
+	told, _, ok := strings.Cut(string(page), "\n## Nouns and verbs")
+	require.True(t, ok)
+	names := slices.Collect(maps.Keys(rooms))
+	modules, err := filepath.Glob("*/go.mod")
+	require.NoError(t, err)
+	for _, file := range modules {
+		names = append(names, filepath.Dir(file))
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "examples") || name == "internal/mutate/cmd" || strings.HasSuffix(name, "tallytest") {
+			continue
+		}
+		require.Regexp(t, `\b`+path.Base(name)+`\b`, told, "the room %q", name)
+	}
+}
 
 // TestTheImportTableOfTheArchitecturePage holds the end of docs/architecture.md
 // against the table above (go test -run Architecture -update .).

@@ -2,9 +2,7 @@ package difftest_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"sync"
-	"testing"
 
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/josetest"
@@ -36,12 +34,3 @@ func goodProof(key *josetest.Key) string {
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func mustJSON(t testing.TB, v any) []byte {
-	t.Helper()
-	raw, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
-}

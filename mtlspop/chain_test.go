@@ -204,6 +204,100 @@ func TestMalformedChainFields(t *testing.T) {
 	}
 }
 
+// Chains in the fields of other formats than RFC 9440.
+func TestMalformedChainsInEveryFormat(t *testing.T) {
+	ca := mtlspoptest.NewCA(t, "Root")
+	alice := ca.Intermediate("Intermediate").Issue("alice")
+	between := &mtlspoptest.Client{Certificate: alice.Chain[0]}
+	b64, text, escaped := mtlspoptest.HAProxy(between), mtlspoptest.Apache(between), mtlspoptest.Nginx(between)
+	cut := base64.StdEncoding.EncodeToString(between.Certificate.Raw[:100])
+	for format, values := range map[mtlspop.Format]map[string]error{
+		mtlspop.DER: {
+			b64:                                 nil,
+			" \t" + b64 + " ":                   nil,
+			strings.ReplaceAll(b64, "=", "%3D"): nil,
+			b64 + "," + b64:                     nil,
+			b64 + "%2":                          mtlspop.ErrMalformed,
+			b64 + ",":                           mtlspop.ErrMalformed,
+			b64 + ",%":                          mtlspop.ErrMalformed,
+			cut:                                 mtlspop.ErrMalformed,
+			strings.Repeat(b64+",", 11) + b64:   mtlspop.ErrMalformed,
+			strings.Repeat(b64+",", 10) + b64:   mtlspop.ErrMalformed, // ten is the limit
+			strings.Repeat(b64+",", 9) + b64:    nil,
+			"":                                  mtlspop.ErrUntrusted,
+		},
+		mtlspop.PEM: {
+			text:                                    nil,
+			"  " + text + "\t":                      nil,
+			escaped:                                 nil,
+			text + text:                             nil,
+			escaped + "%2":                          mtlspop.ErrMalformed,
+			text + "x":                              mtlspop.ErrMalformed,
+			text + " x " + text:                     mtlspop.ErrMalformed,
+			strings.Replace(escaped, "%0A", " ", 1): mtlspop.ErrMalformed,
+			strings.Repeat(text, 12):                mtlspop.ErrMalformed,
+			"(null)":                                mtlspop.ErrUntrusted,
+		},
+	} {
+		for value, want := range values {
+			v := newVerifier(t, mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DER, trusted),
+				mtlspop.WithForwardedChain("X-Chain", format), mtlspop.WithRoots(ca.Pool()))
+			_, err := v.Verify(forwardedFrom(trustedPeer, "X-Client-Cert", mtlspoptest.HAProxy(alice), "X-Chain", value), alice.Thumbprint())
+			require.Equal(t, want, err, "%v %.60q", format, value)
+		}
+	}
+}
+
+// MTLS-6.2-01: a chain that was good is remembered, so that a client that does not send
+// it again is not refused.
+func TestAChainIsRememberedWithoutWhatWasSent(t *testing.T) {
+	ca := mtlspoptest.NewCA(t, "Root")
+	alice := ca.Intermediate("Intermediate").Issue("alice")
+	alone := *alice
+	alone.Chain = nil
+	v := newVerifier(t, mtlspop.WithRoots(ca.Pool()))
+	_, err := v.Verify(requestOver(&alone), alice.Thumbprint())
+	require.Equal(t, mtlspop.ErrUntrusted, err)
+	_, err = v.Verify(requestOver(alice), alice.Thumbprint())
+	require.NoError(t, err)
+	_, err = v.Verify(requestOver(&alone), alice.Thumbprint())
+	require.NoError(t, err)
+}
+
+// CC-X-02: a value as long as the limit is read, and one byte more is not.
+func TestTheLimitsOfFields(t *testing.T) {
+	const leafLimit, chainLimit = 32 << 10, 96 << 10
+	ca := mtlspoptest.NewCA(t, "Root")
+	alice := ca.Intermediate("Intermediate").Issue("alice")
+	padded := func(c *mtlspoptest.Client, size int) string {
+		text := mtlspoptest.Apache(c)
+		return text[:80] + strings.Repeat(" ", size-len(text)) + text[80:]
+	}
+	require.NoError(t, verifyValue(t, mtlspop.PEM, padded(alice, leafLimit), alice.Thumbprint()))
+	require.Equal(t, mtlspop.ErrMalformed, verifyValue(t, mtlspop.PEM, padded(alice, leafLimit+1), alice.Thumbprint()))
+	require.NoError(t, verifyValue(t, mtlspop.PEMChain, padded(alice, chainLimit), alice.Thumbprint()))
+	require.Equal(t, mtlspop.ErrMalformed, verifyValue(t, mtlspop.PEMChain, padded(alice, chainLimit+1), alice.Thumbprint()))
+
+	// A certificate whose length takes three bytes is one.
+	large := append([]byte{0x30, 0x83, 1, 0, 0}, make([]byte, 1<<16)...)
+	require.Equal(t, mtlspop.ErrMismatch, verifyValue(t, mtlspop.DERChain, base64.StdEncoding.EncodeToString(large), alice.Thumbprint()))
+
+	// A leaf, and ten certificates above it.
+	for n, want := range map[int]error{11: nil, 12: mtlspop.ErrMalformed} {
+		require.Equal(t, want, verifyValue(t, mtlspop.PEMChain, strings.Repeat(mtlspoptest.Apache(alice), n), alice.Thumbprint()))
+		der := mtlspoptest.HAProxy(alice)
+		require.Equal(t, want, verifyValue(t, mtlspop.DERChain, strings.Repeat(der+",", n-1)+der, alice.Thumbprint()))
+	}
+
+	between := &mtlspoptest.Client{Certificate: alice.Chain[0]}
+	for size, want := range map[int]error{chainLimit: nil, chainLimit + 1: mtlspop.ErrMalformed} {
+		v := newVerifier(t, mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.DER, trusted),
+			mtlspop.WithForwardedChain("X-Chain", mtlspop.PEM), mtlspop.WithRoots(ca.Pool()))
+		_, err := v.Verify(forwardedFrom(trustedPeer, "X-Client-Cert", mtlspoptest.HAProxy(alice), "X-Chain", padded(between, size)), alice.Thumbprint())
+		require.Equal(t, want, err)
+	}
+}
+
 func TestRootsAreReplacedWhileRunning(t *testing.T) {
 	before, after := mtlspoptest.NewCA(t, "Before"), mtlspoptest.NewCA(t, "After")
 	earlier, later := before.Issue("alice"), after.Issue("alice")

@@ -30,24 +30,21 @@ func parseBase64(value string) ([]byte, bool) {
 }
 
 // parseDERChain reads a field that holds a leaf and up to maxChain more. Old
-// versions of Traefik percent-encode it; base64 has no percent sign.
-func parseDERChain(value string) ([][]byte, bool) {
-	if strings.Contains(value, "%") {
-		unescaped, err := url.PathUnescape(value)
-		if err != nil {
-			return nil, false
-		}
-		value = unescaped
+// versions of Traefik percent-encode it; base64 has no percent sign. It returns nil for
+// what is not one.
+func parseDERChain(value string) (ders [][]byte) {
+	value, err := url.PathUnescape(value)
+	if err != nil {
+		return nil
 	}
-	var ders [][]byte
 	for member := range strings.SplitSeq(value, ",") {
 		der, ok := parseBase64(member)
 		if !ok || len(ders) > maxChain {
-			return nil, false
+			return nil
 		}
 		ders = append(ders, der)
 	}
-	return ders, true
+	return ders
 }
 
 // parseHexThumbprint reads a SHA-256 digest, in digits of either case.

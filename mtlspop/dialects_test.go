@@ -14,6 +14,13 @@ import (
 	"github.com/keybound-go/middleware/mtlspop/mtlspoptest"
 )
 
+func TestAFieldOfTwoDialectsIsNamedOnce(t *testing.T) {
+	v := newVerifier(t,
+		mtlspop.WithForwardedCertificate("X-Client-Cert", mtlspop.PEM, trusted),
+		mtlspop.WithDialect("X-Client-Cert", mtlspop.DER, mtlspop.TrustUnixSocket()))
+	require.Equal(t, []string{"X-Client-Cert"}, v.ForwardedHeaders())
+}
+
 // Three kinds of terminators in front of one service.
 func TestEachPeerIsReadInItsOwnDialectOnly(t *testing.T) {
 	ca := mtlspoptest.NewCA(t, "Root")

@@ -252,27 +252,25 @@ func (f Format) parse(value string) (presented, bool) {
 	return presented{}, false
 }
 
-// parseChain reads the value of a chain's field.
-func (f Format) parseChain(value string) ([][]byte, bool) {
-	var ders [][]byte
-	var ok bool
+// parseChain reads the value of a chain's field. It returns nil for what is not one.
+func (f Format) parseChain(value string) [][]byte {
 	switch f {
 	case RFC9440:
-		ders, ok = parseByteSequences(value)
+		return parseByteSequences(value)
 	case PEM, PEMChain:
-		ders, ok = parsePEMChain(value)
+		return parsePEMChain(value)
 	case DER, DERChain:
-		ders, ok = parseDERChain(value)
+		return parseDERChain(value)
 	}
-	return ders, ok
+	return nil
 }
 
 func presentOne(leaf []byte, ok bool) (presented, bool) {
 	return presented{sum: sha256.Sum256(leaf), leaf: leaf}, ok
 }
 
-func presentChain(ders [][]byte, ok bool) (presented, bool) {
-	if !ok || len(ders) == 0 {
+func presentChain(ders [][]byte) (presented, bool) {
+	if len(ders) == 0 {
 		return presented{}, false
 	}
 	for _, der := range ders[1:] {

@@ -46,7 +46,7 @@ func (f *forwarding) read(h http.Header) (presented, error) {
 		return presented{}, ErrMalformed // RFC 9440, section 2.2; or a forged one beside ours.
 	}
 	value = trimSpace(value)
-	if n == 0 || f.format.saysNone(value) {
+	if f.format.saysNone(value) { // so does an absent field: it is empty
 		return presented{}, f.none(h)
 	}
 	if len(value) > f.format.maxSize() {
@@ -66,7 +66,7 @@ func (f *forwarding) read(h http.Header) (presented, error) {
 func (f *forwarding) none(h http.Header) error {
 	for _, c := range f.chains {
 		value, n := headers.Single(h, c.name)
-		if n > 1 || n == 1 && !c.format.saysNone(trimSpace(value)) {
+		if n > 1 || !c.format.saysNone(trimSpace(value)) {
 			return ErrMalformed // RFC 9440, section 2.3: no chain without its leaf.
 		}
 	}
@@ -127,11 +127,11 @@ func (c chainField) read(h http.Header) ([][]byte, error) {
 	switch {
 	case n > 1 || len(value) > maxChainField:
 		return nil, ErrMalformed
-	case n == 0 || c.format.saysNone(value):
+	case c.format.saysNone(value):
 		return nil, nil
 	}
-	ders, ok := c.format.parseChain(value)
-	if !ok {
+	ders := c.format.parseChain(value)
+	if ders == nil {
 		return nil, ErrMalformed
 	}
 	return ders, nil

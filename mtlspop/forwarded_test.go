@@ -46,6 +46,9 @@ func TestForwardedCertificate(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice)), alice.Thumbprint())
 		require.NoError(t, err)
 		require.Equal(t, alice.Certificate.Raw, cert.Certificate.Raw)
+		again, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(alice)), alice.Thumbprint())
+		require.NoError(t, err)
+		require.Same(t, cert.Certificate, again.Certificate, "it is parsed once")
 	})
 	t.Run("of another client", func(t *testing.T) {
 		cert, err := v.Verify(forwardedFrom(trustedPeer, "Client-Cert", mtlspoptest.RFC9440(mallory)), alice.Thumbprint())
@@ -123,9 +126,12 @@ func TestForwardedCertificate(t *testing.T) {
 			cert, err := v.Verify(r, alice.Thumbprint())
 			refused(t, mtlspop.ErrMalformed, cert, err)
 		}
-		// HAProxy with unconditional colons says twice that there is none.
-		r := forwardedFrom(trustedPeer, "Client-Cert", "::", "Client-Cert-Chain", "::")
+		r := forwardedFrom(trustedPeer, "Client-Cert-Chain", "::", "Client-Cert-Chain", "::")
 		cert, err := v.Verify(r, alice.Thumbprint())
+		refused(t, mtlspop.ErrMalformed, cert, err)
+		// HAProxy with unconditional colons says twice that there is none.
+		r = forwardedFrom(trustedPeer, "Client-Cert", "::", "Client-Cert-Chain", "::")
+		cert, err = v.Verify(r, alice.Thumbprint())
 		refused(t, mtlspop.ErrNoCertificate, cert, err)
 	})
 	t.Run("CC-X-02 a field of absurd size is refused before it is decoded", func(t *testing.T) {

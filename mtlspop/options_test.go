@@ -170,15 +170,19 @@ func TestBindingErrors(t *testing.T) {
 		require.EqualValues(t, i+1, kind)
 		require.Equal(t, "mtlspop: "+kind.Description(), kind.Error())
 		require.Contains(t, []string{"invalid_token", "invalid_request"}, kind.Code())
+		require.Contains(t, kind.Reason(), "certificate_")
+		require.Contains(t, kind.Description(), "certificate")
 		for _, c := range kind.Description() {
 			// RFC 6750, section 3.
 			require.True(t, c >= 0x20 && c <= 0x7e && c != '"' && c != '\\', kind.Description())
 		}
 	}
+	require.Contains(t, mtlspop.ErrExpired.Hint(), "mtlspop.RequireValidity")
 	for _, kind := range []mtlspop.BindingError{0, mtlspop.BindingError(len(kinds) + 1), 255} {
 		require.Empty(t, kind.Code())
 		require.Empty(t, kind.Hint())
-		require.NotEmpty(t, kind.Error())
+		require.Empty(t, kind.Reason())
+		require.Equal(t, "mtlspop: not a binding error", kind.Error())
 	}
 }
 

@@ -14,29 +14,21 @@ const (
 
 // parsePEM reads a field that holds one certificate.
 func parsePEM(value string) ([]byte, bool) {
-	text, ok := unescapePEM(value)
-	if !ok {
-		return nil, false
-	}
-	der, rest, ok := nextPEM(text)
+	der, rest, ok := nextPEM(unescapePEM(value))
 	return der, ok && rest == ""
 }
 
-// parsePEMChain reads a field that holds a leaf and up to maxChain more.
-func parsePEMChain(value string) ([][]byte, bool) {
-	text, ok := unescapePEM(value)
-	if !ok {
-		return nil, false
-	}
-	var ders [][]byte
-	for text != "" {
+// parsePEMChain reads a field that holds a leaf and up to maxChain more. It returns nil
+// for what is not one.
+func parsePEMChain(value string) (ders [][]byte) {
+	for text := unescapePEM(value); text != ""; {
 		der, rest, ok := nextPEM(text)
 		if !ok || len(ders) > maxChain {
-			return nil, false
+			return nil
 		}
 		ders, text = append(ders, der), rest
 	}
-	return ders, len(ders) > 0
+	return ders
 }
 
 // parseBase64PEM reads a field that holds one certificate, encoded once more.
@@ -50,17 +42,21 @@ func parseBase64PEM(value string) ([]byte, bool) {
 }
 
 // unescapePEM returns the text of a field, which is percent-encoded if there
-// is a percent sign in it: PEM has none. A plus sign is data, as in a path.
-func unescapePEM(value string) (string, bool) {
+// is a percent sign in it: PEM has none. A plus sign is data, as in a path. The text of
+// a field that is encoded badly is empty.
+func unescapePEM(value string) string {
 	if !strings.Contains(value, "%") {
-		return value, true
+		return value
 	}
 	// A terminator that encodes, encodes the spaces and line ends too.
 	if strings.ContainsAny(value, pemSpace) {
-		return "", false
+		return ""
 	}
 	text, err := url.PathUnescape(value)
-	return text, err == nil
+	if err != nil {
+		return ""
+	}
+	return text
 }
 
 // nextPEM returns the DER of the first certificate in text and what follows.

@@ -61,6 +61,11 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 	require.Error(t, err)
 	values = append(values, err)
 
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
+		text := fmt.Sprintf(verb, mtlspop.RequestOf(r))
+		require.Contains(t, text, `from "192.0.2.1:1234", TLS: true`)
+		require.Contains(t, text, `"Authorization" "Cookie" "Dpop"`)
+	}
 	for _, value := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			require.NotContains(t, fmt.Sprintf(verb, value), secret, "%T under %s", value, verb)

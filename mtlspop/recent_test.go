@@ -15,8 +15,10 @@ func sumOf(i int) (t thumbprint) {
 
 func TestRecentIsBoundedAndKeepsTheLast(t *testing.T) {
 	var c recent[int]
-	_, ok := c.get(sumOf(0))
-	require.False(t, ok)
+	for range 2 {
+		_, ok := c.get(sumOf(0))
+		require.False(t, ok)
+	}
 	for i := range 10 * maxRecent {
 		c.put(sumOf(i), i)
 		require.LessOrEqual(t, len(c.young)+len(c.old), 2*maxRecent)

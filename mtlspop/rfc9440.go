@@ -31,16 +31,15 @@ func parseByteSequence(value string) ([]byte, bool) {
 
 // parseByteSequences reads a List of Byte Sequences (RFC 9651, section 4.2.1)
 // that is a whole field. Each element holds one or more certificates: HAProxy
-// writes its whole chain as one blob.
-func parseByteSequences(value string) ([][]byte, bool) {
-	var ders [][]byte
+// writes its whole chain as one blob. It returns nil for what is not one.
+func parseByteSequences(value string) (ders [][]byte) {
 	for member := range strings.SplitSeq(value, ",") {
 		// An empty member, so a trailing comma, has no colons.
 		der, ok := parseByteSequence(trimSpace(member))
 		if !ok || len(ders) == maxChain {
-			return nil, false
+			return nil
 		}
 		ders = append(ders, der)
 	}
-	return ders, true
+	return ders
 }

@@ -94,6 +94,7 @@ func TestVerifyOverTLS(t *testing.T) {
 				require.Zero(t, e)
 			}
 			require.Nil(t, v.ForwardedHeaders())
+			require.False(t, v.AcceptsMTLSPoP())
 			require.False(t, v.TrustsPeer(requestOver(alice)))
 			require.Nil(t, v.TrustedHeaders(mtlspop.RequestOf(requestOver(alice))))
 		}

@@ -110,11 +110,72 @@ func TestEveryChangedCookieIsNone(t *testing.T) {
 		_, err := s.Read(b.request("GET"))
 		require.Equal(t, session.ErrNone, err, "position %d", i)
 	}
-	for _, value := range []string{"", "1", "1.", "0." + sealed[2:], "2." + sealed[2:], "5." + sealed[2:], sealed[:len(sealed)-1], sealed + "A", sealed[2:]} {
+	for _, value := range []string{"", "1", "1.", "1.A", "1.AAAA", "1." + strings.Repeat("A", 21), "1." + strings.Repeat("A", 22), "0." + sealed[2:], "2." + sealed[2:], "5." + sealed[2:], sealed[:len(sealed)-1], sealed + "A", sealed[2:]} {
 		b.cookies["__Host-session"] = value
 		_, err := s.Read(b.request("GET"))
 		require.Equal(t, session.ErrNone, err, "%q", value)
 	}
+}
+
+// One session has one spelling, however its text is divided, and whatever a lenient
+// decoder would pass over.
+func TestASessionHasOneSpelling(t *testing.T) {
+	s := newSessions(t)
+	for size := range 4 {
+		b := begin(t, s, strings.Repeat("x", 5+size))
+		sealed := b.cookies["__Host-session"]
+		for _, more := range []string{"A", "AA", "AAA", "!", "=", "==", "!!!!"} {
+			b.cookies["__Host-session"] = sealed + more
+			_, err := s.Read(b.request("GET"))
+			require.Equal(t, session.ErrNone, err, "%q behind it", more)
+		}
+	}
+	b := begin(t, s, strings.Repeat("x", 5000))
+	sealed := b.cookies["__Host-session"][2:] + b.cookies["__Host-session-1"]
+	for i, sizes := range [][]int{{1000, 2000, 500, 700}, {3000}, {3501}, {1700, 1700, 1700}} {
+		rest, divided := sealed, &browser{cookies: map[string]string{}}
+		for i, size := range append(sizes, len(sealed)) {
+			name := "__Host-session"
+			if i > 0 {
+				name = fmt.Sprint(name, "-", i)
+			}
+			divided.cookies[name], rest = rest[:min(size, len(rest))], rest[min(size, len(rest)):]
+		}
+		divided.cookies["__Host-session"] = fmt.Sprint(len(sizes)+1, ".", divided.cookies["__Host-session"])
+		_, err := s.Read(divided.request("GET"))
+		if i == 3 { // none of the parts is too large
+			require.NoError(t, err)
+		} else {
+			require.Equal(t, session.ErrNone, err, sizes)
+		}
+	}
+}
+
+// What is not of these Sessions is left to whom it belongs to.
+func TestCookiesOfOthersStay(t *testing.T) {
+	s := newSessions(t)
+	b := &browser{cookies: map[string]string{"__Host-session": "garbage", "-1": "another's", "__Host-session-4": "another's"}}
+	h := http.Header{}
+	require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+	require.Equal(t, 1, b.take(t, h))
+	require.Equal(t, "garbage", b.cookies["__Host-session"])
+	read, err := s.Read(b.request("GET"))
+	require.NoError(t, err)
+	require.Equal(t, "token", read.Token)
+	h = http.Header{}
+	s.End(h, b.request("GET"))
+	b.take(t, h)
+	require.Equal(t, map[string]string{"__Host-session": "garbage", "-1": "another's", "__Host-session-4": "another's"}, b.cookies)
+
+	// A session stays under its name when the other one's cookie is gone.
+	h = http.Header{}
+	require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+	b.take(t, h)
+	delete(b.cookies, "__Host-session")
+	h = http.Header{}
+	require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "another token"}))
+	require.Equal(t, 1, b.take(t, h))
+	require.NotContains(t, b.cookies, "__Host-session")
 }
 
 func TestACookieOpensUnderItsNameAndKeyOnly(t *testing.T) {
@@ -211,12 +272,14 @@ func TestASessionEnds(t *testing.T) {
 }
 
 func TestAClockThatIsAheadIsForgivenAndAForeignOneIsNot(t *testing.T) {
-	var tomorrow, soon *browser
+	var tomorrow, soon, limit *browser
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(t)
 		begun := time.Now()
 		time.Sleep(4 * time.Minute)
 		soon = begin(t, s, "token")
+		time.Sleep(time.Minute)
+		limit = begin(t, s, "token")
 		time.Sleep(time.Hour)
 		tomorrow = begin(t, s, "token")
 		require.NotZero(t, begun)
@@ -225,6 +288,8 @@ func TestAClockThatIsAheadIsForgivenAndAForeignOneIsNot(t *testing.T) {
 		s := newSessions(t)
 		_, err := s.Read(soon.request("GET"))
 		require.NoError(t, err)
+		_, err = s.Read(limit.request("GET"))
+		require.Equal(t, session.ErrNone, err)
 		_, err = s.Read(tomorrow.request("GET"))
 		require.Equal(t, session.ErrNone, err)
 	})
@@ -245,6 +310,77 @@ func TestANewTokenBeginsANewSession(t *testing.T) {
 	})
 }
 
+func TestASessionOfAnotherSchemeBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(time.Hour), session.WithLifetime(time.Hour))
+		b := begin(t, s, "token")
+		h := http.Header{}
+		require.False(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+		require.Empty(t, h)
+		time.Sleep(10 * time.Minute)
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "Bearer", Token: "token"}))
+		b.take(t, h)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, "Bearer", read.Scheme)
+		require.Equal(t, time.Now().Add(time.Hour), read.Ends, "a session begins anew, and ends a lifetime later")
+	})
+}
+
+func TestASessionSaysWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(t, session.WithIdleTimeout(10*time.Minute), session.WithLifetime(time.Hour))
+		b := begin(t, s, "token")
+		ends := time.Now().Add(time.Hour)
+		time.Sleep(6 * time.Minute)
+		h := http.Header{}
+		require.True(t, s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: "token"}))
+		b.take(t, h)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, ends, read.Ends, "use does not move the end")
+	})
+}
+
+// The sizes at which a token takes another cookie, and at which it takes too many.
+func TestTokensOfEverySizeComeBackOrBeginNoSession(t *testing.T) {
+	s := newSessions(t)
+	most := 0
+	for size := 10_300; size < 10_600; size++ {
+		b, h := &browser{}, http.Header{}
+		token := strings.Repeat("x", size)
+		if !s.Save(h, b.request("GET"), session.Session{Scheme: "DPoP", Token: token}) {
+			require.Empty(t, h)
+			continue
+		}
+		require.True(t, most == 0 || most == size-1, "%d fits, and %d did not", size, size-1)
+		most = size
+		b.take(t, h)
+		require.Len(t, b.cookies, 4)
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Equal(t, token, read.Token)
+	}
+	require.Less(t, most, 10_599)
+	require.NotZero(t, most)
+	for size := 2500; size < 2700; size++ {
+		b := begin(t, s, strings.Repeat("x", size))
+		read, err := s.Read(b.request("GET"))
+		require.NoError(t, err)
+		require.Len(t, read.Token, size)
+		for name, value := range b.cookies {
+			require.NotEmpty(t, value, "%s of %d", name, size)
+		}
+	}
+}
+
+func TestErrorsSayWhich(t *testing.T) {
+	require.Equal(t, "session: none", session.ErrNone.Error())
+	require.Equal(t, "session: request from another origin", session.ErrCrossOrigin.Error())
+	require.Equal(t, "session: unknown error", session.Error(0).Error())
+	require.Equal(t, `session.Session{Scheme:"DPoP", Token:(5 bytes)}`, fmt.Sprint(session.Session{Scheme: "DPoP", Token: "token"}))
+}
+
 func TestRequestsOfOtherSites(t *testing.T) {
 	s := newSessions(t, session.WithTrustedOrigins("https://app.example", "http://old.example"))
 	b := begin(t, s, "token")
@@ -263,6 +399,7 @@ func TestRequestsOfOtherSites(t *testing.T) {
 		{"POST", "", "http://api.example", session.ErrCrossOrigin},
 		{"POST", "", "HTTP://api.example", session.ErrCrossOrigin},
 		{"POST", "same-origin", "http://api.example", session.ErrCrossOrigin},
+		{"POST", "same-origin", "http://", session.ErrCrossOrigin},
 		{"DELETE", "", "http://api.example", session.ErrCrossOrigin},
 		{"WebSocket", "", "http://api.example", session.ErrCrossOrigin},
 		{"GET", "", "http://api.example", nil},
@@ -417,6 +554,10 @@ func TestStripTakesOutTheSessionAlone(t *testing.T) {
 		{[]string{"sid =1; a=b", "\tsid-3\t=2"}, []string{"a=b"}},
 		{[]string{"SID=kept; sidx=kept"}, []string{"SID=kept; sidx=kept"}},
 		{[]string{"sid"}, nil},
+		{[]string{"-1=kept; =kept; .01234567=kept"}, []string{"-1=kept; =kept; .01234567=kept"}},
+		{[]string{"sid.01234567=1; sid.89abcdef-2=2; a=b"}, []string{"a=b"}},
+		{[]string{"sid.0123456=kept; sid.0123456g=kept; sid.012345678=kept; sid.01234567x=kept"}, []string{"sid.0123456=kept; sid.0123456g=kept; sid.012345678=kept; sid.01234567x=kept"}},
+		{[]string{"sid-0=kept; sid-=kept; sid-1x=kept; sid+1=kept; sid-3=1; sid-1=1"}, []string{"sid-0=kept; sid-=kept; sid-1x=kept; sid+1=kept"}},
 		{[]string{"sid=1; \u2000__Host-csrf=evil; __Host-csrf=mine"}, []string{"\u2000__Host-csrf=evil; __Host-csrf=mine"}},
 	} {
 		h := http.Header{"Cookie": test.lines, "X": {"y"}}
@@ -425,12 +566,18 @@ func TestStripTakesOutTheSessionAlone(t *testing.T) {
 		require.Equal(t, test.want, got["Cookie"], "%q", test.lines)
 		require.Equal(t, []string{"y"}, got["X"])
 		require.Equal(t, before, strings.Join(h["Cookie"], "|"), "the header itself stays")
+		_, has := got["Cookie"]
+		require.Equal(t, test.want != nil, has)
+		delete(got, "X")
+		_, same := h["X"]
+		require.Equal(t, !slices.Equal(test.want, test.lines), same, "it is copied only if there is something to take out")
 	}
 }
 
 func TestTheZeroSessionsKnowNone(t *testing.T) {
 	for _, s := range []*session.Sessions{nil, {}} {
 		r := begin(t, newSessions(t), "token").request("GET")
+		r.AddCookie(&http.Cookie{Name: "-1", Value: "another's"})
 		_, err := s.Read(r)
 		require.Equal(t, session.ErrNone, err)
 		h := http.Header{}
@@ -500,8 +647,9 @@ func TestNoTwoCookiesAreAlike(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 100 {
 		value := begin(t, s, "token").cookies["__Host-session"]
-		require.False(t, seen[value])
-		seen[value] = true
+		salt := value[:2+20] // 15 of its 16 bytes: each cookie has a key of its own
+		require.False(t, seen[salt])
+		seen[salt] = true
 	}
 }
 

@@ -42,19 +42,19 @@ type checkFlags struct {
 
 // The values of --http.
 const (
-	http1    = "1.1"
-	http2    = "2"
-	httpBoth = "both"
+	versionOne  = "1.1"
+	versionTwo  = "2"
+	versionBoth = "both"
 )
 
 func addHTTP(c *cobra.Command, to *string, usage string) {
-	c.Flags().StringVar(to, "http", httpBoth, usage)
-	_ = c.RegisterFlagCompletionFunc("http", cobra.FixedCompletions([]string{http1, http2, httpBoth}, cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVar(to, "http", versionBoth, usage)
+	_ = c.RegisterFlagCompletionFunc("http", cobra.FixedCompletions([]string{versionOne, versionTwo, versionBoth}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func validHTTP(value string) error {
-	if value != http1 && value != http2 && value != httpBoth {
-		return fmt.Errorf("--http %s is not one of %s, %s, %s", value, http1, http2, httpBoth)
+	if value != versionOne && value != versionTwo && value != versionBoth {
+		return fmt.Errorf("--http %s is not one of %s, %s, %s", value, versionOne, versionTwo, versionBoth)
 	}
 	return nil
 }
@@ -70,6 +70,7 @@ func (f *reportFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *reportFlags) write(s *streams, r *report.Report) error {
+	r.Cut(s.secrets.Cut)
 	for _, to := range []struct {
 		name  string
 		write func(io.Writer) error
@@ -166,6 +167,9 @@ With --compare, the rows are tried at a second server too, and what differs is s
 	flags.DurationVar(&f.settings.Window, "window", 0, "how old the server lets proofs be, to try both sides of the edge")
 	flags.DurationVar(&f.settings.Ahead, "ahead", 0, "how far ahead of its clock the server lets proofs be")
 	flags.DurationVar(&f.settings.Leeway, "leeway", 0, "how long after exp the server takes tokens")
+	flags.DurationVar(&f.settings.Answers, "answers", 0, "how long the server goes by an answer of introspection, to try what follows a revocation")
+	flags.BoolVar(&f.settings.AnyTokenAlg, "any-token-alg", false, "the server takes tokens by ES256, RS256 and PS256, whatever --token-alg says")
+	flags.BoolVar(&f.settings.Browsers, "browsers", false, "scripts of other origins call the server: it lets preflights pass, and exposes what they need")
 	flags.BoolVar(&f.settings.AnyForm, "any-form", false, "take a refusal in whatever form: judge neither its status nor its error code")
 	flags.StringVar(&f.baseline, "baseline", "", "file with the deviations that are accepted")
 	flags.StringVar(&f.writeBaseline, "write-baseline", "", "write the failures to this file, as a baseline to give reasons in")
@@ -280,8 +284,8 @@ func (f *checkFlags) check(ctx context.Context, s *streams, issuer *check.Issuer
 
 // overEach tries the rows over the versions of HTTP that are wanted.
 func (f *checkFlags) overEach(ctx context.Context, s *streams, c check.Config) (results []check.Result, err error) {
-	two, one := f.http == http2, f.http != http2
-	if f.http == httpBoth {
+	two, one := f.http == versionTwo, f.http != versionTwo
+	if f.http == versionBoth {
 		var certificate *tls.Certificate
 		if c.MTLS { // the server may end a handshake without any
 			own, err := pen.SelfSigned("keybound check", time.Now())
@@ -332,6 +336,10 @@ func waitFor(ctx context.Context, address string, limit time.Duration) error {
 // severities of failures by level.
 var severities = map[check.Level]string{check.Must: "error", check.Should: "warning", check.May: "note", check.Practice: "note"}
 
+// otherForm is the level of a failure of a server that refused as the row's sentence
+// demands, and told the client another status, scheme or error code than the RFC names.
+const otherForm = "FORM"
+
 func (f *checkFlags) report(target string, results []check.Result) *report.Report {
 	r := &report.Report{Command: "check", Target: target, Profile: f.profile, Time: time.Now()}
 	for _, res := range results {
@@ -346,10 +354,16 @@ func (f *checkFlags) report(target string, results []check.Result) *report.Repor
 			i.Status = report.Skip
 		case res.Accept != "":
 			i.Status, i.Fix, i.Severity = report.Accepted, res.Accept, severities[res.Row.Level]
+			if res.OtherForm {
+				i.Level, i.Severity = otherForm, "note"
+			}
 		default:
 			i.Status, i.Severity = report.Fail, severities[res.Row.Level]
-			if res.Accepted {
+			switch {
+			case res.Accepted:
 				i.Severity = "error"
+			case res.OtherForm: // what the sentence demands is done
+				i.Level, i.Severity = otherForm, "note"
 			}
 		}
 		r.Items = append(r.Items, i)
@@ -373,8 +387,18 @@ func (f *checkFlags) print(s *streams, r *report.Report, stale []string) {
 	for _, id := range stale {
 		s.out.Printf("%s the baseline accepts %s, which does not fail\n", s.out.Warn("note"), id)
 	}
-	s.out.Printf("%d pass, %d fail, %d accepted by the baseline, %d say nothing about this server\n",
-		r.Count(report.Pass), r.Count(report.Fail), r.Count(report.Accepted), r.Count(report.Skip))
+	forms := 0
+	for _, i := range r.Items {
+		if i.Status == report.Fail && i.Level == otherForm {
+			forms++
+		}
+	}
+	text := ""
+	if forms > 0 {
+		text = fmt.Sprintf(" (%d by the form of the refusal alone)", forms)
+	}
+	s.out.Printf("%d pass, %d fail%s, %d accepted by the baseline, %d say nothing about this server\n",
+		r.Count(report.Pass), r.Count(report.Fail), text, r.Count(report.Accepted), r.Count(report.Skip))
 }
 
 // printDifferences checks the second server, and prints the rows with different results.

@@ -140,6 +140,7 @@ func TestNoPeerIsTrustedByDefault(t *testing.T) {
 		require.Empty(t, s.Overlap(set(t, true, "127.0.0.0/8")))
 	}
 	require.True(t, set(t, false, "10.0.0.0/8").Holds(netip.MustParseAddr("::ffff:10.0.0.1")))
+	require.False(t, set(t, false, "10.0.0.0/8").Holds(netip.MustParseAddr("::ffff:10.0.0.1%eth0")))
 }
 
 // R9: a real listener and a real peer, since this is about what net/http makes of
@@ -182,6 +183,8 @@ func TestOverlap(t *testing.T) {
 	}{
 		{set(t, false, "10.0.0.0/24"), set(t, false, "10.0.1.0/24", "fc00::/7"), ""},
 		{set(t, true, "10.0.0.0/24"), set(t, false, "10.0.1.0/24"), ""},
+		{set(t, false, "10.0.0.0/24"), set(t, true, "10.0.1.0/24"), ""},
+		{set(t, true, "10.0.0.0/24"), nil, ""},
 		{set(t, false, "10.0.0.0/24", "10.1.0.0/16"), set(t, false, "192.0.2.0/24", "10.1.2.3/32"), "10.1.0.0/16 and 10.1.2.3/32 overlap"},
 		{set(t, true, "10.0.0.0/24"), set(t, true, "10.0.1.0/24"), "both trust unix sockets"},
 	} {

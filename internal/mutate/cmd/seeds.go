@@ -43,18 +43,19 @@ func readSeeds(name string) ([]seed, error) {
 	return seeds, nil
 }
 
-// rpc is the folder of the nested module whose faults its own product test must find.
-const rpc = "grpcguard"
+// nested are the folders of the nested modules whose faults their own product tests must
+// find.
+var nested = []string{"grpcguard", "connectguard", "extauthz", "fiberguard", "ginguard"}
 
 // finders are the tests that a seeded fault of a module meets.
-var finders = []struct {
-	name, module string
-	args         []string
-}{
-	{"product", ".", []string{"-run", "TestProduct", "./internal/producttest"}},
-	{"invariants", ".", []string{"-run", "History|Rotate|Outlives|Dies|TooLong", "./internal/producttest"}},
-	{"product of gRPC", rpc, []string{"-run", "TestProduct", "."}},
-	{"the room's own tests", "", nil}, // asked only if the others find nothing
+var finders = []struct{ name, module, pkg, tests string }{
+	{"product", ".", "./internal/producttest", "TestProduct"},
+	{"invariants", ".", "./internal/producttest", "History|Rotate|Outlives|Dies|TooLong"},
+	{"product of gRPC", "grpcguard", ".", "TestProduct"},
+	{"product of ext_authz", "extauthz", ".", "TestProduct"},
+	{"product of Fiber", "fiberguard", ".", "TestProduct"},
+	{"product of gin", "ginguard", ".", "TestProduct"},
+	{"product of Connect", "connectguard", ".", "TestProduct"},
 }
 
 // runSeeds prints the table of which tests find which fault, for those in files whose
@@ -81,31 +82,9 @@ func runSeeds(ctx context.Context, name, files string) error {
 		if err != nil {
 			return err
 		}
-		module, room := ".", filepath.Dir(s.file)
-		if room == rpc {
-			module, room = rpc, "."
-		}
-		var found []string
-		for _, f := range finders {
-			args := f.args
-			if args != nil && f.module != module {
-				continue
-			}
-			if args == nil && len(found) > 0 {
-				continue
-			}
-			if args == nil {
-				args = []string{"-short", "-skip", elsewhere, "./" + room}
-			}
-			test := exec.CommandContext(ctx, "go", append([]string{"test", "-overlay", overlay}, args...)...)
-			test.Dir = module
-			out, err := test.CombinedOutput()
-			switch {
-			case strings.Contains(string(out), "[build failed]"):
-				return fmt.Errorf("%s: %s", s.name, out)
-			case err != nil:
-				found = append(found, f.name)
-			}
+		found, err := s.found(ctx, work, overlay)
+		if err != nil {
+			return err
 		}
 		if len(found) == 0 {
 			missed++
@@ -117,6 +96,62 @@ func runSeeds(ctx context.Context, name, files string) error {
 		return fmt.Errorf("%d of %d seeded faults are not found", missed, len(seeds))
 	}
 	return nil
+}
+
+// found returns what finds the fault. The room's own tests are asked only if the others
+// find nothing.
+func (s seed) found(ctx context.Context, work, overlay string) (found []string, err error) {
+	module, room := ".", "./"+filepath.Dir(s.file)
+	if folder := filepath.Dir(s.file); slices.Contains(nested, folder) {
+		module, room = folder, "."
+	}
+	built := ""
+	build := func(pkg string) (string, error) {
+		binary := filepath.Join(work, "planted.test")
+		if built != pkg {
+			test := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, pkg)
+			test.Dir = module
+			if out, err := test.CombinedOutput(); err != nil {
+				return "", fmt.Errorf("%s: %s", s.name, out)
+			}
+			built = pkg
+		}
+		return binary, nil
+	}
+	finds := func(pkg string, args ...string) (bool, error) {
+		binary, err := build(pkg)
+		if err != nil {
+			return false, err
+		}
+		test := exec.CommandContext(ctx, binary, append(args, "-test.failfast")...)
+		test.Dir = filepath.Join(module, pkg)
+		return test.Run() != nil, nil
+	}
+	for _, f := range finders {
+		if f.module != module {
+			continue
+		}
+		ok, err := finds(f.pkg, "-test.run="+f.tests, "-test.short")
+		if err == nil && !ok {
+			ok, err = finds(f.pkg, "-test.run="+f.tests)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, f.name)
+		}
+	}
+	if len(found) == 0 {
+		ok, err := finds(room, "-test.short", "-test.skip="+elsewhere)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			found = append(found, "the room's own tests")
+		}
+	}
+	return found, nil
 }
 
 // plant writes the file with the fault in, and the overlay that names it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,6 +29,7 @@ type outcome struct {
 	status   Status
 	reason   string
 	accepted bool
+	form     bool
 }
 
 func (p *play) fail(format string, args ...any) {
@@ -73,7 +75,7 @@ func (p *play) draft() *draft {
 	if err != nil {
 		p.fail("%v", err)
 	}
-	d := &draft{method: "GET", path: p.path(), query: p.Target.RawQuery, scheme: p.scheme(), key: key, noProof: p.MTLS, issuer: p.Issuer}
+	d := &draft{method: "GET", path: p.path(), query: p.Target.RawQuery, scheme: p.scheme(), key: key, noProof: p.MTLS, issuer: p.Issuer, config: p.Config}
 	if p.MTLS {
 		d.cert = &p.certificate
 	}
@@ -107,7 +109,7 @@ func (p *play) mint(d *draft) string {
 	if p.Opaque {
 		token := rand.Text()
 		for name, v := range j.claims {
-			if v == (absent{}) && name != "active" {
+			if v == (absent{}) && name != "active" && name != "token_type" {
 				delete(j.claims, name)
 			}
 		}
@@ -169,6 +171,7 @@ func (p *play) exchange(d *draft) (*wire.Response, error) { return p.transmit(d.
 func (p *play) transmit(cert *tls.Certificate, r wire.Request) (*wire.Response, error) {
 	res, err := p.Client.Do(p.ctx, cert, r)
 	if err != nil {
+		p.silent.Store(true)
 		return nil, err
 	}
 	p.nonce.learn(res.Header)
@@ -222,7 +225,7 @@ func (p *play) accept(res *wire.Response) {
 // refuse fails the row unless the request was refused, in the form of want.
 func (p *play) refuse(res *wire.Response, want answer) {
 	if res.Status/100 == 2 {
-		panic(outcome{Failed, fmt.Sprintf("the server accepted the request (%d)", res.Status), true})
+		panic(outcome{status: Failed, reason: fmt.Sprintf("the server accepted the request (%d)", res.Status), accepted: true})
 	}
 	if res.Status >= 500 {
 		p.fail("expected a refusal by the client's fault, got %s", answerText(res))
@@ -231,7 +234,7 @@ func (p *play) refuse(res *wire.Response, want answer) {
 		return
 	}
 	if !slices.Contains(want.statuses, res.Status) {
-		p.fail("refused, but expected %s, got %s", want.text(p), answerText(res))
+		p.otherForm(res, want)
 	}
 	challenges, _ := wire.Challenges(res.Header)
 	scheme := want.scheme
@@ -243,7 +246,16 @@ func (p *play) refuse(res *wire.Response, want answer) {
 			return
 		}
 	}
-	p.fail("refused, but expected %s, got %s", want.text(p), answerText(res))
+	p.otherForm(res, want)
+}
+
+// otherForm fails the row although the server refused the request as the row's sentence
+// demands: its client is told another status, scheme or error code than the RFC names.
+func (p *play) otherForm(res *wire.Response, want answer) {
+	panic(outcome{
+		status: Failed, form: true,
+		reason: fmt.Sprintf("refused, but expected %s, got %s", want.text(p), answerText(res)),
+	})
 }
 
 func (a answer) text(p *play) string {
@@ -331,6 +343,11 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 		if cc := res.Header.Get("Cache-Control"); !strings.Contains(cc, "no-store") && !strings.Contains(cc, "private") && !strings.Contains(cc, "no-cache") {
 			o.add("nonce-cacheable", row, "DPoP-Nonce in a %d with Cache-Control %q", res.Status, cc)
 		}
+		for _, name := range []string{"CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"} {
+			if v := res.Header.Get(name); v != "" && v != "0" && !strings.Contains(v, "no-store") {
+				o.add("nonce-cacheable-for-some", row, "DPoP-Nonce in a %d with %s %q", res.Status, name, v)
+			}
+		}
 	}
 	if res.Status == 401 && !strings.Contains(res.Header.Get("Cache-Control"), "no-store") {
 		o.add("cacheable", row, "401 with Cache-Control %q", res.Header.Get("Cache-Control"))
@@ -338,6 +355,7 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 	for _, c := range challenges {
 		o.noteChallenge(row, c, r)
 	}
+	o.noteBody(row, challenges, r, res)
 	if r.Method == "HEAD" && len(res.Body) > 0 {
 		o.add("head-body", row, "%d bytes", len(res.Body))
 	}
@@ -352,6 +370,27 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 					o.add("echo", row, "the response's %s repeats the request's %s", name, f.Name)
 				}
 			}
+		}
+	}
+}
+
+// noteBody compares a JSON body of a refusal with its challenges.
+func (o *observations) noteBody(row string, challenges []wire.Challenge, r wire.Request, res *wire.Response) {
+	if res.Status/100 != 4 || len(res.Body) == 0 || r.Method == "HEAD" || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+		return
+	}
+	var body map[string]any
+	if err := json.Unmarshal(res.Body, &body); err != nil {
+		o.add("body", row, "%d with a body that is no JSON", res.Status)
+		return
+	}
+	code, stated := body["error"].(string)
+	for _, c := range challenges {
+		if e := c.Get("error"); e != "" && stated && e != code {
+			o.add("body", row, "error is %q in the body, %q in the %s challenge", code, e, c.Scheme)
+		}
+		if d, ok := body["error_description"].(string); ok && c.Has("error") && c.Get("error") == code && c.Get("error_description") != d {
+			o.add("body", row, "error_description is %q in the body, %q in the %s challenge", d, c.Get("error_description"), c.Scheme)
 		}
 	}
 }

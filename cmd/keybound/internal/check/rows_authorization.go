@@ -68,7 +68,7 @@ func (s *suite) authorization() {
 		}
 	})
 	s.add(text{"AUTH-04", "RFC 6750, section 3.1", Should,
-		"If the request lacks any authentication information, the resource server SHOULD NOT include an error code or other error information.", nil},
+		"If the request lacks any authentication information (e.g., the client was unaware that authentication is necessary or attempted using an unsupported authentication method), the resource server SHOULD NOT include an error code or other error information.", nil},
 		"no-error-information", func(p *play) {
 			d := p.draft()
 			nothing(d)
@@ -94,6 +94,7 @@ func (s *suite) authorization() {
 		variant{"negotiate", both(nothing, extra("Authorization", "Negotiate YII="))},
 		variant{"token", func(d *draft) { d.scheme = "Token" }},
 		variant{"mac", func(d *draft) { d.scheme = "MAC" }},
+		variant{"mtls_pop", func(d *draft) { d.scheme = "MTLS_POP" }},
 		variant{"dpop-prefix", func(d *draft) { d.scheme = "DPoPx" }},
 		variant{"bearer-prefix", func(d *draft) { d.scheme = "Bearerx" }},
 		variant{"jwt", func(d *draft) { d.scheme = "JWT" }},
@@ -156,6 +157,39 @@ func (s *suite) authorization() {
 		variant{"query-and-field", query("access_token=TOKEN")},
 		variant{"other-token-in-query", query("access_token=x")},
 		variant{"behind-semicolon", query("a=1;access_token=x")},
+		variant{"in-front-of-semicolon", query("access_token=x;a=1")},
+		variant{"between-others", query("a=1&access_token=x&b=2")},
+		variant{"without-a-value", query("access_token")},
+		variant{"without-a-value-between-others", query("a=1&access_token&b=2")},
+		variant{"empty", query("access_token=")},
+		variant{"escaped-underscore", query("access%5Ftoken=x")},
+		variant{"escaped-underscore-in-lower-case", query("a=b&access%5ftoken=x")},
+		variant{"escaped-first-letter", query("%61ccess_token=x")},
+		variant{"escaped-last-letter", query("access_toke%6E=x")},
+		variant{"escaped-last-letter-in-lower-case", query("access_toke%6e&a=1")},
+		variant{"escaped-around-the-underscore", query("acces%73_%74oken=x")},
+		variant{"escaped-around-an-escaped-underscore", query("acces%73%5F%74oken=x")},
+		variant{"escaped-throughout", query("%61%63%63%65%73%73%5f%74%6F%6b%65%6e=x")},
+		variant{"behind-one-that-is-alike", query("access_toke=x&access_token=x")},
+	)
+	s.accepted(text{"AUTH-08", "RFC 6750, section 2.3", Practice,
+		`The parameter is called "access_token": another name is another parameter, and the service's.`, nil},
+		variant{"longer-name", query("access_tokens=x")},
+		variant{"name-in-front", query("my_access_token=x")},
+		variant{"letter-in-front", query("xaccess_token=x")},
+		variant{"shorter-name", query("access_toke=x")},
+		variant{"first-letter-missing", query("ccess_token=x")},
+		variant{"no-underscore", query("accesstoken=x")},
+		variant{"dash", query("access-token=x")},
+		variant{"other-escape", query("access%5Btoken=x")},
+		variant{"other-escape-in-front", query("access%4Ftoken=x")},
+		variant{"other-letters-behind", query("access_tokom=x&access_takex=y&access_bearer=z")},
+		variant{"other-letters-in-front", query("excess_token=x&acxess_token=y&success_token=z")},
+		variant{"other-escaped-letters", query("%62ccess_token=x&access_toke%6F=y&acces%7A_token=z")},
+		variant{"as-a-value", query("grant=access_token_x&b=my_access_tokens")},
+		variant{"unfinished-escapes", query("access%5=x&a=%5&access%")},
+		variant{"unfinished-name", query("a=access_&s_t&access_tok")},
+		variant{"underscores-alone", query("_&__&5&%5F&s_t=_5_")},
 	)
 	form := func(d *draft) {
 		d.method, d.noToken = "POST", true
@@ -216,7 +250,7 @@ func (s *suite) authorization() {
 			p.refuse(p.send(d), answer{[]int{401}, "Bearer", []string{"invalid_token"}})
 		})
 	s.add(text{"AUTH-18", "RFC 6750, section 3.1", Should,
-		"insufficient_scope: the resource server SHOULD respond with the HTTP 403 (Forbidden) status code and MAY include the scope attribute with the scope necessary to access the protected resource.",
+		"insufficient_scope: the resource server SHOULD respond with the HTTP 403 (Forbidden) status code and MAY include the \"scope\" attribute with the scope necessary to access the protected resource.",
 		not("--scope does not say what the target demands", func(c *Config) bool { return c.Scope == "" })},
 		"insufficient-scope", func(p *play) {
 			for _, scope := range []any{absent{}, "", "keybound-other", p.Scope + "x", "x" + p.Scope} {
@@ -266,18 +300,20 @@ func (s *suite) everyAnswer() {
 			}
 		})
 	}
-	observed(text{"ALL-AUTH-15", "RFC 9110, section 11.2", Must, "Authentication parameters are name/value pairs, where each parameter name MUST only occur once per challenge; the field follows its grammar.", nil}, "grammar")
+	observed(text{"ALL-AUTH-15", "RFC 9110, section 11.2", Must, "Authentication parameters are name/value pairs, where the name token is matched case-insensitively and each parameter name MUST only occur once per challenge; the field follows its grammar.", nil}, "grammar")
 	observed(text{"ALL-AUTH-04", "RFC 9110, section 15.5.2", Must, "The server generating a 401 response MUST send a WWW-Authenticate header field containing at least one challenge.", nil}, "no-challenge")
-	observed(text{"ALL-AUTH-12", "RFC 9449, section 7.1", Should, "algs: This parameter SHOULD be included to signal to the client the JWS algorithms that are acceptable for the DPoP proof JWT.", nil}, "no-algs")
-	observed(text{"ALL-AUTH-12", "RFC 9449, section 4.2", Must, "alg MUST NOT be none or an identifier for a symmetric algorithm (MAC): so algs names none of them.", nil}, "bad-algs")
+	observed(text{"ALL-AUTH-12", "RFC 9449, section 7.1", Should, "An algs parameter SHOULD be included to signal to the client the JWS algorithms that are acceptable for the DPoP proof JWT.", nil}, "no-algs")
+	observed(text{"ALL-AUTH-12", "RFC 9449, section 4.2", Must, "alg: It MUST NOT be none or an identifier for a symmetric algorithm (Message Authentication Code (MAC)): so algs names none of them.", nil}, "bad-algs")
 	observed(text{"ALL-AUTH-16", "RFC 6750, section 3", Must, "This scheme MUST be followed by one or more auth-param values.", nil}, "bare-bearer")
-	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Must, `Values for the "error" and "error_description" attributes MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E.`, nil}, "charset")
+	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Must, `Values for the "error" and "error_description" attributes (specified in Appendixes A.7 and A.8 of RFC 6749) MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E.`, nil}, "charset")
 	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Practice, "What an attacker wrote into a token or a proof does not come back in a challenge.", nil}, "reflected")
-	observed(text{"ALL-AUTH-11", "RFC 9449, section 7.1", Must, "This authentication scheme MUST NOT be used with the Proxy-Authenticate header field.", nil}, "proxy")
+	observed(text{"ALL-AUTH-11", "RFC 9449, section 7.1", Must, "This authentication scheme MUST NOT be used with the Proxy-Authenticate or Proxy-Authorization header fields.", nil}, "proxy")
 	observed(text{"ALL-AUTH-22", "RFC 6750, section 5.3", Practice, "Refusals are not stored by caches: Cache-Control: no-store.", nil}, "cacheable")
 	observed(text{"ALL-DPOP-8-04", "RFC 9449, section 8", Must, "There MUST NOT be more than one DPoP-Nonce header.", nil}, "two-nonces")
 	observed(text{"ALL-DPOP-8-02", "RFC 9449, section 8.1", Must, "nonce = 1*NQCHAR.", nil}, "nonce-syntax")
 	observed(text{"ALL-DPOP-8.2-02", "RFC 9449, section 8.2", Should, "Responses that include the DPoP-Nonce HTTP header should be uncacheable.", nil}, "nonce-cacheable")
+	observed(text{"ALL-DPOP-8.2-02", "RFC 9213, section 2.1; RFC 9449, section 8.2", Practice, "A field for some caches alone goes before Cache-Control: with a nonce none says anything else.", nil}, "nonce-cacheable-for-some")
+	observed(text{"ALL-AUTH-13", "RFC 6750, section 3; RFC 8259", Practice, "A JSON body says what the challenge says.", nil}, "body")
 	observed(text{"ALL-BCP9700-4.9.3", "RFC 9700, section 4.9.3", Must, "Tokens do not come back in responses.", nil}, "echo")
 	observed(text{"ALL-HTTP", "RFC 9110, section 15.6", Practice, "No request of a client, however malformed, is an error of the server (5xx).", nil}, "server-error")
 	observed(text{"ALL-HTTP", "RFC 9110, section 9.3.2", Must, "The server MUST NOT send content in the response to HEAD.", nil}, "head-body")

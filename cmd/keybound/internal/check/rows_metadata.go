@@ -27,7 +27,7 @@ func (s *suite) resourceMetadata() {
 		})
 	}
 	doc("PRM-3-01", Must, "RFC 9728, section 3",
-		"Protected resources supporting metadata MUST make a JSON document containing metadata available at a URL formed by inserting a well-known URI string into the protected resource's resource identifier between the host component and the path and/or query components.",
+		"Protected resources supporting metadata MUST make a JSON document containing metadata as specified in Section 2 available at a URL formed by inserting a well-known URI string into the protected resource's resource identifier between the host component and the path and/or query components.",
 		"where-it-is", func(p *play, res *wire.Response, d map[string]any) {
 			if res.Status != 200 || d == nil {
 				p.fail("GET of the well-known URL answers %d, JSON: %t", res.Status, d != nil)
@@ -48,8 +48,12 @@ func (s *suite) resourceMetadata() {
 		})
 	s.add(text{"PRM-3.2-01", "RFC 9728, section 3.1", Must, "A protected resource metadata document MUST be queried using an HTTP GET request.", nil},
 		"post", func(p *play) {
-			if res, _ := fetch(p, "POST"); res.Status/100 == 2 {
+			res, _ := fetch(p, "POST")
+			if res.Status/100 == 2 {
 				p.fail("POST answers %d", res.Status)
+			}
+			if res.Status == 405 && !strings.Contains(res.Header.Get("Allow"), "GET") {
+				p.fail("405 without Allow, which RFC 9110, section 15.5.6, demands: %q", res.Header.Get("Allow"))
 			}
 		})
 	s.add(text{"PRM-3.2-01", "RFC 9110, section 9.3.2", Must, "HEAD is GET without content.", nil},
@@ -72,7 +76,7 @@ func (s *suite) resourceMetadata() {
 			}
 		})
 	doc("PRM-2-02", Must, "RFC 9728, section 3.2",
-		"Claims with zero elements MUST be omitted from the response.", "no-empty-lists", func(p *play, _ *wire.Response, d map[string]any) {
+		"Parameters with zero values MUST be omitted from the response.", "no-empty-lists", func(p *play, _ *wire.Response, d map[string]any) {
 			for name, v := range d {
 				if v == nil {
 					p.fail("%s is null", name)
@@ -146,7 +150,7 @@ func (s *suite) resourceMetadata() {
 			}
 		})
 	}
-	pointed("without-credentials", "resource_metadata: the URL of the protected resource metadata; MCP servers MUST use WWW-Authenticate to indicate it.",
+	pointed("without-credentials", "resource_metadata: the URL of the protected resource metadata; MCP servers name it in WWW-Authenticate.",
 		func(d *draft) { d.noToken, d.noProof = true, true })
 	pointed("with-a-bad-token", "The same when a token was refused.", tokenClaim("exp", 1))
 	pointed("with-a-bad-proof", "The same when a proof was refused.", proofClaim("htm", "PUT"))
