@@ -6,6 +6,7 @@
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
 //	go run ./internal/mutate/cmd -quick               without the tests of the root, which take longest
+//	go run ./internal/mutate/cmd -unreached           instead, those whose place no test executes: one run for all of them
 //	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt; -files chooses here too
 //	go run ./internal/mutate/cmd -check 65            instead, how many of 65 mutants "keybound check" finds from outside
 package main
@@ -86,6 +87,7 @@ func main() {
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
 	quick := flag.Bool("quick", false, "leave out the tests of the root, which take longest, but for the mutants of the root itself")
+	unreached := flag.Bool("unreached", false, "name the mutants whose place no test executes, and run none")
 	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
 	seed := flag.Uint64("seed", 1, "of the draw of -check")
 	verbose := flag.Bool("v", false, "name each mutant")
@@ -105,13 +107,13 @@ func main() {
 		}
 		return
 	}
-	if err := run(*changed, *only, *files, *limit, *listed, *quick, *verbose); err != nil {
+	if err := run(*changed, *only, *files, *limit, *listed, *quick, *unreached, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(changed, only, files string, limit time.Duration, listed string, quick, verbose bool) error {
+func run(changed, only, files string, limit time.Duration, listed string, quick, unreached, verbose bool) error {
 	reasons, err := readSurvivors(listed)
 	if err != nil {
 		return err
@@ -141,7 +143,7 @@ func run(changed, only, files string, limit time.Duration, listed string, quick,
 			t.tests = slices.DeleteFunc(slices.Clone(t.tests), func(pkg string) bool { return pkg == "." })
 		}
 		if only == "" || only == t.name {
-			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, verbose))
+			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, unreached, verbose))
 		}
 	}
 	return errors.Join(problems...)
@@ -197,7 +199,7 @@ func changedLines(commit string) (map[string]map[int]bool, error) {
 	return lines, nil
 }
 
-func (t target) run(ctx context.Context, work string, named *regexp.Regexp, lines map[string]map[int]bool, reasons map[string]string, verbose bool) error {
+func (t target) run(ctx context.Context, work string, named *regexp.Regexp, lines map[string]map[int]bool, reasons map[string]string, unreached, verbose bool) error {
 	mutants, overlay, err := t.mutants(work)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
@@ -213,6 +215,12 @@ func (t target) run(ctx context.Context, work string, named *regexp.Regexp, line
 	tests, err := t.compile(ctx, work, overlay)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	if unreached {
+		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool {
+			return slices.ContainsFunc(tests, func(c compiled) bool { return c.reached[m.ID] })
+		})
+		return t.report(slices.Repeat([]result{survived}, len(mutants)), mutants, reasons)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
 	results := t.test(ctx, tests, mutants, verbose)
