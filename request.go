@@ -147,9 +147,9 @@ func (q *Request) hasBadTarget() bool {
 }
 
 // isMalformed reports what net/http takes for a request of HTTP/2 in spite of
-// RFC 9113, section 8.3.1: a method that is no token, a path in absolute form, and a Host field
-// that names another host than :authority. A handler or proxy behind could read each in
-// more than one way.
+// RFC 9113, section 8.3.1: a method that is no token, a path in absolute form, and a Host
+// field that names another host than :authority. A handler or proxy behind could read
+// each in more than one way.
 func isMalformed(r *http.Request) bool {
 	if !headers.IsToken(r.Method) {
 		return true

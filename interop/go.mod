@@ -7,6 +7,7 @@ replace github.com/keybound-go/middleware => ../
 replace github.com/keybound-go/middleware/mcpguard => ../mcpguard
 
 require (
+	github.com/jub0bs/cors v0.8.0
 	github.com/keybound-go/middleware v0.0.0-00010101000000-000000000000
 	github.com/keybound-go/middleware/mcpguard v0.0.0-00010101000000-000000000000
 	github.com/mccutchen/go-httpbin/v2 v2.26.0
@@ -20,7 +21,6 @@ require (
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1 // indirect
 	github.com/goccy/go-json v0.10.6 // indirect
 	github.com/google/jsonschema-go v0.4.3 // indirect
-	github.com/jub0bs/cors v0.8.0 // indirect
 	github.com/lestrrat-go/blackmagic v1.0.4 // indirect
 	github.com/lestrrat-go/httpcc v1.0.1 // indirect
 	github.com/lestrrat-go/httprc v1.0.6 // indirect

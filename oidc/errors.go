@@ -1,5 +1,7 @@
 package oidc
 
+import "github.com/keybound-go/middleware/internal/dialect"
+
 // TokenError says why a token is not accepted: the client's fault, or the
 // issuer's, but not that of this service. It is a small integer, comparable
 // with ==, and costs nothing to return. Errors of the other family (the issuer
@@ -79,6 +81,22 @@ const (
 
 	tokenErrors // the number of kinds
 )
+
+// faults are the kinds for what package internal/dialect finds.
+var faults = [...]TokenError{
+	dialect.Malformed:      ErrClaims,
+	dialect.TooDeep:        ErrTooDeep,
+	dialect.BadScope:       ErrScope,
+	dialect.OtherType:      ErrType,
+	dialect.TypeJWT:        ErrTypeJWT,
+	dialect.NotAccessToken: ErrNotAccessToken,
+	dialect.NoKey:          ErrConfirmation,
+	dialect.NoExpiry:       ErrNoExpiry,
+	dialect.NoSubject:      ErrNoSubject,
+	dialect.NoClientID:     ErrNoClientID,
+	dialect.NoIssuedAt:     ErrNoIssuedAt,
+	dialect.NoID:           ErrNoID,
+}
 
 // invalidToken is RFC 6750, section 3.1; RFC 9068, section 4 asks for it on every
 // failure.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 )
@@ -79,52 +80,28 @@ func (e *Explanation) expect(v *Verifier) {
 			e.ExpectedAudiences = append(e.ExpectedAudiences, a)
 		}
 	}
-	e.ExpectedProfile = v.dialect.name
+	e.ExpectedProfile = v.inside.Checks.Dialect.Name
 }
 
-// suggest finds a profile for a token that is none by d.
+// suggest finds a profile for a token that is no access token by that of v.
 func (e *Explanation) suggest(raw string, v *Verifier) {
 	m, err := jose.Parse(raw, v.inside.Checks.MaxSize)
 	if err != nil {
 		return
 	}
-	var c claims // read once, for all of them
-	if c.read(m.Payload, v.dialect.extra) != nil {
+	own := v.inside.Checks.Dialect
+	r, fault := own.Read(m.Payload)
+	if fault == dialect.Malformed || fault == dialect.TooDeep {
 		return
 	}
-	if e.FitsProfile = v.dialect.admits(m, &c); e.FitsProfile {
-		return
-	}
-	// Several can read one token. RFC 9068 comes first, then software that is known by
-	// its mark, then what has none.
-	best := -1
-	for i := range vendors {
-		if d := &vendors[i]; d.admits(m, &c) {
-			rank := 1
-			switch {
-			case Vendor(i) == RFC9068:
-				rank = 3
-			case d.mark != 0 && c.has(d.mark):
-				rank = 2
-			case d.mark != 0:
-				rank = 0
-			}
-			if rank > best {
-				best, e.ReadableBy = rank, d.name
-			}
-		}
-	}
-}
-
-// admits reports whether a token is an access token by the dialect, apart from audience,
-// times and key.
-func (d *dialect) admits(m *jose.Message, c *claims) bool {
-	typed, err := d.checkType(m.Header.Type)
+	cnf, err := parseConfirmation(r.Claims.Get(dialect.CNF), nil)
 	if err != nil {
-		return false
+		return
 	}
-	t, err := c.token(nil, d, nil) // without a copy of the claims for each profile
-	return err == nil && d.checkAccess(t, c, typed) == nil && d.lacks(t) == nil
+	hasKey := cnf.JKT != ""
+	if e.FitsProfile = own.Admits(m.Header.Type, r.Claims, hasKey); !e.FitsProfile {
+		e.ReadableBy = dialect.Suggest(m.Header.Type, r.Claims, hasKey)
+	}
 }
 
 // explain looks into a token of at most maxSize bytes: a longer one is refused at no
@@ -143,11 +120,11 @@ func explain(raw string, maxSize int) Explanation {
 	}
 	e.Form = "JWT"
 	e.Type, e.Algorithm, e.KeyID = printable(m.Header.Type), printable(m.Header.Algorithm), printable(m.Header.KeyID)
-	var c claims
-	_ = c.read(m.Payload, nil) // one claim of the wrong type does not hide the others before it
+	var c dialect.Claims
+	_ = c.Read(m.Payload) // one claim of the wrong type does not hide the others before it
 	e.Issuer = printable(c.Issuer)
-	e.ClientID = printable(cmp.Or(c.text(clientID), c.text(azp), c.text(appID), c.text(cid)))
-	e.TokenID = printable(cmp.Or(c.text(jti), c.text(uti)))
+	e.ClientID = printable(cmp.Or(c.Text(dialect.ClientID), c.Text(dialect.AZP), c.Text(dialect.AppID), c.Text(dialect.CID)))
+	e.TokenID = printable(cmp.Or(c.Text(dialect.JTI), c.Text(dialect.UTI)))
 	for _, a := range c.Audience[:min(len(c.Audience), maxExplainedList)] {
 		e.Audience = append(e.Audience, printable(a))
 	}

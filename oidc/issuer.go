@@ -117,3 +117,8 @@ type KeySource interface {
 const maxKeys = 16
 
 var _ KeySource = (*jwks.Source)(nil)
+
+// Packages introspect and exchange borrow Issuers.
+func init() {
+	issuer.Inside = func(outside any) *issuer.Issuer { return outside.(*Issuer).insides() }
+}

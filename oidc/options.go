@@ -91,7 +91,6 @@ type config struct {
 	issuer *issuerConfig // nil: the Issuer exists
 
 	issuer.Checks
-	profile   Profile
 	cacheSize int
 
 	withoutAudience []string // clients whose tokens may be without aud
@@ -100,7 +99,7 @@ type config struct {
 
 // newConfig applies opts to the defaults.
 func newConfig(i *issuerConfig, opts []Option) *config {
-	c := &config{issuer: i, Checks: issuer.DefaultChecks(), profile: RFC9068, cacheSize: issuer.DefaultCacheSize}
+	c := &config{issuer: i, Checks: issuer.DefaultChecks(), cacheSize: issuer.DefaultCacheSize}
 	if i == nil {
 		c.Set = options.For("oidc")
 	} else {
@@ -120,11 +119,12 @@ func WithProfile(p Profile) Option {
 			c.Problem("WithProfile: nil")
 			return
 		}
-		if _, err := p.dialect(); err != nil {
+		d, err := p.dialect()
+		if err != nil {
 			c.Problem("WithProfile: %w", err)
 			return
 		}
-		c.profile = p
+		c.Dialect = d
 	})
 }
 

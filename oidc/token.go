@@ -7,15 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
+	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/strictjson"
 )
-
-// maxTokenDepth limits how deep the objects and lists of a claim set are nested.
-const maxTokenDepth = 32
 
 // Token is a verified access token. Code that holds one may rely on its having been
 // checked, with one exception: [TokenFromClaims].
@@ -192,164 +190,38 @@ func (c *claimSet) tree() map[string]any {
 // caller's business too. It keeps no reference to claims. Its errors are [TokenError]
 // kinds.
 func TokenFromClaims(claims []byte) (*Token, error) {
-	t, _, err := newToken(claims, &vendors[RFC9068], nil)
+	t, _, err := newToken(claims, &dialect.Vendors[dialect.RFC9068], nil)
 	return t, err
 }
 
-// claims are the members of a claim set that this package acts on, those of all
-// profiles together. The raw ones share memory with what they were read from.
-type claims struct {
-	Issuer   string                 // iss
-	Subject  string                 // sub
-	Audience []string               // aud
-	Expiry   strictjson.NumericDate // exp
-	Begin    strictjson.NumericDate // nbf
-	IssuedAt strictjson.NumericDate // iat
-
-	raw  [numRefs]json.RawMessage
-	more []json.RawMessage // those of dialect.extra
-}
-
-// read takes the claims from a claim set; extra names those that only the dialect
-// reads.
-func (c *claims) read(raw []byte, extra []string) (err error) {
-	if len(extra) > 0 {
-		c.more = make([]json.RawMessage, len(extra))
-	}
-	var o strictjson.Object
-	for o.StartDocument(raw, maxTokenDepth); o.Next(); {
-		switch string(o.Name()) {
-		case "iss":
-			o.Text(&c.Issuer)
-		case "sub":
-			o.Text(&c.Subject)
-		case "aud":
-			if c.Audience, err = stringOrList(o.Value()); err != nil {
-				return err
-			}
-		case "exp":
-			o.Date(&c.Expiry)
-		case "nbf":
-			lateDate(&o, &c.Begin)
-		case "iat":
-			lateDate(&o, &c.IssuedAt)
-		default:
-			if r, ok := refs[string(o.Name())]; ok {
-				c.raw[r] = o.Value()
-			} else if i := slices.Index(extra, string(o.Name())); i >= 0 {
-				c.more[i] = o.Value()
-			}
-		}
-	}
-	switch o.Err() {
-	case nil:
-		return c.checkID()
-	case strictjson.ErrTooDeep:
-		return ErrTooDeep
-	default:
-		return ErrClaims
-	}
-}
-
-// lateDate takes milliseconds, which lie beyond the years that a
-// [strictjson.NumericDate] can hold, for the end of those years: the token is then not
-// valid yet, and the operator can be told by how much.
-func lateDate(o *strictjson.Object, dst *strictjson.NumericDate) {
-	const last = 253402300799 // the last second of the year 9999
-	if n, err := strconv.ParseFloat(string(o.Value()), 64); err == nil && n > last && n <= 1000*last {
-		o.NearestDate(dst)
-		return
-	}
-	o.Date(dst)
-}
-
-// checkID: a jti that is there is a string (RFC 7519, section 4.1.7).
-func (c *claims) checkID() error {
-	if c.has(jti) {
-		if _, err := jsonString(c.raw[jti]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// newToken is TokenFromClaims by the given profile. ignored names the cnf members
-// of DangerouslyIgnoreConfirmation.
+// newToken is TokenFromClaims by the given dialect, and what it has read. ignored names
+// the cnf members of DangerouslyIgnoreConfirmation.
 //
-// Invariant: nothing in the result shares memory with raw, which lies next to
-// the very token in a parsed message: a cached Token must not keep that alive.
-func newToken(raw []byte, d *dialect, ignored []string) (*Token, *claims, error) {
-	var c claims
-	if err := c.read(raw, d.extra); err != nil {
-		return nil, nil, err
+// Invariant: nothing in the token shares memory with raw, which lies next to the very
+// token in a parsed message: a cached Token must not keep that alive.
+func newToken(raw []byte, d *dialect.Dialect, ignored []string) (*Token, *dialect.Reading, error) {
+	r, fault := d.Read(raw)
+	if fault != 0 {
+		return nil, &r, faults[fault]
 	}
-	t, err := c.token(raw, d, ignored)
-	return t, &c, err
-}
-
-// token is newToken after the reading.
-func (c *claims) token(raw []byte, d *dialect, ignored []string) (*Token, error) {
-	scopes, err := d.scopesOf(c)
+	confirmation, err := parseConfirmation(r.Claims.Get(dialect.CNF), ignored)
 	if err != nil {
-		return nil, err
+		return nil, &r, err
 	}
-	confirmation, err := parseConfirmation(c.raw[cnf], ignored)
-	if err != nil {
-		return nil, err
-	}
-	t := &Token{
-		Issuer:       c.Issuer,
-		Subject:      c.Subject,
-		ClientID:     c.first(d.clientID),
-		ID:           c.first(d.tokenID),
-		Audience:     slices.Clip(c.Audience),
-		Scopes:       slices.Clip(scopes),
-		IssuedAt:     c.IssuedAt.Time(),
-		NotBefore:    c.Begin.Time(),
-		Expiry:       c.Expiry.Time(),
+	return &Token{
+		Issuer:       r.Claims.Issuer,
+		Subject:      r.Subject,
+		ClientID:     r.ClientID,
+		ID:           r.ID,
+		Audience:     slices.Clip(r.Claims.Audience),
+		Scopes:       slices.Clip(r.Scopes),
+		IssuedAt:     r.Claims.IssuedAt.Time(),
+		NotBefore:    r.Claims.NotBefore.Time(),
+		Expiry:       r.Claims.Expiry.Time(),
 		Confirmation: confirmation,
+		forClient:    r.ForClient,
 		claims:       &claimSet{raw: bytes.Clone(raw)},
-	}
-	t.forClient = d.isClient != nil && d.isClient(t, c)
-	if t.Subject == "" && slices.Contains(d.mayLack, "sub") {
-		t.Subject = t.ClientID
-	}
-	return t, nil
-}
-
-// namesAny reports whether a token's audiences are more than nothing at all.
-func namesAny(audiences []string) bool {
-	return slices.ContainsFunc(audiences, func(s string) bool { return s != "" })
-}
-
-func intersects(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
-}
-
-// stringOrList is aud: one string, or a list of them (RFC 7519, section 4.1.3).
-// Precondition, as for all of these: raw is strict JSON, or nothing.
-func stringOrList(raw []byte) ([]string, error) {
-	if s, ok := strictjson.Text(raw); ok {
-		return []string{s}, nil
-	}
-	return stringList(raw)
-}
-
-// stringList is stricter than encoding/json, which decodes null as "" and as no list.
-func stringList(raw []byte) ([]string, error) {
-	list, ok := strictjson.Texts(raw)
-	if !ok {
-		return nil, ErrClaims
-	}
-	return list, nil
-}
-
-func jsonString(raw []byte) (string, error) {
-	s, ok := strictjson.Text(raw)
-	if !ok {
-		return "", ErrClaims
-	}
-	return s, nil
+	}, &r, nil
 }
 
 // The confirmation methods that this module enforces.
@@ -371,7 +243,7 @@ func parseConfirmation(raw json.RawMessage, ignored []string) (Confirmation, err
 	var c Confirmation
 	var o strictjson.Object
 	none, others := true, false // members, and such that may not be ignored
-	for o.Start(raw, maxTokenDepth); o.Next(); none = false {
+	for o.Start(raw, dialect.MaxDepth); o.Next(); none = false {
 		var err error
 		switch name := string(o.Name()); name {
 		case memberJKT:
@@ -414,4 +286,12 @@ func canonicalThumbprint(raw json.RawMessage) (string, error) {
 		return s, nil
 	}
 	return string(canonical[:]), nil
+}
+
+// Package introspect makes Tokens of the answers that it reads.
+func init() {
+	issuer.NewToken = func(raw []byte, by *issuer.Checks) (any, *dialect.Reading, error) {
+		t, r, err := newToken(raw, by.Dialect, by.IgnoredConfirmation)
+		return t, r, err
+	}
 }

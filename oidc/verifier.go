@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/issuer"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
@@ -21,10 +22,9 @@ import (
 // with [New] or [Issuer.Verifier]. Its methods may be called concurrently. The zero
 // Verifier, and a nil one, accepts nothing.
 type Verifier struct {
-	issuer  *Issuer
-	inside  issuer.Verifier
-	dialect *dialect
-	cache   *cache // nil if switched off
+	issuer *Issuer
+	inside issuer.Verifier
+	cache  *cache // nil if switched off
 
 	withoutAudience []string // clients whose tokens may be without aud
 }
@@ -83,13 +83,12 @@ func (i *Issuer) Verifier(audience string, opts ...Option) (*Verifier, error) {
 // verifier makes the Verifier, or reports every problem of c.
 func (c *config) verifier(i *Issuer, audience string) (*Verifier, error) {
 	c.SetFirstAudience(c.Set, audience)
-	d, _ := c.profile.dialect() // WithProfile reports the error
-	v := &Verifier{issuer: i, dialect: d, withoutAudience: c.withoutAudience}
-	if len(c.withoutAudience) > 0 && d != nil && d.needsAudience {
-		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.profile)
+	v := &Verifier{issuer: i, withoutAudience: c.withoutAudience}
+	if len(c.withoutAudience) > 0 && c.Dialect.NeedsAudience {
+		c.Problem("DangerouslyAllowMissingAudience: by the profile %v nothing but aud tells access tokens from ID tokens", c.Dialect.Name)
 	}
-	if c.AnyAudience && d != nil && d.needsAudience {
-		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.profile)
+	if c.AnyAudience && c.Dialect.NeedsAudience {
+		c.Problem("DangerouslyAcceptAnyAudience: by the profile %v nothing but aud tells access tokens from ID tokens; name an audience", c.Dialect.Name)
 	}
 	if err := c.Err(); err != nil {
 		return nil, err
@@ -245,30 +244,31 @@ func (v *Verifier) check(ctx context.Context, id [sha256.Size]byte, m *jose.Mess
 // cheap, and because a token of another issuer must not make us ask ours for
 // its key.
 func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
-	typed, err := v.dialect.checkType(m.Header.Type)
-	if err != nil {
-		return nil, err
+	checks := &v.inside.Checks
+	typed, fault := checks.Dialect.CheckType(m.Header.Type)
+	if fault != 0 {
+		return nil, faults[fault]
 	}
-	if !slices.Contains(v.inside.Checks.Algorithms, m.Header.Algorithm) {
+	if !slices.Contains(checks.Algorithms, m.Header.Algorithm) {
 		return nil, ErrAlgorithm
 	}
-	t, c, err := newToken(m.Payload, v.dialect, v.inside.Checks.IgnoredConfirmation)
+	t, r, err := newToken(m.Payload, checks.Dialect, checks.IgnoredConfirmation)
 	if err != nil {
 		return nil, err
 	}
-	if t.Issuer != v.issuer.inside.URL {
+	if t.Issuer != v.inside.Issuer.URL {
 		return nil, ErrIssuer
 	}
-	if err := v.dialect.checkAccess(t, c, typed); err != nil {
+	if fault := checks.Dialect.CheckAccess(r, typed, t.Confirmation.JKT != ""); fault != 0 {
+		return nil, faults[fault]
+	}
+	if err := v.checkAudience(r); err != nil {
 		return nil, err
 	}
-	if err := v.checkAudience(t, c); err != nil {
-		return nil, err
+	if fault := checks.Dialect.CheckPresent(r); fault != 0 {
+		return nil, faults[fault]
 	}
-	if err := v.dialect.checkPresent(t); err != nil {
-		return nil, err
-	}
-	if err := t.CheckTimes(now, v.inside.Checks.Skew); err != nil {
+	if err := t.CheckTimes(now, checks.Skew); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -276,23 +276,21 @@ func (v *Verifier) checkClaims(m *jose.Message, now time.Time) (*Token, error) {
 
 // checkAudience is RFC 9068, section 4, and what takes its place if the audience
 // does not matter.
-func (v *Verifier) checkAudience(t *Token, c *claims) error {
-	stated := v.dialect.audience(t)
-	switch {
-	case v.inside.Checks.AnyAudience && namesAny(stated):
-		if v.dialect.anyAudience == nil {
-			return nil
-		}
-		return v.dialect.anyAudience(t, c)
-	case !v.inside.Checks.AnyAudience && intersects(stated, v.inside.Checks.Audiences):
+func (v *Verifier) checkAudience(r *dialect.Reading) error {
+	checks := &v.inside.Checks
+	stated := checks.Dialect.Audience(r)
+	switch accepted := checks.AcceptsAudience(stated); {
+	case accepted && !checks.AnyAudience:
 		return nil
-	case stated == nil && slices.Contains(v.withoutAudience, t.ClientID): // an aud that names nothing is there
-		if v.dialect.anyAudience == nil {
-			return nil
-		}
-		return v.dialect.anyAudience(t, c)
+	case accepted:
+	case stated == nil && slices.Contains(v.withoutAudience, r.ClientID): // an aud that names nothing is there
+	default:
+		return ErrAudience
 	}
-	return ErrAudience
+	if fault := checks.Dialect.CheckAnyAudience(r); fault != 0 {
+		return faults[fault]
+	}
+	return nil
 }
 
 // checkSignature returns the issuer's key that made m's signature.
@@ -366,7 +364,7 @@ func parseToken(raw string, maxSize int) (m *jose.Message, iss []byte, err error
 		return nil, nil, err
 	}
 	var o strictjson.Object
-	for o.StartDocument(m.Payload, maxTokenDepth); o.Next(); {
+	for o.StartDocument(m.Payload, dialect.MaxDepth); o.Next(); {
 		if string(o.Name()) == "iss" {
 			o.Bytes(&iss)
 		}
@@ -378,5 +376,14 @@ func parseToken(raw string, maxSize int) (m *jose.Message, iss []byte, err error
 		return nil, nil, ErrTooDeep
 	default:
 		return nil, nil, ErrClaims
+	}
+}
+
+// Package tenants takes Verifiers over.
+func init() {
+	issuer.InsideVerifier = func(outside any) *issuer.Verifier { return outside.(*Verifier).insides() }
+	issuer.ParseToken = parseToken
+	issuer.VerifyToken = func(ctx context.Context, v any, id [sha256.Size]byte, m *jose.Message, by *issuer.Signature) (any, error) {
+		return v.(*Verifier).check(ctx, id, m, by)
 	}
 }

@@ -42,19 +42,19 @@ type checkFlags struct {
 
 // The values of --http.
 const (
-	http1    = "1.1"
-	http2    = "2"
-	httpBoth = "both"
+	versionOne  = "1.1"
+	versionTwo  = "2"
+	versionBoth = "both"
 )
 
 func addHTTP(c *cobra.Command, to *string, usage string) {
-	c.Flags().StringVar(to, "http", httpBoth, usage)
-	_ = c.RegisterFlagCompletionFunc("http", cobra.FixedCompletions([]string{http1, http2, httpBoth}, cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVar(to, "http", versionBoth, usage)
+	_ = c.RegisterFlagCompletionFunc("http", cobra.FixedCompletions([]string{versionOne, versionTwo, versionBoth}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func validHTTP(value string) error {
-	if value != http1 && value != http2 && value != httpBoth {
-		return fmt.Errorf("--http %s is not one of %s, %s, %s", value, http1, http2, httpBoth)
+	if value != versionOne && value != versionTwo && value != versionBoth {
+		return fmt.Errorf("--http %s is not one of %s, %s, %s", value, versionOne, versionTwo, versionBoth)
 	}
 	return nil
 }
@@ -280,8 +280,8 @@ func (f *checkFlags) check(ctx context.Context, s *streams, issuer *check.Issuer
 
 // overEach tries the rows over the versions of HTTP that are wanted.
 func (f *checkFlags) overEach(ctx context.Context, s *streams, c check.Config) (results []check.Result, err error) {
-	two, one := f.http == http2, f.http != http2
-	if f.http == httpBoth {
+	two, one := f.http == versionTwo, f.http != versionTwo
+	if f.http == versionBoth {
 		var certificate *tls.Certificate
 		if c.MTLS { // the server may end a handshake without any
 			own, err := pen.SelfSigned("keybound check", time.Now())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,6 +24,7 @@ type doctorFlags struct {
 	fields               []string
 	also                 []string
 	connections          int
+	http                 string
 	verbose              bool
 	reports              reportFlags
 }
@@ -45,6 +47,7 @@ from within, and says what to change for each:
     terminator that passes it on
   - fields with the client's address that a "real IP" middleware believes
   - an upgrade to HTTP/2 past the guard; dot segments and escapes that are rewritten
+  - the same over HTTP/2, if the service offers it, with what only HTTP/2 can carry
 
 It needs what any client has: a token with --key, or with --cert, or both (then a second
 token, --certificate-token-file). Tokens are given or obtained as in keybound call.
@@ -73,6 +76,7 @@ Exit status: 0 nothing found, 1 findings, 3 the service could not be asked.`,
 	flags.StringArrayVar(&f.fields, "certificate-field", nil, "another field in which certificates may be forwarded; may be repeated")
 	flags.StringArrayVar(&f.also, "also", nil, "another URL that leads to the same service, such as another listener; may be repeated")
 	flags.IntVar(&f.connections, "connections", 24, "how many connections to look for replicas over")
+	addHTTP(c, &f.http, "HTTP version: 1.1, 2, or both: HTTP/2 too if the service offers it by ALPN")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "print what is in order too")
 	f.reports.add(flags)
 	f.call.timeout = 30 * time.Second
@@ -83,6 +87,9 @@ func (f *doctorFlags) run(ctx context.Context, s *streams, target string) error 
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("the argument is not an http or https URL")
+	}
+	if err := validHTTP(f.http); err != nil {
+		return err
 	}
 	c, err := f.config(ctx, s, u)
 	if err != nil {
@@ -127,6 +134,14 @@ func (f *doctorFlags) config(ctx context.Context, s *streams, u *url.URL) (*doct
 	if c.Client, err = wire.NewClient(u, f.call.tls.connect, tlsConfig); err != nil {
 		return nil, err
 	}
+	if f.http != versionOne {
+		if c.HTTP2, err = f.overHTTP2(ctx, c.Client, caller.cert); err != nil {
+			return nil, notAsked(err)
+		}
+	}
+	if f.http == versionTwo {
+		c.Client, c.HTTP2 = c.HTTP2, nil
+	}
 	for _, raw := range f.also {
 		other, err := url.Parse(raw)
 		if err != nil {
@@ -141,6 +156,17 @@ func (f *doctorFlags) config(ctx context.Context, s *streams, u *url.URL) (*doct
 	}
 	c.CertificateToken, err = f.certificateToken(ctx, s, caller, u)
 	return c, err
+}
+
+// overHTTP2 returns the client for HTTP/2, nil if it is not wanted where the service does
+// not offer it.
+func (f *doctorFlags) overHTTP2(ctx context.Context, one *wire.Client, cert *tls.Certificate) (*wire.Client, error) {
+	if f.http == versionBoth {
+		if offers, err := one.OffersHTTP2(ctx, cert); err != nil || !offers {
+			return nil, err
+		}
+	}
+	return one.Over2(), nil
 }
 
 func (f *doctorFlags) certificateToken(ctx context.Context, s *streams, c *caller, u *url.URL) (string, error) {

@@ -46,6 +46,9 @@ type setUp struct {
 	noCORS         bool
 	noReplayMemory bool
 	nonces         bool
+	http2          bool
+	// h2 takes the place of net/http's HTTP/2, if it is not nil.
+	h2 func(*http.Server, *tls.Conn, http.Handler)
 	// field and format are what the terminator writes, and terminate is how.
 	field     string
 	format    mtlspop.Format
@@ -71,6 +74,11 @@ func (s setUp) start(t *testing.T) *deployment {
 	server := httptest.NewUnstartedServer(nil)
 	server.Config.ErrorLog = nil
 	server.TLS = mtlspop.RequestClientCert(nil)
+	server.EnableHTTP2 = s.http2
+	if s.h2 != nil {
+		server.TLS.NextProtos = []string{"h2", "http/1.1"}
+		server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": s.h2}
+	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	tokens, err := oidc.New(issuer.url, "https://api.example", oidc.WithHTTPClient(issuer.client(t)))
@@ -229,6 +237,8 @@ func TestDoctorFindsNothingInACorrectSetUp(t *testing.T) {
 	for name, s := range map[string]setUp{
 		"direct":                 {},
 		"three replicas, nonces": {replicas: 3, nonces: true},
+		"HTTP/2":                 {http2: true, nonces: true},
+		"nginx with HTTP/2":      {http2: true, field: "X-Client-Cert", format: mtlspop.PEM, encode: escaped, terminate: replace},
 		"nginx":                  {field: "X-Client-Cert", format: mtlspop.PEM, encode: escaped, terminate: replace},
 		"HAProxy":                {field: "Client-Cert", format: mtlspop.RFC9440, encode: rfc9440, terminate: replace},
 		"Envoy":                  {field: "X-Forwarded-Client-Cert", format: mtlspop.XFCC(1), encode: xfcc, terminate: replace},
@@ -332,6 +342,7 @@ func TestDoctorFindsEveryMistakeOfATerminator(t *testing.T) {
 			t.Parallel()
 			found := c.s.start(t).diagnose(t)
 			require.Contains(t, found["forged-certificate/"+c.s.field], c.fix, found)
+			require.Len(t, found, 1, "nothing else is wrong")
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/jose"
 	"github.com/keybound-go/middleware/internal/options"
 )
@@ -25,7 +26,7 @@ const (
 // in common: which tokens of an issuer are accepted here. Each room has options of
 // its own for them; what a value may be is said once, here.
 type Checks struct {
-	Profile     any    // an oidc.Profile
+	Dialect     *dialect.Dialect
 	ClientID    string // what the issuer calls us, of an Introspector
 	Audiences   []string
 	AnyAudience bool     // Audiences is empty then
@@ -40,6 +41,7 @@ type Checks struct {
 // DefaultChecks are what holds without an option.
 func DefaultChecks() Checks {
 	return Checks{
+		Dialect: &dialect.Vendors[dialect.RFC9068],
 		// All the signatures that access tokens are known to be signed with. FAPI 2.0
 		// leaves out RS256 to RS512.
 		Algorithms: []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519"},
@@ -78,6 +80,14 @@ func (c *Checks) addAudiences(s *options.Set, audiences ...string) {
 			c.Audiences = append(c.Audiences, a)
 		}
 	}
+}
+
+// AcceptsAudience reports whether a token for the stated audiences is for this service:
+// one of them is ours or, with AnyAudience, there is one.
+func (c *Checks) AcceptsAudience(stated []string) bool {
+	return slices.ContainsFunc(stated, func(s string) bool {
+		return c.AnyAudience && s != "" || slices.Contains(c.Audiences, s)
+	})
 }
 
 // SetAlgorithms is WithAlgorithms.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/keybound-go/middleware/internal/dialect"
 	"github.com/keybound-go/middleware/internal/remote"
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -59,15 +60,14 @@ type Issuer struct {
 // Package oidc sets it when it is initialised.
 var Inside func(outside any) *Issuer
 
-// CheckProfile says what is wrong with an oidc.Profile. Package oidc sets it when it
-// is initialised.
-var CheckProfile func(profile any) error
+// DialectOf returns the inside of an oidc.Profile, or what is wrong with it. Package oidc
+// sets it when it is initialised.
+var DialectOf func(profile any) (*dialect.Dialect, error)
 
-// ReadAnswer reads the claims of an introspection answer that says active, from the
-// issuer with the identifier iss, by the given checks. The token is an *oidc.Token; an
-// oidc.TokenError is the verdict on the token. Package oidc sets it when it is
-// initialised.
-var ReadAnswer func(iss string, claims []byte, by *Checks) (token any, err error)
+// NewToken makes an *oidc.Token of a claim set, by the Dialect of some Checks and the
+// cnf members that they ignore. It checks nothing else. The error is an oidc.TokenError.
+// Package oidc sets NewToken when it is initialised.
+var NewToken func(claims []byte, by *Checks) (token any, r *dialect.Reading, err error)
 
 // failureCooldown is the default of package jwks, which a Cooldown leaves alone.
 const failureCooldown = 5 * time.Second

@@ -105,7 +105,6 @@ var errNoIntrospector = errors.New("introspect: this Introspector was not made b
 func New(i *oidc.Issuer, audience string, auth clientauth.Method, opts ...Option) (*Introspector, error) {
 	c := newConfig(opts)
 	c.SetFirstAudience(c.Set, audience)
-	c.Checks.Profile = c.profile
 	if options.IsNil(auth) {
 		c.Problem("New: the client authentication is nil")
 	} else {

@@ -29,7 +29,6 @@ type config struct {
 	*options.Set
 	issuer.Checks
 
-	profile         oidc.Profile
 	endpoint        string // "": from the metadata
 	cacheSize       int
 	answerLifetime  time.Duration
@@ -43,7 +42,6 @@ func newConfig(opts []Option) *config {
 	c := &config{
 		Set:             options.For("introspect"),
 		Checks:          issuer.DefaultChecks(),
-		profile:         oidc.RFC9068,
 		cacheSize:       issuer.DefaultCacheSize,
 		answerLifetime:  defaultAnswerLifetime,
 		refusalLifetime: defaultRefusalLifetime,
@@ -59,11 +57,12 @@ func WithProfile(p oidc.Profile) Option {
 		if !options.Value(c.Set, "WithProfile", p) {
 			return
 		}
-		if err := issuer.CheckProfile(p); err != nil {
+		d, err := issuer.DialectOf(p)
+		if err != nil {
 			c.Problem("WithProfile: %w", err)
 			return
 		}
-		c.profile = p
+		c.Dialect = d
 	})
 }
 

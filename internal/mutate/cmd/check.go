@@ -19,7 +19,8 @@ var fromOutside = map[string][]string{
 	"root":    {"check.go", "credentials.go", "challenge.go", "respond.go", "rules.go", "middleware.go", "errors.go", "request.go"},
 	"dpop":    {"checks.go", "verifier.go", "nonce.go", "origin.go", "target.go", "uri.go"},
 	"mtlspop": {"verifier.go", "forwarded.go", "format.go", "pem.go", "der.go", "tls.go", "thumbprint.go", "peer.go"},
-	"oidc":    {"verifier.go", "token.go", "profile.go", "answer.go"},
+	"oidc":    {"verifier.go", "token.go"},
+	"dialect": {"claims.go", "dialect.go", "vendors.go"},
 }
 
 // runCheck draws mutants and lets the suite of the command keybound find them, with our

@@ -67,6 +67,7 @@ var targets = []target{
 	{name: "oidc", dir: "oidc", tests: []string{"./oidc", product, outlives, "."}, not: []string{"options.go", "doc.go", "explain.go", "status.go"}},
 	{name: "tenants", dir: "oidc/tenants", tests: []string{"./oidc/tenants", product, outlives, "."}, not: []string{"options.go", "doc.go", "status.go"}},
 	{name: "signers", dir: "internal/issuer", tests: []string{"./oidc", "./oidc/tenants", product, outlives}, not: []string{"checks.go", "endpoint.go", "issuer.go", "metadata.go"}},
+	{name: "dialect", dir: "internal/dialect", tests: []string{"./oidc", "./oidc/introspect", product, "."}},
 	{name: "introspect", dir: "oidc/introspect", tests: []string{"./oidc/introspect", product, outlives, "."}, not: []string{"options.go", "doc.go", "explain.go", "ready.go"}},
 	{name: "session", dir: "session", tests: []string{"./session", product, "."}, not: []string{"options.go", "doc.go"}},
 	{name: "jwks", dir: "jwks", tests: []string{"./jwks", "./oidc", product, outlives, "."}, not: []string{"options.go", "doc.go"}},

@@ -26,6 +26,8 @@ import (
 type Config struct {
 	Target *url.URL
 	Client *wire.Client
+	// HTTP2 reaches the service over HTTP/2, beside Client; nil to leave that out.
+	HTTP2  *wire.Client
 	Method string // of the good request; GET if empty
 
 	// Key and Token are a key and a token that is bound to it.
@@ -96,6 +98,7 @@ var examinations = []examination{
 	{"address fields", (*Config).addresses},
 	{"upgrade to HTTP/2", (*Config).upgrade},
 	{"dot segments and escapes", (*Config).paths},
+	{"HTTP/2", (*Config).http2},
 }
 
 // Run looks at everything. The error says that the service could not be asked.
@@ -294,14 +297,15 @@ func (c *Config) judgeGood(id string, res *wire.Response) (works bool) {
 	}
 	fix := map[string]string{
 		"invalid_token":      "The token is expired, for another audience, or bound to something else: compare aud with the audience of oidc.New, and cnf with keybound key. For a certificate: is the server asked for it (mtlspop.RequestClientCert), or does the terminator forward it (mtlspop.WithForwardedCertificate, docs/terminators.md)?",
-		"invalid_dpop_proof": "The service takes itself for another URL: give dpop.New the origin that clients use, with a path prefix that a proxy strips; if a proxy replaces Host, dpop.WithInternalHosts. keybound explain shows each check.",
+		"invalid_dpop_proof": "The service takes itself for another URL: give dpop.New the origin that clients use, with a path prefix that a proxy strips; let the proxy keep Host (nginx: proxy_set_header Host $host, or $http_host with a port; Apache: ProxyPreserveHost On), or dpop.WithInternalHosts. keybound explain shows each check.",
 		"use_dpop_nonce":     "Each nonce is refused: replicas have different nonce keys, or a proxy removes the DPoP field.",
 	}[errorCode(res)]
 	if fix == "" {
 		fix = map[int]string{
 			421: "The Host that reaches the service is not its own: let the proxy keep Host, or dpop.WithInternalHosts.",
 			503: "The service cannot reach the issuer or its replay store: its log says which (middleware.WithObserver).",
-			400: "A part of the request is malformed when it reaches the service: two Authorization fields, or a certificate field that a terminator adds rather than sets.",
+			400: "A part of the request is malformed when it reaches the service: two Authorization fields, a certificate field that a terminator adds rather than sets, or one in another form than mtlspop.WithForwardedCertificate expects (nginx: $ssl_client_escaped_cert, not $ssl_client_raw_cert, which has line ends in it, nor $ssl_client_fingerprint, which is SHA-1).",
+			502: "The proxy cannot reach the service, or cannot send what it is told to: Caddy: {http.request.tls.client.certificate_der_base64}, not certificate_pem, which has line ends in it.",
 		}[res.Status]
 	}
 	if fix == "" {

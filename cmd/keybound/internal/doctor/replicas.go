@@ -33,6 +33,10 @@ func (c *Config) browsers(ctx context.Context) error {
 		c.finding("cors/preflight", "error", fmt.Sprintf("a CORS preflight is refused with %d: no browser application can call the service", res.Status), outside)
 		return nil
 	}
+	if res.Status >= 500 {
+		c.skip("cors/preflight", "the preflight is answered with %d", res.Status)
+		return nil
+	}
 	allowed := res.Header.Get("Access-Control-Allow-Origin")
 	if allowed == "" {
 		if c.AppOrigin == "" {

@@ -64,7 +64,7 @@ func spellings(name string) []string {
 // forgedCertificates sends the client's own certificate in a field instead of showing
 // it: if that passes, any client can write the field.
 func (c *Config) forgedCertificates(ctx context.Context) error {
-	if !c.certificateWorks {
+	if c.Certificate == nil || c.CertificateToken == "" {
 		c.skip("forged-certificate", "it takes --cert and a token that is bound to it")
 		return nil
 	}
@@ -131,8 +131,13 @@ func (c *Config) suspicious(ctx context.Context, client *wire.Client, some []dia
 				for _, d := range some {
 					fields = append(fields, wire.Field{Name: spellings(d.field)[spelling], Value: e.write(c.Certificate.Certificate[0])})
 				}
-				// A refusal other than 401 says that a field was read, and found wrong.
-				if res, err := client.Do(ctx, cert, c.certified(fields...)); err == nil && res.Status != 401 {
+				res, err := client.Do(ctx, cert, c.certified(fields...))
+				if err != nil {
+					continue
+				}
+				// A refusal other than 401 says that a field was read, and found wrong; but
+				// not where the good request does not get another answer either.
+				if ok(res) || c.certificateWorks && res.Status != 401 {
 					return true
 				}
 			}
@@ -165,6 +170,9 @@ func (c *Config) believed(ctx context.Context, client *wire.Client, field string
 
 // added reports whether forged fields make a good request fail: then they arrive.
 func (c *Config) added(ctx context.Context, client *wire.Client, some []dialect, stranger *tls.Certificate) bool {
+	if !c.certificateWorks {
+		return false
+	}
 	for _, e := range encodings {
 		var fields []wire.Field
 		for _, d := range some {
@@ -219,15 +227,13 @@ func (c *Config) addresses(ctx context.Context) error {
 // trustedByAddress claims to be a terminator at one of the usual private addresses.
 func (c *Config) trustedByAddress(ctx context.Context, field string, value func(field, address string) string) bool {
 	der := c.Certificate.Certificate[0]
+	forged := []wire.Field{{Name: "X-Client-Cert", Value: encodings[0].write(der)}, {Name: "Client-Cert", Value: encodings[3].write(der)},
+		{Name: "X-SSL-Client-Cert", Value: encodings[2].write(der)}, {Name: "X-Forwarded-Client-Cert", Value: encodings[4].write(der)}}
 	for _, address := range []string{"127.0.0.1:1", "10.0.0.1:1", "172.16.0.1:1", "172.17.0.1:1", "192.168.0.1:1", "[::1]:1", "127.0.0.1", "10.1.2.3:1"} {
-		for _, d := range []struct {
-			name   string
-			encode int
-		}{{"X-Client-Cert", 0}, {"Client-Cert", 3}, {"X-SSL-Client-Cert", 2}, {"X-Forwarded-Client-Cert", 4}} {
-			r := c.certified(wire.Field{Name: field, Value: value(field, address)}, wire.Field{Name: d.name, Value: encodings[d.encode].write(der)})
-			if ok(c.try(ctx, nil, r)) {
-				return true
-			}
+		claim := append([]wire.Field{{Name: field, Value: value(field, address)}}, forged...)
+		// A field that is believed without an address too is another mistake.
+		if ok(c.try(ctx, nil, c.certified(claim...))) && !ok(c.try(ctx, nil, c.certified(forged...))) {
+			return true
 		}
 	}
 	return false
@@ -235,8 +241,12 @@ func (c *Config) trustedByAddress(ctx context.Context, field string, value func(
 
 // upgrade asks to switch to HTTP/2 in clear text: what follows a 101 is past the guard.
 func (c *Config) upgrade(ctx context.Context) error {
+	if c.Client.HTTP2 {
+		c.skip("upgrade", "HTTP/2 has no field Upgrade")
+		return nil
+	}
 	const fix = "Let the terminator remove Upgrade unless it is websocket. HAProxy: http-request del-header Upgrade unless { req.hdr(Upgrade) -i websocket }. nginx: no proxy_set_header Upgrade $http_upgrade outside of WebSocket locations. In Go, package reverseproxy; a service of its own must not take h2c upgrades."
-	h2c := []wire.Field{{Name: "Connection", Value: "Upgrade, HTTP2-Settings"}, {Name: "Upgrade", Value: "h2c"}, {Name: "HTTP2-Settings", Value: "AAMAAABkAARAAAAAAAIAAAAA"}}
+	h2c := asking("h2c")
 	requests := map[string]wire.Request{
 		"the URL":                  {Method: c.Method, Target: c.target(), Fields: h2c},
 		"the root":                 {Method: "GET", Target: "/", Fields: h2c},
@@ -244,22 +254,46 @@ func (c *Config) upgrade(ctx context.Context) error {
 		"a preflight": {Method: "OPTIONS", Target: c.target(), Fields: append([]wire.Field{
 			{Name: "Origin", Value: "https://app.example"}, {Name: "Access-Control-Request-Method", Value: "GET"}}, h2c...)},
 	}
+	names := []string{"the URL", "the root", "a path that is not there", "a preflight", "a good request", "the certificate's request"}
 	if c.dpopWorks {
-		r := c.good(h2c...)
-		requests["a good request"] = r
+		requests["a good request"] = c.good(h2c...)
 	}
-	for _, name := range []string{"the URL", "the root", "a path that is not there", "a preflight", "a good request"} {
+	if c.certificateWorks {
+		requests["the certificate's request"] = c.certified(h2c...)
+	}
+	// What lets websocket through must not let h2c through beside it.
+	for _, several := range [][]string{{"h2c", "websocket"}, {"websocket", "h2c"}, {"H2C"}, {"websocket, h2c"}, {"h2c, websocket"}, {"", "h2c"}} {
+		for _, of := range []struct{ what, target string }{{"the URL", c.target()}, {"the root", "/"}} {
+			name := of.what + " with Upgrade: " + strings.Join(several, " and Upgrade: ")
+			names = append(names, name)
+			requests[name] = wire.Request{Method: "GET", Target: of.target, Fields: asking(several...)}
+		}
+	}
+	for _, name := range names {
 		r, wanted := requests[name]
 		if !wanted {
 			continue
 		}
-		if res := c.try(ctx, nil, r); res.Switched {
-			c.finding("upgrade", "error", "a request for "+name+" with Upgrade: h2c is answered with 101: the client then speaks HTTP/2 with the service, past every guard", fix)
+		cert := c.Certificate
+		if r.Get("Authorization") == "" {
+			cert = nil
+		}
+		if res := c.try(ctx, cert, r); res.Switched {
+			c.finding("upgrade", "error", "a request for "+name+" that asks for h2c is answered with 101: the client then speaks HTTP/2 with the service, past every guard", fix)
 			return nil
 		}
 	}
 	c.pass("upgrade", "no request is switched to HTTP/2")
 	return nil
+}
+
+// asking are the fields of a request for other protocols.
+func asking(protocols ...string) []wire.Field {
+	fields := []wire.Field{{Name: "Connection", Value: "Upgrade, HTTP2-Settings"}, {Name: "HTTP2-Settings", Value: "AAMAAABkAARAAAAAAAIAAAAA"}}
+	for _, p := range protocols {
+		fields = append(fields, wire.Field{Name: "Upgrade", Value: p})
+	}
+	return fields
 }
 
 // paths sends targets that readers understand in different ways.
@@ -274,20 +308,27 @@ func (c *Config) paths(ctx context.Context) error {
 	if rest != "" && rest[0] < 0x80 && rest[0] != '%' {
 		first = fmt.Sprintf("/%%%02x%s", rest[0], rest[1:])
 	}
-	for name, target := range map[string]string{
-		"dot segments": "/keybound/../" + rest, "escaped dot segments": "/keybound/%2e%2e/" + rest, "a single dot": "/./" + rest,
-		"a double slash": "//" + rest, "an escaped letter": first,
-	} {
+	serves := func(target string) bool {
 		if target == "" || target == c.path || target == "//" {
-			continue
+			return false
 		}
 		r := c.good() // the proof is for the URL, and the target is another one
 		r.Target = target
-		if res := c.try(ctx, nil, r); ok(res) {
-			c.finding("paths", "warning", fmt.Sprintf("a proof for %s is good for %s (%s)", c.path, target, name),
-				"Something in front rewrites targets before the guard sees them: nginx: proxy_pass without a URI part; Apache: ProxyPass with nocanon. Routes must be decided on what the guard has judged.")
+		return ok(c.try(ctx, nil, r))
+	}
+	for _, t := range []struct{ name, target string }{
+		{"dot segments", "/keybound/../" + rest}, {"escaped dot segments", "/keybound/%2e%2e/" + rest}, {"a single dot", "/./" + rest},
+		{"an escaped letter", first},
+	} {
+		if serves(t.target) {
+			c.finding("paths", "warning", fmt.Sprintf("a proof for %s is good for %s (%s)", c.path, t.target, t.name),
+				"Something in front rewrites targets before the guard sees them: nginx: proxy_pass without a URI part; Apache: ProxyPass with nocanon; HAProxy: no normalize-uri; Caddy: no uri or rewrite. Routes must be decided on what the guard has judged.")
 			break
 		}
+	}
+	exactly := "targets arrive as they were sent"
+	if serves("//" + rest) { // Apache has no setting that keeps them
+		exactly += ", but for slashes at the start, which are joined"
 	}
 	odd := strings.TrimSuffix(c.path, "/") + "/keybound%2Fdoctor/%7Ea"
 	r := c.good()
@@ -298,7 +339,7 @@ func (c *Config) paths(ctx context.Context) error {
 			"Let the proxy pass the path as it came: nginx: proxy_pass http://backend; without a URI part. Apache: ProxyPass with nocanon and AllowEncodedSlashes NoDecode. A prefix that it strips belongs into the origin of dpop.New.")
 	}
 	if len(c.findings) == before {
-		c.pass("paths", "targets arrive as they were sent")
+		c.pass("paths", "%s", exactly)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/keybound-go/middleware/internal/dialect"
 )
 
 // Dialect is how an issuer spells its access tokens, as its operator describes it:
@@ -49,12 +51,12 @@ type Evidence struct {
 
 // described is the Profile of a Dialect.
 type described struct {
-	d   *dialect
-	err error // why it is refused
+	inside *dialect.Dialect
+	err    error // why it is refused
 }
 
-func (p *described) String() string             { return p.d.name }
-func (p *described) dialect() (*dialect, error) { return p.d, p.err }
+func (p *described) String() string                     { return p.inside.Name }
+func (p *described) dialect() (*dialect.Dialect, error) { return p.inside, p.err }
 
 // Described returns the profile of an issuer that no [Vendor] stands for, such as
 //
@@ -71,20 +73,20 @@ func (p *described) dialect() (*dialect, error) { return p.d, p.err }
 // aud, azp, sub, scope and their like. Use package oidctest's TestProfile to hold a
 // description against tokens of the issuer.
 func Described(d Dialect) Profile {
-	p := &describing{dialect: &dialect{name: d.Name, mayLack: slices.Clone(d.MayLack)}}
+	p := &describing{to: &dialect.Dialect{Name: d.Name, MayLack: slices.Clone(d.MayLack)}}
 	p.check(d.Name != "", "Name is missing")
 	p.types(d)
-	p.d().clientID = p.refs("ClientID", d.ClientID)
-	p.d().tokenID = p.refs("TokenID", d.TokenID)
-	form := text
+	p.to.ClientID = p.refs("ClientID", d.ClientID)
+	p.to.TokenID = p.refs("TokenID", d.TokenID)
+	form := dialect.Text
 	if d.ScopeLists {
-		form = either
+		form = dialect.Either
 	}
 	for _, r := range p.refs("Scopes", d.Scopes) {
-		p.d().scopes = append(p.d().scopes, scoped{r, form})
+		p.to.Scopes = append(p.to.Scopes, dialect.Scoped{Claim: r, Form: form})
 	}
 	if d.Scopes == nil {
-		p.d().scopes = []scoped{{scope, form}}
+		p.to.Scopes = []dialect.Scoped{{Claim: dialect.Scope, Form: form}}
 	}
 	for _, claim := range d.MayLack {
 		p.check(slices.Contains([]string{"sub", "client_id", "iat", "jti"}, claim), "MayLack: %q may not be missing; only sub, client_id, iat and jti may", claim)
@@ -92,21 +94,19 @@ func Described(d Dialect) Profile {
 	for _, e := range d.Evidence {
 		p.evidence(e)
 	}
-	p.d().complete()
-	return &described{p.dialect, errors.Join(p.problems...)}
+	p.to.Complete()
+	return &described{p.to, errors.Join(p.problems...)}
 }
 
-// describing is a dialect in the making with what is wrong with it.
+// describing makes a dialect, and collects what is wrong with it.
 type describing struct {
-	*dialect
+	to       *dialect.Dialect
 	problems []error
 }
 
-func (p *describing) d() *dialect { return p.dialect }
-
 func (p *describing) check(ok bool, format string, args ...any) {
 	if !ok {
-		p.problems = append(p.problems, fmt.Errorf("the dialect %q: "+format, append([]any{p.name}, args...)...))
+		p.problems = append(p.problems, fmt.Errorf("the dialect %q: "+format, append([]any{p.to.Name}, args...)...))
 	}
 }
 
@@ -128,8 +128,8 @@ func (p *describing) types(d Dialect) {
 		needsEvidence = needsEvidence || normal == "jwt" || normal == ""
 		p.check(!slices.Contains(otherTypes, normal), "Types: %q is the type of tokens that are no access tokens", t)
 		p.check(isSubtype(normal), "Types: %q is no media type", t)
-		p.check(!slices.Contains(p.dialect.types, normal), "Types: %q is given twice", t)
-		p.dialect.types = append(p.dialect.types, normal)
+		p.check(!slices.Contains(p.to.Types, normal), "Types: %q is given twice", t)
+		p.to.Types = append(p.to.Types, normal)
 	}
 	p.check(!needsEvidence || len(d.Evidence) > 0, "Types: ID tokens have the typ JWT, or none, too: name the Evidence that tells access tokens from them")
 }
@@ -149,29 +149,16 @@ func (p *describing) evidence(e Evidence) {
 	p.check(!slices.Contains(notEvidence, e.Claim), "Evidence: the claim %q does not tell access tokens from other tokens", e.Claim)
 	p.check(len(e.Values) > 0, "Evidence: no values for the claim %q", e.Claim)
 	p.check(!slices.Contains(e.Values, ""), "Evidence: an empty value for the claim %q", e.Claim)
-	p.dialect.evidence.values = append(p.dialect.evidence.values, valued{p.ref(e.Claim), slices.Clone(e.Values)})
+	p.to.Evidence.Values = append(p.to.Evidence.Values, dialect.Valued{Claim: p.to.Ref(e.Claim), Values: slices.Clone(e.Values)})
 }
 
-func (p *describing) refs(field string, names []string) (all []ref) {
+func (p *describing) refs(field string, names []string) (all []dialect.Ref) {
 	for _, name := range names {
 		p.check(name != "", "%s: a claim without a name", field)
 		p.check(!slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat"}, name), "%s: %q has a meaning of its own, and would never be found", field, name)
-		all = append(all, p.ref(name))
+		all = append(all, p.to.Ref(name))
 	}
 	return all
-}
-
-// ref is the place of a claim, a new one if no vendor's dialect reads it.
-func (p *describing) ref(name string) ref {
-	if r, ok := refs[name]; ok {
-		return r
-	}
-	i := slices.Index(p.extra, name)
-	if i < 0 {
-		i = len(p.extra)
-		p.extra = append(p.extra, name)
-	}
-	return numRefs + ref(i)
 }
 
 // isSubtype reports whether t is "" or a restricted name of RFC 6838, section 4.2.
