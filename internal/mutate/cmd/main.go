@@ -5,7 +5,7 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
-//	go run ./internal/mutate/cmd -quick               without the tests of the root, which take longest
+//	go run ./internal/mutate/cmd -quick               only by the tests of the room itself; -again asks the others about the rest
 //	go run ./internal/mutate/cmd -again out.txt       those that survived the run with -v whose output is in the file
 //	go run ./internal/mutate/cmd -unreached           instead, those whose place no test executes: one run for all of them
 //	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt; -files chooses here too
@@ -88,7 +88,7 @@ func main() {
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
-	quick := flag.Bool("quick", false, "leave out the tests of the root, which take longest, but for the mutants of the root itself")
+	quick := flag.Bool("quick", false, "ask only the tests of the room itself")
 	again := flag.String("again", "", "only the mutants that the output of -v in this file calls survivors")
 	unreached := flag.Bool("unreached", false, "name the mutants whose place no test executes, and run none")
 	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
@@ -167,8 +167,8 @@ func run(survivors map[string]bool, changed, only, files string, limit time.Dura
 	defer os.RemoveAll(work)
 	var problems []error
 	for _, t := range targets {
-		if quick && t.dir != "." {
-			t.tests = slices.DeleteFunc(slices.Clone(t.tests), func(pkg string) bool { return pkg == "." })
+		if own := "./" + t.dir; quick && slices.Contains(t.tests, own) {
+			t.tests = []string{own}
 		}
 		if only == "" || only == t.name {
 			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, survivors, lines, reasons, unreached, verbose))
