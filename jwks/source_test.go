@@ -131,6 +131,15 @@ func TestUnknownKid(t *testing.T) {
 			require.Equal(t, 2, i.count())
 		})
 	})
+	t.Run("JWKS-05 no kid, and no key for the algorithm, is an unknown key too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, i := start(t, []map[string]any{jwk(old)})
+			requireKeys(t, s, "ES256", "", old)
+			i.publish(jwk(old), jwk(rsaKey()))
+			requireKeys(t, s, "RS256", "", rsaKey())
+			require.Equal(t, 2, i.count())
+		})
+	})
 	t.Run("JWKS-05 1,000 random kids in a second are two fetches", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, i := start(t, []map[string]any{named(old, "old")})
