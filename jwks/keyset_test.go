@@ -264,6 +264,7 @@ func TestDocumentsThatAreNoKeySet(t *testing.T) {
 		"empty keys":       `{"keys":[]}`,
 		"Keys":             `{"Keys":[` + strings.TrimSuffix(strings.TrimPrefix(document(named(josetest.NewKey("ES256"), "1")), `{"keys":[`), `]}`) + `]}`,
 		"cut off":          strings.TrimSuffix(document(named(josetest.NewKey("ES256"), "1")), "}"),
+		"useless keys":     document(map[string]any{"kty": "FOO", "kid": "x"}),
 		"trailing garbage": document(named(josetest.NewKey("ES256"), "1")) + "x",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -271,8 +272,11 @@ func TestDocumentsThatAreNoKeySet(t *testing.T) {
 			i.say(body)
 			requireUnavailable(t, s.Prefetch(t.Context()))
 			want := "not a key set"
-			if name == "empty keys" {
+			switch name {
+			case "empty keys":
 				want = "set without a usable key (0 skipped): it is empty"
+			case "useless keys":
+				want = `set without a usable key (1 skipped): jose: key 0 of the set, kid "x"`
 			}
 			require.Contains(t, s.Status().LastError, want)
 			require.Zero(t, s.Generation())
