@@ -160,39 +160,6 @@ func TestReasonsOfThePagesExist(t *testing.T) {
 	require.Greater(t, found, 40)
 }
 
-// TestEveryPublicPackageHasExamples: three at least, which pkg.go.dev shows.
-func TestEveryPublicPackageHasExamples(t *testing.T) {
-	examples := regexp.MustCompile(`(?m)^func Example`)
-	count, public := map[string]int{}, map[string]bool{}
-	for name, text := range files(t, ".go") {
-		dir := filepath.ToSlash(filepath.Dir(name))
-		if strings.Contains(dir, "internal") || strings.Contains(dir, "examples") || inNestedModule(dir) {
-			continue
-		}
-		if strings.HasSuffix(name, "_test.go") {
-			count[dir] += len(examples.FindAllString(text, -1))
-		} else {
-			public[dir] = true
-		}
-	}
-	require.Greater(t, len(public), 15)
-	for dir := range public {
-		if count[dir] < 3 {
-			t.Errorf("%s has %d examples", dir, count[dir])
-		}
-	}
-}
-
-// inNestedModule reports whether a folder belongs to a module below this one.
-func inNestedModule(dir string) bool {
-	for ; dir != "."; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
 // unindented drops what indents the lines of a text, and the blank ones.
 func unindented(text string) string {
 	var b strings.Builder

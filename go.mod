@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/lestrrat-go/httprc v1.0.6
-	github.com/lestrrat-go/jwx/v2 v2.1.7
+	github.com/lestrrat-go/jwx/v2 v2.1.7 // deprecated and isolated: SECURITY.md says what it does here
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/crypto v0.58.0
 )

@@ -17,7 +17,7 @@ quietly() {
 # packages installs the Debian packages of what is missing. Each argument is NAME:PACKAGE, where NAME is a program or the path of a file.
 # No service is started. What is there is left alone, so that a machine which has everything needs neither Debian nor root.
 packages() {
-  local pair name missing=() policy=/usr/sbin/policy-rc.d status=0
+  local pair name missing=() policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d} status=0
   for pair in "$@"; do
     name=${pair%%:*}
     case $name in
@@ -47,7 +47,7 @@ packages() {
 }
 
 # c_compiler is for the race detector, BoringSSL, SQLite and spin.
-c_compiler() { packages gcc:gcc cc:gcc /usr/include/stdio.h:libc6-dev; }
+c_compiler() { packages gcc:gcc /usr/include/stdio.h:libc6-dev; }
 
 # python_with_venv installs Python 3, and what "python3 -m venv" needs of it.
 python_with_venv() {

@@ -37,6 +37,7 @@ package fiberguard
 import (
 	"bytes"
 	"context"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -179,16 +180,43 @@ func neverTrailer(name string) bool {
 	return false
 }
 
-// remove deletes the fields with the canonical names, however they are spelt.
-func remove(h *fasthttp.RequestHeader, which func(canonical string) bool) {
-	var names []string // as fasthttp has them
-	for name := range h.All() {
-		if which(http.CanonicalHeaderKey(string(name))) {
-			names = append(names, string(name))
+// fields are the header of a request or of a response.
+type fields interface {
+	All() iter.Seq2[[]byte, []byte]
+	Add(name, value string)
+	Del(name string)
+}
+
+// remove deletes the fields with the canonical names, however they are spelt. Del of
+// package fasthttp puts the last field in the place of the one that it deletes. So the
+// fields with several values that stay are written anew, and keep the order of their
+// values (RFC 9110, section 5.3).
+func remove(h fields, which func(canonical string) bool) {
+	var gone []string // as fasthttp has them
+	var stay [][2]string
+	times := make(map[string]int)
+	for name, value := range h.All() {
+		key := http.CanonicalHeaderKey(string(name))
+		switch {
+		case which(key):
+			gone = append(gone, string(name))
+		case !neverTrailer(key) && key != "Set-Cookie": // which fasthttp keeps apart
+			stay = append(stay, [2]string{string(name), string(value)})
+			times[key]++
 		}
 	}
-	for _, name := range names {
+	if len(gone) == 0 {
+		return
+	}
+	stay = slices.DeleteFunc(stay, func(f [2]string) bool { return times[http.CanonicalHeaderKey(f[0])] < 2 })
+	for _, f := range stay {
+		h.Del(f[0])
+	}
+	for _, name := range gone {
 		h.Del(name)
+	}
+	for _, f := range stay {
+		h.Add(f[0], f[1])
 	}
 }
 
@@ -234,8 +262,8 @@ func (a *answer) Write(p []byte) (int, error) {
 // send answers in place of the handlers.
 func (a *answer) send(c fiber.Ctx) {
 	h := &c.Response().Header
+	remove(h, func(name string) bool { return a.header[name] != nil })
 	for name, values := range a.header {
-		h.Del(name)
 		for _, value := range values {
 			h.Add(name, value)
 		}
@@ -257,16 +285,11 @@ func (a *answer) collect(c fiber.Ctx) {
 // update copies to the response what the guard has changed since collect.
 func (a *answer) update(c fiber.Ctx) {
 	h := &c.Response().Header
-	for name := range a.collected {
-		if len(a.header[name]) == 0 {
-			h.Del(name)
-		}
-	}
+	remove(h, func(name string) bool { return !slices.Equal(a.header[name], a.collected[name]) })
 	for name, values := range a.header {
 		if slices.Equal(values, a.collected[name]) {
 			continue
 		}
-		h.Del(name)
 		for _, value := range values {
 			h.Add(name, value)
 		}

@@ -35,32 +35,13 @@ func callDoor(name, method string) pt.Door {
 	}
 }
 
-// important are the factors that decide what becomes of a call, in their order.
-var important = []int{pt.FScheme, pt.FToken, pt.FBinding, pt.FProof, pt.FCert, pt.FOutage}
-
-// plan is what TestProduct runs: each base with up to two values changed, and with three
-// of the important ones; at night, which is a PRODUCT of more than a million, with any
-// three; with -short one.
-func plan(t *testing.T) pt.Plan {
-	plan := pt.Plan{Depth: 2, Deep: important, From: []pt.Combo{
-		pt.Base(pt.Bound(pt.FForm, pt.Asked)...), pt.Base(pt.FForm, pt.Asked),
-	}}
-	switch {
-	case pt.Runs(t) > 1_000_000:
-		plan = pt.Plan{Depth: 3, Runs: 1_000_000}
-	case testing.Short():
-		plan = pt.Plan{Depth: 1}
-	}
-	return plan
-}
-
 // TestEveryPairOccurs holds that TestProduct has each pair of values of two factors,
 // except pairs that cannot exist.
 func TestEveryPairOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	calls().HoldPairs(t, plan(t))
+	calls().HoldPairs(t, pt.ModulePlan(t))
 }
 
 // TestEveryImportantTripleOccurs is TestEveryPairOccurs for triples of what decides most.
@@ -68,7 +49,7 @@ func TestEveryImportantTripleOccurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("with -short, TestProduct changes one value only")
 	}
-	calls().HoldTriples(t, plan(t), important)
+	calls().HoldTriples(t, pt.ModulePlan(t), pt.Important())
 }
 
 // TestProduct sends combinations of guard and call through real servers, and compares the
@@ -78,6 +59,6 @@ func TestProduct(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := pt.NewWorld(t, pt.RFC9440)
 		serve(t, w)
-		calls().Run(t, w, plan(t))
+		calls().Run(t, w, pt.ModulePlan(t))
 	})
 }

@@ -77,8 +77,10 @@
 //
 // Failover. Replication is asynchronous: a primary that dies takes along what it has not
 // passed on yet, mostly some milliseconds, and these proofs pass once more at its
-// successor. During a partition the old primary may accept what the new one accepts too;
-// min-replicas-to-write 1 with a short min-replicas-max-lag ends that soon. WAIT would
+// successor: once for each such failover, and no other proof does. During a partition the
+// old primary may accept what the new one accepts too; min-replicas-to-write 1 with a
+// short min-replicas-max-lag ends that a second after the lag: it then answers with an
+// error, and the Guard with 503. WAIT would
 // not change it, since nothing says that the replica that has answered becomes the
 // successor; this package does not use it. Where such a window is not acceptable, use a
 // single server with appendfsync always, and take the 503 while it restarts. Nonces

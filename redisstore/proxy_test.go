@@ -14,11 +14,11 @@ import (
 // a reply, after the server has done what it was told.
 type proxy struct {
 	net.Listener
-	server string
 
-	mu    sync.Mutex
-	cut   func() (pass int, ok bool) // asked for every reply to a proof: how many bytes of it pass, if it is cut
-	conns []net.Conn
+	mu     sync.Mutex
+	server string
+	cut    func() (pass int, ok bool) // asked for every reply to a proof: how many bytes of it pass, if it is cut
+	conns  []net.Conn
 }
 
 func startProxy(t testing.TB, server string) *proxy {
@@ -56,18 +56,36 @@ func (p *proxy) cutting(cut func() (pass int, ok bool)) {
 	p.cut = cut
 }
 
+// retarget sends new connections to another server, and ends those that there are.
+func (p *proxy) retarget(server string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+	for _, c := range p.conns {
+		_ = c.Close()
+	}
+	p.conns = nil
+}
+
 // serve takes turns: the client speaks, then the server. That is enough for a
 // connection that carries one command at a time.
 func (p *proxy) serve(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("tcp", p.server)
+	p.mu.Lock()
+	addr := p.server
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", addr)
 	if err != nil {
 		return
 	}
 	defer server.Close()
 	p.mu.Lock()
+	stale := addr != p.server // moved while the connection was made
 	p.conns = append(p.conns, client, server)
 	p.mu.Unlock()
+	if stale {
+		return
+	}
 	command, reply := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
 		n, err := client.Read(command)

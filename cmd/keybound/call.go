@@ -311,30 +311,48 @@ func (t *recorder) printResponse(res *http.Response, took time.Duration) {
 }
 
 // shown is a field's value without its secret part.
-func shown(name, value string) string {
-	switch http.CanonicalHeaderKey(name) {
+func shown(field, value string) string {
+	switch http.CanonicalHeaderKey(field) {
 	case "Authorization", "Proxy-Authorization":
 		scheme, rest, ok := strings.Cut(value, " ")
 		if !ok {
-			return cut(value)
+			return term.Short(value)
 		}
-		return scheme + " " + cut(rest)
+		if strings.EqualFold(scheme, "Basic") { // its first characters may be those of the secret
+			return fmt.Sprintf("%s ... (%d characters)", scheme, len(rest))
+		}
+		return scheme + " " + term.Short(rest)
 	case "Dpop":
-		return cut(value) + proofClaims(value)
+		return term.Short(value) + proofClaims(value)
 	case "Cookie", "Set-Cookie":
-		name, rest, _ := strings.Cut(value, "=")
-		return name + "=" + cut(rest)
-	default:
-		return value
+		var pairs []string
+		for i, pair := range strings.Split(value, "; ") {
+			name, rest, _ := strings.Cut(pair, "=")
+			if rest != "" && (i == 0 || http.CanonicalHeaderKey(field) == "Cookie") { // the others of Set-Cookie are attributes
+				pair = name + "=" + fmt.Sprintf("... (%d characters)", len(rest))
+			}
+			pairs = append(pairs, pair)
+		}
+		return strings.Join(pairs, "; ")
 	}
+	if isSecretField(field) {
+		return fmt.Sprintf("... (%d characters)", len(value))
+	}
+	return value
 }
 
-// cut leaves enough of a secret to recognise it by, and too little to use it.
-func cut(secret string) string {
-	if len(secret) < 32 {
-		return fmt.Sprintf("... (%d characters)", len(secret))
+// isSecretField reports whether a field of that name carries what must not be shown.
+func isSecretField(name string) bool {
+	name = strings.ToLower(name)
+	if name == "dpop-nonce" || strings.HasPrefix(name, "access-control-") || strings.HasPrefix(name, "sec-websocket-") || name == "www-authenticate" {
+		return false
 	}
-	return fmt.Sprintf("%s... (%d characters)", secret[:8], len(secret))
+	for _, part := range []string{"auth", "token", "secret", "cookie", "password", "api-key", "apikey", "dpop", "session"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // proofClaims shows what a proof says, without its signature: an attacker that reads the

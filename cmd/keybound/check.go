@@ -70,6 +70,7 @@ func (f *reportFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *reportFlags) write(s *streams, r *report.Report) error {
+	r.Cut(s.secrets.Cut)
 	for _, to := range []struct {
 		name  string
 		write func(io.Writer) error

@@ -174,7 +174,7 @@ func (f *doctorFlags) certificateToken(ctx context.Context, s *streams, c *calle
 	case c.cert == nil:
 		return "", nil
 	case f.certificateTokenFile != "":
-		return readSecret(f.certificateTokenFile, s.in)
+		return readSecret(f.certificateTokenFile, s)
 	case c.key != nil && !f.call.grant.wanted():
 		return "", nil // the one token that was given is bound to the key
 	default:

@@ -55,7 +55,8 @@ It works offline: nothing is sent anywhere, and no token, proof or key is printe
 With --online it fetches the keys of --issuer and checks the token's signature too; so
 it does with --jwks, offline.
 
-Times are judged as of when a HAR file says the request was made, --at, or now.
+Times are judged as of when a HAR file says the request was made, --at, or now. A curl
+line and a head do not say when: an hour later any proof is too old, so give --at.
 
 Exit status: 0 no check fails, 1 some do.`,
 		Example: `  keybound explain request.har --origin https://api.example \
@@ -131,7 +132,7 @@ func (f *explainFlags) request(s *streams, args []string) (*explain.Request, err
 		}
 		scheme := "Bearer"
 		if f.proofFile != "" {
-			proof, err := readSecret(f.proofFile, s.in)
+			proof, err := readSecret(f.proofFile, s)
 			if err != nil {
 				return nil, fmt.Errorf("--proof-file: %w", err)
 			}
@@ -146,6 +147,11 @@ func (f *explainFlags) request(s *streams, args []string) (*explain.Request, err
 		}
 		if r, err = explain.Read(text, f.entry); err != nil {
 			return nil, err
+		}
+	}
+	for _, field := range r.Fields {
+		if isSecretField(field.Name) {
+			s.secrets.Add(field.Value)
 		}
 	}
 	if f.method != "" {
@@ -307,9 +313,21 @@ func (f *explainFlags) print(s *streams, r *explain.Request, steps []explain.Ste
 	}
 	if failed == 0 {
 		s.out.Printf("No check on paper fails. What is left: replay, revocation, the route's rules, and what a proxy changes on the way (keybound doctor).\n")
+		challenges, _ := wire.Challenges(r.Header)
+		for _, c := range challenges {
+			if words := explain.Suspects(c.Get("error")); words != "" {
+				s.out.Printf("%s\n", words)
+				break
+			}
+		}
 		return
 	}
-	s.out.Printf("%d of %d checks fail; the first is the one that a server tells the client of.\n", failed, len(steps))
+	s.out.Printf("%d of %d checks fail; the first is the one that a server tells the client of:\n", failed, len(steps))
+	for _, step := range steps {
+		if step.Verdict == explain.Fail {
+			s.out.Printf("  %s %s\n", step.Group, s.out.Bold(step.Name))
+		}
+	}
 }
 
 func (f *explainFlags) writeJSON(s *streams, r *explain.Request, steps []explain.Step) error {

@@ -86,13 +86,17 @@ func writeSecret(name string, data []byte) error {
 
 // readSecret reads a value from a file, or from the standard input for "-", without
 // the white space around it.
-func readSecret(name string, stdin io.Reader) (string, error) {
+func readSecret(name string, s *streams) (string, error) {
 	var data []byte
 	var err error
 	if name == "-" {
-		data, err = io.ReadAll(io.LimitReader(stdin, 1<<20))
+		data, err = io.ReadAll(io.LimitReader(s.in, 1<<20))
 	} else {
 		data, err = os.ReadFile(name)
+	}
+	if path := (*os.PathError)(nil); errors.As(err, &path) && !strings.ContainsAny(name, `/\.`) || errors.As(err, &path) && len(name) > 100 {
+		s.secrets.Add(name) // the value itself, where the name of its file is due
+		return "", fmt.Errorf("there is no file of that name (the flag takes a file and not the value): %w", path.Err)
 	}
 	if err != nil {
 		return "", err
@@ -101,6 +105,7 @@ func readSecret(name string, stdin io.Reader) (string, error) {
 	if value == "" {
 		return "", fmt.Errorf("%s is empty", name)
 	}
+	s.secrets.Add(value)
 	return value, nil
 }
 

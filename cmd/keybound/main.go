@@ -57,11 +57,13 @@ type streams struct {
 	in       io.Reader
 	out, err *term.Out
 	stdout   io.Writer // for bytes that are not text of ours
+	secrets  *term.Secrets
 }
 
 // run is main without the process.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &streams{in: stdin, out: term.New(stdout), err: term.New(stderr), stdout: stdout}
+	secrets := &term.Secrets{}
+	s := &streams{in: stdin, out: term.New(stdout, secrets), err: term.New(stderr, secrets), stdout: stdout, secrets: secrets}
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetIn(stdin)

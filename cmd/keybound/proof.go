@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 
@@ -27,11 +28,14 @@ func (f *tokenFlags) get(s *streams) (string, error) {
 	case f.token != "" && f.file != "":
 		return "", errors.New("--token and --token-file exclude each other")
 	case f.token != "":
+		s.secrets.Add(f.token)
 		return f.token, nil
 	case f.file != "":
-		return readSecret(f.file, s.in)
+		return readSecret(f.file, s)
 	default:
-		return os.Getenv(tokenVariable), nil
+		token := os.Getenv(tokenVariable)
+		s.secrets.Add(token)
+		return token, nil
 	}
 }
 
@@ -68,8 +72,9 @@ gets with --dpop is bound to its first key for signatures, and so is the proof.`
 			if err != nil {
 				return err
 			}
-			s.out.Printf("%s\n", k.Proof(method, htu, t, nonce))
-			return nil
+			// The proof is what was asked for: it goes past the filter of secrets.
+			_, err = fmt.Fprintln(s.stdout, k.Proof(method, htu, t, nonce))
+			return err
 		},
 	}
 	key.add(c.Flags())

@@ -150,7 +150,7 @@ func (f *grantFlags) obtain(ctx context.Context, s *streams, client *http.Client
 	case f.device:
 		a, err = f.fromDevice(ctx, s, client, m)
 	default:
-		a, err = f.ask(ctx, client, m, m.TokenEndpoint, f.form("client_credentials"))
+		a, err = f.ask(ctx, s, client, m, m.TokenEndpoint, f.form("client_credentials"))
 	}
 	if err != nil {
 		return grantAnswer{}, err
@@ -191,13 +191,13 @@ func (f *grantFlags) form(grantType string) url.Values {
 }
 
 func (f *grantFlags) refresh(ctx context.Context, s *streams, client *http.Client, m metadata) (grantAnswer, error) {
-	token, err := readSecret(f.refreshFile, s.in)
+	token, err := readSecret(f.refreshFile, s)
 	if err != nil {
 		return grantAnswer{}, fmt.Errorf("--refresh-token-file: %w (--device obtains one)", err)
 	}
 	form := f.form("refresh_token")
 	form.Set("refresh_token", token)
-	return f.ask(ctx, client, m, m.TokenEndpoint, form)
+	return f.ask(ctx, s, client, m, m.TokenEndpoint, form)
 }
 
 // fromDevice is RFC 8628: the user consents elsewhere, and the command polls.
@@ -207,7 +207,7 @@ func (f *grantFlags) fromDevice(ctx context.Context, s *streams, client *http.Cl
 	}
 	form := f.form("")
 	form.Del("grant_type")
-	start, err := f.ask(ctx, client, m, m.DeviceEndpoint, form)
+	start, err := f.ask(ctx, s, client, m, m.DeviceEndpoint, form)
 	if err != nil {
 		return grantAnswer{}, err
 	}
@@ -235,7 +235,7 @@ func (f *grantFlags) poll(ctx context.Context, s *streams, client *http.Client, 
 			return grantAnswer{}, notAsked(ctx.Err())
 		case <-time.After(interval):
 		}
-		a, err := f.ask(ctx, client, m, m.TokenEndpoint, form)
+		a, err := f.ask(ctx, s, client, m, m.TokenEndpoint, form)
 		if err != nil {
 			return grantAnswer{}, err
 		}
@@ -251,8 +251,8 @@ func (f *grantFlags) poll(ctx context.Context, s *streams, client *http.Client, 
 }
 
 // ask sends one authenticated form.
-func (f *grantFlags) ask(ctx context.Context, client *http.Client, m metadata, at string, form url.Values) (grantAnswer, error) {
-	id, secret, err := f.authenticate(m, form)
+func (f *grantFlags) ask(ctx context.Context, s *streams, client *http.Client, m metadata, at string, form url.Values) (grantAnswer, error) {
+	id, secret, err := f.authenticate(s, m, form)
 	if err != nil {
 		return grantAnswer{}, err
 	}
@@ -274,6 +274,7 @@ func (f *grantFlags) ask(ctx context.Context, client *http.Client, m metadata, a
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&a); err != nil {
 		return grantAnswer{}, notAsked(fmt.Errorf("%s answers %s without JSON", at, res.Status))
 	}
+	s.secrets.Add(a.AccessToken, a.RefreshToken, a.DeviceCode)
 	if res.StatusCode != http.StatusOK && a.Error == "" {
 		a.Error = res.Status
 	}
@@ -281,7 +282,7 @@ func (f *grantFlags) ask(ctx context.Context, client *http.Client, m metadata, a
 }
 
 // authenticate adds the client to form, or returns the pair for Basic.
-func (f *grantFlags) authenticate(m metadata, form url.Values) (id, secret string, err error) {
+func (f *grantFlags) authenticate(s *streams, m metadata, form url.Values) (id, secret string, err error) {
 	if f.clientID == "" {
 		return "", "", errors.New("--client-id is missing")
 	}
@@ -292,8 +293,9 @@ func (f *grantFlags) authenticate(m metadata, form url.Values) (id, secret strin
 		return "", "", err
 	}
 	secret = os.Getenv(secretVariable)
+	s.secrets.Add(secret)
 	if f.secretFile != "" {
-		if secret, err = readSecret(f.secretFile, strings.NewReader("")); err != nil {
+		if secret, err = readSecret(f.secretFile, &streams{in: strings.NewReader(""), secrets: s.secrets}); err != nil {
 			return "", "", fmt.Errorf("--client-secret-file: %w", err)
 		}
 	}

@@ -9,6 +9,7 @@ replace (
 )
 
 require (
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/keybound-go/middleware v0.0.0-00010101000000-000000000000
 	github.com/keybound-go/middleware/otelguard v0.0.0-00010101000000-000000000000
 	github.com/keybound-go/middleware/promguard v0.0.0-00010101000000-000000000000

@@ -1,6 +1,10 @@
 package producttest
 
-import "testing"
+import (
+	"runtime"
+	"sync"
+	"testing"
+)
 
 // HoldTriples fails t unless the plan, without its random combos, has every triple of
 // values of three different factors of those in of, except triples that cannot exist. A
@@ -10,12 +14,7 @@ func (p *Product) HoldTriples(t *testing.T, plan Plan, of []int) {
 	if of == nil {
 		of = everyFactor()
 	}
-	plan.Runs = 0
-	seen := p.newTriples(of)
-	p.Combos(plan)(func(c Combo) bool {
-		seen.add(&c)
-		return true
-	})
+	seen := p.triplesOf(plan, of)
 	found, missing := 0, 0
 	for i, f := range of {
 		for k, g := range of[i+1:] {
@@ -35,6 +34,37 @@ func (p *Product) HoldTriples(t *testing.T, plan Plan, of []int) {
 		}
 	}
 	t.Logf("%d triples occur, %d are missing", found, missing)
+}
+
+// triplesOf are those of the plan. Each core counts every other base.
+func (p *Product) triplesOf(plan Plan, of []int) *triples {
+	cores := runtime.GOMAXPROCS(0)
+	parts := make([]*triples, cores)
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			seen, part, own := p.newTriples(of), *p, plan
+			part.Bases, own.From, own.Runs = every(cores, i, p.Bases), every(cores, i, plan.From), 0
+			part.Combos(own)(func(c Combo) bool {
+				seen.add(&c)
+				return true
+			})
+			parts[i] = seen
+		})
+	}
+	wg.Wait()
+	for _, other := range parts[1:] {
+		parts[0].join(other)
+	}
+	return parts[0]
+}
+
+// every returns the combos with the numbers i, i+n, i+2n and so on.
+func every(n, i int, all []Combo) (some []Combo) {
+	for ; i < len(all); i += n {
+		some = append(some, all[i])
+	}
+	return some
 }
 
 // HoldPairs is [Product.HoldTriples] for pairs.
@@ -110,6 +140,18 @@ func (s *triples) add(c *Combo) {
 			at := int(c[f])*s.p.values(g) + int(c[g])
 			for _, h := range s.of[i+1+k+1:] {
 				s.bits[f][g][h][at*s.p.values(h)+int(c[h])] = true
+			}
+		}
+	}
+}
+
+func (s *triples) join(other *triples) {
+	for i, f := range s.of {
+		for k, g := range s.of[i+1:] {
+			for _, h := range s.of[i+1+k+1:] {
+				for bit, is := range other.bits[f][g][h] {
+					s.bits[f][g][h][bit] = s.bits[f][g][h][bit] || is
+				}
 			}
 		}
 	}

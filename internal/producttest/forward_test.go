@@ -97,7 +97,10 @@ func (p *proxy) ask(r *http.Request, s *Situation) oracle.Verdict {
 	sub := p.subrequest(r, s.Request)
 	rec := answerTo(p.handler, sub)
 	if s.Sampled {
-		p.misuse(sub, rec, s)
+		p.misuse(sub, s)
+	}
+	if rec.Fields.Get("X-Auth-Outcome") == "anonymous" {
+		p.mayHaveBody(sub, s)
 	}
 	s.Ran = rec.Status == http.StatusOK
 	p.w.Told(rec.Fields, s)
@@ -194,9 +197,8 @@ func (p *proxy) asserted(r *http.Request, answer http.Header, s *Situation) {
 
 // misuse sends the same subrequest from a peer that is not trusted, without one of the
 // fields that tell of the request, with it twice, and as a client that reaches the
-// handler through the proxy would. None may reach the guard, and none may pass. A request
-// that passed as a preflight must not if it may have a body.
-func (p *proxy) misuse(sub *http.Request, first *Response, s *Situation) {
+// handler through the proxy would. None may reach the guard, and none may pass.
+func (p *proxy) misuse(sub *http.Request, s *Situation) {
 	told := s.Outcome
 	s.Outcome = middleware.Outcome{}
 	defer func() { s.Outcome = told }()
@@ -218,13 +220,17 @@ func (p *proxy) misuse(sub *http.Request, first *Response, s *Situation) {
 	if s.Outcome.Method != "" {
 		s.Problem("the guard was asked about a subrequest that tells of no request")
 	}
-	if first.Fields.Get("X-Auth-Outcome") == "anonymous" {
-		for _, values := range [][]string{nil, {"none", "none"}, {"None"}, {""}, {"unknown"}} {
-			r := sub.Clone(sub.Context())
-			r.Header["X-Original-Body"] = values
-			if rec := answerTo(p.handler, r); rec.Fields.Get("X-Auth-Outcome") == "anonymous" {
-				s.Problem("a preflight that may have a body passes without credentials")
-			}
+}
+
+// mayHaveBody sends a subrequest that passed as a preflight as one that may have a body.
+func (p *proxy) mayHaveBody(sub *http.Request, s *Situation) {
+	told := s.Outcome
+	defer func() { s.Outcome = told }()
+	for _, values := range [][]string{nil, {"none", "none"}, {"None"}, {""}, {"unknown"}} {
+		r := sub.Clone(sub.Context())
+		r.Header["X-Original-Body"] = values
+		if rec := answerTo(p.handler, r); rec.Fields.Get("X-Auth-Outcome") == "anonymous" {
+			s.Problem("a preflight that may have a body passes without credentials")
 		}
 	}
 }

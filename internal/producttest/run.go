@@ -26,6 +26,22 @@ func Runs(t *testing.T) int {
 	return n
 }
 
+// Important are the factors that decide what becomes of most requests, in their order.
+func Important() []int { return []int{FScheme, FToken, FBinding, FProof, FCert, FOutage} }
+
+// ModulePlan is the plan of a door in a module of its own: up to two values of each base
+// are changed, and three of the important factors; at night, which is a PRODUCT of more
+// than a million, any three; with -short one.
+func ModulePlan(t *testing.T) Plan {
+	switch {
+	case Runs(t) > 1_000_000:
+		return Plan{Depth: 3, Runs: 1_000_000}
+	case testing.Short():
+		return Plan{Depth: 1}
+	}
+	return Plan{Depth: 2, Deep: Important(), From: []Combo{Base(Bound(FForm, Asked)...), Base(FForm, Asked)}}
+}
+
 // Run sends the combos of the plan through their doors on every core, and compares what
 // comes of each with the oracle's word. Call it in the bubble of w.
 func (p *Product) Run(t *testing.T, w *World, plan Plan) {

@@ -37,6 +37,37 @@ func TestWhatIsForgottenStaysForgottenWhenTheClockIsSetBack(t *testing.T) {
 	}
 }
 
+// DPOP-11.1-03, DPOP-11.1-06: the trace by which internal/model's replay finds the fault
+// NOPAST. Two requests with one proof pass their checks; the wall clock is set forward;
+// one is recorded; another proof comes, and the bucket is given up; the second request
+// asks. The faulty set forgets which times it has given up.
+func TestTheTraceOfASetThatDoesNotKnowWhatItGaveUp(t *testing.T) {
+	for _, faulty := range []bool{false, true} {
+		s := New(1000)
+		now := time.Now()
+		until := now.Add(7 * time.Second)
+		fresh, err := s.Add("k", [32]byte{1}, until)
+		require.NoError(t, err)
+		require.True(t, fresh)
+		later := now.Add(20 * time.Second)
+		s.rotated(later, later.Unix()+50)
+		require.NotZero(t, s.dropped.Load())
+		if faulty {
+			for i := range s.shards {
+				s.shards[i].drop(s.dropped.Load())
+			}
+			s.dropped.Store(0)
+		}
+		fresh, err = s.Add("k", [32]byte{1}, until)
+		if faulty {
+			require.True(t, fresh, "or the trace shows nothing")
+			continue
+		}
+		require.ErrorIs(t, err, ErrPast)
+		require.False(t, fresh)
+	}
+}
+
 func TestAClockThatJumpsForwardMakesNothingForgotten(t *testing.T) {
 	now := time.Now()
 	end := now.Add(time.Minute)

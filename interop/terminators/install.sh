@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ../../.ci/install.sh
 
-packages nginx:nginx-light haproxy:haproxy apache2:apache2-bin openssl:openssl # openssl makes certificates that Go cannot
+packages nginx:nginx-light haproxy:haproxy apache2:apache2-bin openssl:openssl curl:curl # openssl makes certificates that Go cannot
 
 # Caddy takes minutes to compile, so it is kept; go.sum changes with the version.
 cache=../.cache

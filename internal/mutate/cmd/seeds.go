@@ -43,14 +43,17 @@ func readSeeds(name string) ([]seed, error) {
 	return seeds, nil
 }
 
-// rpc is the folder of the nested module whose faults its own product test must find.
-const rpc = "grpcguard"
+// nested are the folders of the nested modules whose faults their own product tests must
+// find.
+var nested = []string{"grpcguard", "extauthz", "fiberguard"}
 
 // finders are the tests that a seeded fault of a module meets.
 var finders = []struct{ name, module, pkg, tests string }{
 	{"product", ".", "./internal/producttest", "TestProduct"},
 	{"invariants", ".", "./internal/producttest", "History|Rotate|Outlives|Dies|TooLong"},
-	{"product of gRPC", rpc, ".", "TestProduct"},
+	{"product of gRPC", "grpcguard", ".", "TestProduct"},
+	{"product of ext_authz", "extauthz", ".", "TestProduct"},
+	{"product of Fiber", "fiberguard", ".", "TestProduct"},
 }
 
 // runSeeds prints the table of which tests find which fault, for those in files whose
@@ -97,8 +100,8 @@ func runSeeds(ctx context.Context, name, files string) error {
 // find nothing.
 func (s seed) found(ctx context.Context, work, overlay string) (found []string, err error) {
 	module, room := ".", "./"+filepath.Dir(s.file)
-	if room == "./"+rpc {
-		module, room = rpc, "."
+	if folder := filepath.Dir(s.file); slices.Contains(nested, folder) {
+		module, room = folder, "."
 	}
 	built := ""
 	build := func(pkg string) (string, error) {

@@ -76,6 +76,7 @@ type examination struct {
 	steps []Step
 	group string
 	now   time.Time
+	asOf  string // how times were judged, where the request does not say when it was made
 
 	scheme, token string
 	jkt, x5t      string
@@ -105,6 +106,7 @@ func Explain(r *Request, c Config) []Step {
 	}
 	if e.now.IsZero() {
 		e.now = time.Now()
+		e.asOf = ", as of now: --at says when the request was made"
 	}
 	if e.credentials() {
 		e.accessToken()
@@ -143,6 +145,9 @@ func (e *examination) credentials() bool {
 	}
 	scheme, rest, _ := strings.Cut(fields[0], " ")
 	e.scheme, e.token = strings.ToLower(scheme), strings.TrimLeft(rest, " ")
+	if !strings.Contains(fields[0], " ") {
+		scheme = "a value without a scheme" // which may be the token
+	}
 	if !e.check("scheme", e.scheme == "dpop" || e.scheme == "bearer", scheme, "DPoP or Bearer", "RFC 9449, section 7.1", "the client must use the scheme of its token_type") {
 		return false
 	}
@@ -268,7 +273,7 @@ func (e *examination) tokenTimes(claims map[string]any) {
 	ago := e.now.Sub(seconds(exp)).Round(time.Second)
 	got := quoted(claims["exp"])
 	if ok && ago > 0 {
-		got = fmt.Sprintf("expired %v ago", ago)
+		got = fmt.Sprintf("expired %v ago", ago) + e.asOf
 	} else if ok {
 		got = fmt.Sprintf("in %v", -ago)
 	}
@@ -339,11 +344,15 @@ func (e *examination) certificate() {
 	}
 	e.group = "certificate"
 	if e.Certificate == nil {
-		e.unknown("x5t#S256", "the client's certificate is not at hand (--certificate)", "RFC 8705, section 3", "mtlspop.RequestClientCert, or mtlspop.WithForwardedCertificate behind a terminator")
+		file := "--certificate FILE"
+		if e.r.CertificateFile != "" {
+			file = "--certificate " + e.r.CertificateFile
+		}
+		e.unknown("x5t#S256", "the client's certificate is not at hand: "+file, "RFC 8705, section 3", "mtlspop.RequestClientCert, or mtlspop.WithForwardedCertificate behind a terminator")
 		return
 	}
 	got := pen.CertificateThumbprint(e.Certificate.Raw)
-	e.check("x5t#S256", sameDigest(got, e.x5t), got, e.x5t, "RFC 8705, section 3", "the client must use the certificate that it obtained the token with; a renewed one needs a new token")
+	e.check("x5t#S256", sameDigest(got, e.x5t), got, e.x5t, "RFC 8705, section 3", "the client must use the certificate that it obtained the token with; a renewed one needs a new token. Behind a terminator the service sees the certificate that is forwarded (keybound doctor)")
 }
 
 // proof makes the twelve checks of RFC 9449, section 4.3.
@@ -424,7 +433,7 @@ func (e *examination) proofRequest(j *jwt) {
 	e.check("8: htm", text(j.claims["htm"]) == e.r.Method, quoted(j.claims["htm"]), e.r.Method, "RFC 9449, section 4.3, check 8", "the client: methods are case-sensitive (fetch sends patch as it is)")
 	u, err := e.r.complete()
 	if err != nil || u.Host == "" {
-		e.unknown("9: htu", "the URL of the request is not known: it claims "+quoted(j.claims["htu"]), "RFC 9449, section 4.3, check 9", "dpop.New(origin)")
+		e.unknown("9: htu", "the URL of the request is not known: it claims "+htuText(j.claims["htu"]), "RFC 9449, section 4.3, check 9", "dpop.New(origin)")
 		return
 	}
 	path := u.EscapedPath()
@@ -436,7 +445,7 @@ func (e *examination) proofRequest(j *jwt) {
 		origins = []string{u.Scheme + "://" + u.Host}
 	}
 	good := slices.ContainsFunc(origins, func(origin string) bool { return sameTarget(text(j.claims["htu"]), origin, path) })
-	e.check("9: htu", good, quoted(j.claims["htu"]), strings.Join(origins, " or ")+path, "RFC 9449, section 4.3, check 9", "dpop.New(origin): the one that clients use, with a prefix that a proxy strips; dpop.WithInternalHosts where a proxy replaces Host")
+	e.check("9: htu", good, htuText(j.claims["htu"]), strings.Join(origins, " or ")+path, "RFC 9449, section 4.3, check 9", "dpop.New(origin): the one that clients use, with a prefix that a proxy strips; dpop.WithInternalHosts where a proxy replaces Host")
 }
 
 func (e *examination) proofTimes(j *jwt) {
@@ -455,7 +464,7 @@ func (e *examination) proofTimes(j *jwt) {
 	if e.Nonces && hasNonce && !inside && ok {
 		e.unknown("11: iat", fmt.Sprintf("%v old; a good nonce makes up for it", age), "RFC 9449, section 4.3, check 11", "dpop.MCP keeps the window all the same")
 	} else {
-		e.check("11: iat", inside, fmt.Sprintf("%v old", age), fmt.Sprintf("at most %v old and %v ahead", e.Lifetime, e.Skew), "RFC 9449, section 4.3, check 11", "dpop.WithLifetime, dpop.WithSkew; the client's clock; nonces (dpop.WithNonces) make it irrelevant")
+		e.check("11: iat", inside, fmt.Sprintf("%v old", age)+e.asOf, fmt.Sprintf("at most %v old and %v ahead", e.Lifetime, e.Skew), "RFC 9449, section 4.3, check 11", "the client must make a new proof for each request, by a clock that is right; dpop.WithLifetime, dpop.WithSkew; nonces (dpop.WithNonces) make its clock irrelevant")
 	}
 	if exp, given := j.claims["exp"]; given {
 		t, ok := number(exp)
@@ -478,6 +487,22 @@ func (e *examination) proofToken(j *jwt, jwk map[string]any) {
 	}
 	got := pen.Thumbprint(jwk)
 	e.check("12: key", sameDigest(got, e.jkt), got, e.jkt, "RFC 9449, section 4.3, check 12", "the client must sign with the key that it obtained the token with")
+}
+
+// Suspects says what is left where no check on paper fails and the server has refused the
+// request.
+func Suspects(code string) string {
+	switch code {
+	case "invalid_dpop_proof":
+		return "The proof fits the request that the client sent, so the service saw another one, or sees another time: a prefix that a proxy strips belongs into the origin of dpop.New, a proxy must keep Host, the proof was used before, or the service's clock is wrong."
+	case "use_dpop_nonce":
+		return "The service wants a nonce of its own: the client must repeat the request with the one in DPoP-Nonce. If each nonce is refused, replicas have different nonce keys."
+	case "invalid_token":
+		return "The token looks good on paper: it may be revoked, signed by another issuer (--online), or bound to a certificate that does not reach the service: TLS ends at a proxy that forwards none, or another one (--certificate)."
+	case "invalid_request":
+		return "The request that reached the service is malformed: a proxy added a second Authorization or DPoP field, or a certificate field."
+	}
+	return ""
 }
 
 // rest names what a request on paper cannot show.
@@ -535,6 +560,24 @@ func quoted(v any) string {
 		return string(raw[:200]) + "..."
 	}
 	return string(raw)
+}
+
+// htuText shows htu without a query, which may have a token in it, and without userinfo.
+func htuText(v any) string {
+	s, ok := v.(string)
+	if !ok {
+		return quoted(v)
+	}
+	if i := strings.IndexAny(s, "?#"); i >= 0 {
+		s = s[:i] + "?..."
+	}
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		host, path, _ := strings.Cut(rest, "/")
+		if i := strings.LastIndexByte(host, '@'); i >= 0 {
+			s = scheme + "://...@" + host[i+1:] + "/" + path
+		}
+	}
+	return quoted(s)
 }
 
 func number(v any) (float64, bool) {

@@ -18,6 +18,8 @@ type Request struct {
 	URL    string // absolute; or a path, where only Host says which server
 	Fields []wire.Field
 	Time   time.Time // when it was sent; zero if that is not known
+	// CertificateFile is what the curl line names with --cert, "" for none.
+	CertificateFile string
 	// Status and Header are of the response, if it is known.
 	Status int
 	Header http.Header
@@ -112,7 +114,7 @@ func (e harEntry) request() *Request {
 }
 
 // flagsWithValue are curl's that are of no interest here, and take a value.
-var flagsWithValue = " -o --output -A --user-agent -e --referer -b --cookie -u --user -m --max-time --cacert --cert -E --key --resolve --connect-to -x --proxy -w --write-out --connect-timeout --retry -F --form -T --upload-file --ciphers --tls-max -c --cookie-jar -D --dump-header "
+var flagsWithValue = " -o --output -A --user-agent -e --referer -b --cookie -u --user -m --max-time --cacert --key --resolve --connect-to -x --proxy -w --write-out --connect-timeout --retry -F --form -T --upload-file --ciphers --tls-max -c --cookie-jar -D --dump-header --interface --limit-rate --cert-type --key-type --pass --proxy-user --aws-sigv4 --user-agent --max-redirs --noproxy --pinnedpubkey --capath --data-ascii -r --range -z --time-cond -Y -y -C --continue-at -K --config --create-file-mode --dns-servers --doh-url --etag-save --etag-compare --hostpubmd5 --proto --proto-default --retry-delay --retry-max-time --service-name --socks5 --tls13-ciphers --unix-socket --abstract-unix-socket --trace --trace-ascii --stderr --curves "
 
 func readCurl(line string) (*Request, error) {
 	words, err := split(line)
@@ -138,6 +140,10 @@ func readCurl(line string) (*Request, error) {
 			r.Fields = append(r.Fields, wire.Field{Name: strings.TrimSpace(field), Value: strings.TrimSpace(content)})
 		case name == "--url":
 			r.URL = next()
+		case name == "-E" || name == "--cert":
+			r.CertificateFile, _, _ = strings.Cut(next(), ":") // a password may follow
+		case name == "--oauth2-bearer":
+			r.Fields = append(r.Fields, wire.Field{Name: "Authorization", Value: "Bearer " + next()})
 		case name == "-I" || name == "--head":
 			r.Method = http.MethodHead
 		case name == "-d" || strings.HasPrefix(name, "--data") || name == "--json":
@@ -146,7 +152,11 @@ func readCurl(line string) (*Request, error) {
 		case strings.Contains(flagsWithValue, " "+name+" "):
 			next()
 		case !strings.HasPrefix(name, "-"):
-			r.URL = words[i]
+			// A word may be the value of a flag that is not known here: one with a scheme is
+			// the URL, whatever comes behind it.
+			if !strings.Contains(r.URL, "://") {
+				r.URL = words[i]
+			}
 		}
 	}
 	if r.Method == "" {

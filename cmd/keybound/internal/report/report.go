@@ -36,6 +36,14 @@ type Item struct {
 	Duration time.Duration `json:"-"`
 }
 
+// Weight is the level of a row, or the severity of a finding.
+func (i Item) Weight() string {
+	if i.Level == "" {
+		return i.Severity
+	}
+	return i.Level
+}
+
 // Report is the result of one run.
 type Report struct {
 	Command string    `json:"command"` // check or doctor
@@ -43,6 +51,16 @@ type Report struct {
 	Profile string    `json:"profile,omitempty"`
 	Time    time.Time `json:"time"`
 	Items   []Item    `json:"items"`
+}
+
+// Cut replaces every text by cut of it, which takes secrets out.
+func (r *Report) Cut(cut func(string) string) {
+	r.Target = cut(r.Target)
+	for i := range r.Items {
+		for _, text := range []*string{&r.Items[i].Message, &r.Items[i].Fix} {
+			*text = cut(*text)
+		}
+	}
 }
 
 // Count returns how many items have a status.
@@ -97,7 +115,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		c := junitCase{Class: "keybound." + r.Command, Name: i.ID, Time: fmt.Sprintf("%.3f", i.Duration.Seconds())}
 		switch i.Status {
 		case Fail:
-			c.Failure = &junitDetail{Message: i.Message, Type: i.Level, Text: i.detail()}
+			c.Failure = &junitDetail{Message: i.Message, Type: i.Weight(), Text: i.detail()}
 		case Skip, Accepted:
 			c.Skipped = &junitDetail{Message: i.Message}
 		}
@@ -130,18 +148,22 @@ func (i Item) detail() string {
 func (r *Report) WriteSARIF(w io.Writer) error {
 	type object = map[string]any
 	rules, results := []object{}, []object{}
+	index := make(map[string]int) // several findings may be of one rule
 	for _, i := range r.Items {
-		rules = append(rules, object{
-			"id":                   i.ID,
-			"shortDescription":     object{"text": orID(i.Section, i.ID)},
-			"fullDescription":      object{"text": orID(i.Sentence, i.ID)},
-			"defaultConfiguration": object{"level": severityOr(i.Severity)},
-		})
+		if _, known := index[i.ID]; !known {
+			index[i.ID] = len(rules)
+			rules = append(rules, object{
+				"id":                   i.ID,
+				"shortDescription":     object{"text": orID(i.Section, i.ID)},
+				"fullDescription":      object{"text": orID(i.Sentence, i.ID)},
+				"defaultConfiguration": object{"level": severityOr(i.Severity)},
+			})
+		}
 		if i.Status != Fail && i.Status != Accepted {
 			continue
 		}
 		result := object{
-			"ruleId": i.ID, "ruleIndex": len(rules) - 1, "level": severityOr(i.Severity),
+			"ruleId": i.ID, "ruleIndex": index[i.ID], "level": severityOr(i.Severity),
 			"message":   object{"text": i.detail()},
 			"locations": []object{{"physicalLocation": object{"artifactLocation": object{"uri": r.Target}}}},
 		}

@@ -17,14 +17,15 @@ type Out struct {
 	w        io.Writer
 	terminal bool
 	progress bool // a progress line is on the screen
+	secrets  *Secrets
 }
 
-// New wraps w. Colours need a terminal, no NO_COLOR in the environment, and a TERM
-// other than dumb.
-func New(w io.Writer) *Out {
+// New wraps w, and lets nothing of secrets through. Colours need a terminal, no NO_COLOR
+// in the environment, and a TERM other than dumb.
+func New(w io.Writer, secrets *Secrets) *Out {
 	f, ok := w.(*os.File)
 	terminal := ok && xterm.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-	return &Out{w: w, terminal: terminal}
+	return &Out{w: w, terminal: terminal, secrets: secrets}
 }
 
 // Printf writes text.
@@ -32,7 +33,7 @@ func (o *Out) Printf(format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.clear()
-	fmt.Fprintf(o.w, format, args...)
+	io.WriteString(o.w, o.secrets.Cut(fmt.Sprintf(format, args...)))
 }
 
 // Progress replaces the progress line on a terminal, and writes nothing elsewhere.
@@ -43,7 +44,7 @@ func (o *Out) Progress(format string, args ...any) {
 		return
 	}
 	o.clear()
-	fmt.Fprintf(o.w, format, args...)
+	io.WriteString(o.w, o.secrets.Cut(fmt.Sprintf(format, args...)))
 	o.progress = true
 }
 
