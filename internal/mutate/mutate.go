@@ -28,7 +28,14 @@ type Mutant struct {
 	Line     int
 	Function string // that it is in
 	From, To string // the source as it is, and what it becomes
+	At       Place  // where it is executed
+	// Skips is where the body begins that the fault can do nothing but skip; zero if there
+	// is more that it can do.
+	Skips Place
 }
+
+// Place is a place in a source file.
+type Place struct{ Line, Column int }
 
 // Key names the mutant in a way that survives changes elsewhere in the file.
 func (m Mutant) Key() string { return fmt.Sprintf("%s: %s -> %s", m.Function, m.From, m.To) }
@@ -125,7 +132,7 @@ func (m *inserter) mutant(at ast.Node, from, to string) int {
 		}
 		return s
 	}
-	m.mutants = append(m.mutants, Mutant{m.next, m.file.Name, p.Line, m.name, short(from), short(to)})
+	m.mutants = append(m.mutants, Mutant{ID: m.next, File: m.file.Name, Line: p.Line, Function: m.name, From: short(from), To: short(to), At: Place{p.Line, p.Column}})
 	m.next++
 	return m.next - 1
 }
@@ -248,7 +255,7 @@ func (m *inserter) statement(s ast.Stmt, alone bool) {
 		m.returns(s)
 	case *ast.IfStmt:
 		m.optional(s.Init)
-		m.condition(s.Cond, true)
+		m.skipping(s.Cond, s.Body.List)
 		m.block(s.Body)
 		if s.Else != nil {
 			m.statement(s.Else, false)
@@ -264,10 +271,10 @@ func (m *inserter) statement(s ast.Stmt, alone bool) {
 		m.block(s.Body)
 	case *ast.SwitchStmt:
 		m.optional(s.Init)
-		m.cases(s.Body, s.Tag == nil)
+		m.cases(s, s.Body, s.Tag == nil)
 	case *ast.TypeSwitchStmt:
 		m.optional(s.Init)
-		m.cases(s.Body, false)
+		m.cases(s, s.Body, false)
 	case *ast.SelectStmt:
 		for _, c := range s.Body.List {
 			m.statements(c.(*ast.CommClause).Body)
@@ -289,12 +296,18 @@ func (m *inserter) optional(s ast.Stmt) {
 	}
 }
 
-func (m *inserter) cases(body *ast.BlockStmt, conditions bool) {
+// cases mutates those of a switch. Their conditions are where the switch is.
+func (m *inserter) cases(at ast.Stmt, body *ast.BlockStmt, conditions bool) {
+	p := m.fset.Position(at.Pos())
 	for _, c := range body.List {
 		clause := c.(*ast.CaseClause)
 		for _, e := range clause.List {
 			if conditions {
-				m.condition(e, true)
+				first := len(m.mutants)
+				m.skipping(e, clause.Body)
+				for i := range m.mutants[first:] {
+					m.mutants[first+i].At = Place{p.Line, p.Column}
+				}
 			}
 		}
 		m.statements(clause.Body)
@@ -307,6 +320,25 @@ func (m *inserter) leaveOut(s ast.Stmt, alone bool) {
 	}
 	n := m.mutant(s, m.text(s), "nothing")
 	m.around(s, fmt.Sprintf("if !mutant(%d) { ", n), " }")
+}
+
+// skipping is condition for one that leads to a body, which a condition that never holds
+// skips, and nothing else.
+func (m *inserter) skipping(e ast.Expr, body []ast.Stmt) {
+	first := len(m.mutants)
+	m.condition(e, true)
+	if len(body) == 0 {
+		return
+	}
+	p := m.fset.Position(body[0].Pos())
+	all := m.text(e)
+	for i := range m.mutants[first:] {
+		c := &m.mutants[first+i]
+		or, _ := ast.Unparen(e).(*ast.BinaryExpr)
+		if c.To == "false" && i == 0 || or != nil && or.Op == token.LOR && c.From == strings.Join(strings.Fields(all), " ") && strings.Contains(c.To, "false") && c.To != "false" {
+			c.Skips = Place{p.Line, p.Column}
+		}
+	}
 }
 
 // condition makes e always and never hold. A loop that never ends tells nothing.

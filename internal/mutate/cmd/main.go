@@ -38,6 +38,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/keybound-go/middleware/internal/mutate"
 )
@@ -104,7 +105,7 @@ func main() {
 		return
 	}
 	if *sample > 0 {
-		if err := runCheck(context.Background(), *sample, *seed, *listed); err != nil {
+		if err := runCheck(context.Background(), *sample, *seed, *listed, *verbose); err != nil {
 			fmt.Fprintln(os.Stderr, "mutate:", err)
 			os.Exit(1)
 		}
@@ -260,15 +261,26 @@ func (t target) run(ctx context.Context, work string, named *regexp.Regexp, surv
 
 // mutants puts every mutant of the target into copies of its files below work.
 func (t target) mutants(work string) ([]mutate.Mutant, string, error) {
-	if err := os.MkdirAll(work, 0o755); err != nil {
+	all, replace, err := t.insert(work, 1)
+	if err != nil {
 		return nil, "", err
+	}
+	overlay, err := writeOverlay(work, replace)
+	return all, overlay, err
+}
+
+// insert is mutants without the file that names what is replaced; first is the number of
+// the first mutant.
+func (t target) insert(work string, first int) (all []mutate.Mutant, replace map[string]string, err error) {
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, nil, err
 	}
 	fset := token.NewFileSet()
 	files, info, err := t.load(fset)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	replace := make(map[string]string)
+	replace = make(map[string]string)
 	place := func(name string, source []byte) error {
 		mutated := filepath.Join(work, filepath.Base(name))
 		absolute, err := filepath.Abs(name)
@@ -278,27 +290,27 @@ func (t target) mutants(work string) ([]mutate.Mutant, string, error) {
 		replace[absolute] = mutated
 		return os.WriteFile(mutated, source, 0o644)
 	}
-	var all []mutate.Mutant
 	for _, f := range files {
 		if slices.Contains(t.not, filepath.Base(f.Name)) {
 			continue
 		}
-		mutants, source := mutate.Insert(fset, info, f, len(all)+1)
+		mutants, source := mutate.Insert(fset, info, f, first+len(all))
 		all = append(all, mutants...)
 		if err := place(f.Name, source); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 	}
 	runtime := "package " + files[0].Syntax.Name.Name + "\n" + mutate.Runtime
-	if err := place(filepath.Join(t.dir, "mutant_runtime.go"), []byte(runtime)); err != nil {
-		return nil, "", err
-	}
+	return all, replace, place(filepath.Join(t.dir, "mutant_runtime.go"), []byte(runtime))
+}
+
+func writeOverlay(work string, replace map[string]string) (string, error) {
 	overlay := filepath.Join(work, "overlay.json")
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
-	return all, overlay, os.WriteFile(overlay, text, 0o644)
+	return overlay, os.WriteFile(overlay, text, 0o644)
 }
 
 // load parses and type-checks the target.
@@ -364,29 +376,52 @@ type compiled struct {
 // compile builds the tests with the mutants in, and sees that they pass while all are
 // off.
 func (t target) compile(ctx context.Context, work, overlay string) ([]compiled, error) {
+	tests, err := t.compileOnly(ctx, work, overlay)
+	if err != nil {
+		return nil, err
+	}
+	for i := range tests {
+		if err := tests[i].measure(ctx, t.tests[i]); err != nil {
+			return nil, err
+		}
+	}
+	return tests, nil
+}
+
+func (t target) compileOnly(ctx context.Context, work, overlay string) ([]compiled, error) {
 	var tests []compiled
 	for i, pkg := range t.tests {
 		pkg, names, _ := strings.Cut(pkg, " ")
-		binary := filepath.Join(work, fmt.Sprintf("test%d", i))
+		binary := filepath.Join(work, fmt.Sprintf("test%d-%s", i, strings.Map(letters, pkg)))
 		module, within := moduleOf(pkg)
 		build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, within)
 		build.Dir = module
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go test -c %s: %w\n%s", pkg, err, out)
 		}
-		c := compiled{binary: binary, dir: filepath.Join(module, within), tests: names, limit: 10 * time.Minute}
-		began := time.Now()
-		if out, r := c.run(ctx, 0, binary+".reached"); r != survived {
-			return nil, fmt.Errorf("%s fails without a mutant:\n%s", pkg, out)
-		}
-		c.limit = max(shortest, 5*time.Since(began))
-		var err error
-		if c.reached, err = readNumbers(binary + ".reached"); err != nil {
-			return nil, err
-		}
-		tests = append(tests, c)
+		tests = append(tests, compiled{binary: binary, dir: filepath.Join(module, within), tests: names, limit: 10 * time.Minute})
 	}
 	return tests, nil
+}
+
+// letters replaces what does not belong into the name of a file.
+func letters(r rune) rune {
+	if unicode.IsLetter(r) {
+		return r
+	}
+	return '-'
+}
+
+// measure runs the tests without a mutant: how long they take, and which mutants they
+// reach.
+func (c *compiled) measure(ctx context.Context, name string) (err error) {
+	began := time.Now()
+	if out, r := c.run(ctx, 0, c.binary+".reached"); r != survived {
+		return fmt.Errorf("%s fails without a mutant:\n%s", name, out)
+	}
+	c.limit = max(shortest, 5*time.Since(began))
+	c.reached, err = readNumbers(c.binary + ".reached")
+	return err
 }
 
 // readNumbers reads what [mutate.Runtime] has written; no file is no number.

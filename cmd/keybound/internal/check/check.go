@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
@@ -109,9 +110,17 @@ type Config struct {
 	Scope string
 	// TokenAlg signs the tokens: ES256, RS256 or PS256.
 	TokenAlg string
+	// AnyTokenAlg reports that the server takes tokens by each of these three.
+	AnyTokenAlg bool
+	// Browsers reports that clients are scripts of other origins: preflights pass, and
+	// responses expose what clients need.
+	Browsers bool
 	// Window and Ahead are how old, and how far ahead, proofs may be; zero if the
 	// operator does not say. Leeway is the same for exp of tokens.
 	Window, Ahead, Leeway time.Duration
+	// Answers is for how long the server goes by an answer of introspection; zero if the
+	// operator does not say.
+	Answers time.Duration
 	// Only chooses rows by their IDs; nil chooses all.
 	Only func(id string) bool
 	// AnyForm takes a refusal in whatever form, and judges neither status nor error code.
@@ -129,6 +138,7 @@ type Config struct {
 	Algorithms  []string
 	challenge   *wire.Response // to a request without credentials
 	nonce       *nonceKeeper
+	silent      *atomic.Bool // a request of the row was not answered
 	certificate tls.Certificate
 	observed    *observations
 	other       tls.Certificate
@@ -158,8 +168,17 @@ func (c *Config) scheme() string {
 	return "DPoP"
 }
 
+// Errors that end a run early: that of Run wraps one of them.
+var (
+	// ErrNoAnswer says that the server does not answer, whatever it is asked. That is no
+	// result: the rows that were tried meanwhile have none, and the others are not tried.
+	ErrNoAnswer = errors.New("the server does not answer")
+	// ErrRefusesAll says that the server refuses the good request, at first or by now.
+	ErrRefusesAll = errors.New("the good request is refused")
+)
+
 // Run checks the server with every row of the profile, in order. The error says that
-// the server cannot be checked: it does not answer, or it refuses the good request.
+// the server cannot be checked: it is ErrNoAnswer or ErrRefusesAll, or that of ctx.
 func Run(ctx context.Context, c *Config) ([]Result, error) {
 	if err := c.probe(ctx); err != nil {
 		return nil, err
@@ -176,15 +195,20 @@ func Run(ctx context.Context, c *Config) ([]Result, error) {
 		if c.Progress != nil {
 			c.Progress(i, len(rows), row.ID)
 		}
-		results = append(results, c.try(ctx, row))
-		if c.FailFast && results[i].Status == Failed {
+		c.silent.Store(false)
+		result := c.try(ctx, row)
+		if c.silent.Load() && !c.answers(ctx) {
+			return results, fmt.Errorf("check: at %s: %w", row.ID, ErrNoAnswer)
+		}
+		results = append(results, result)
+		if c.FailFast && result.Status == Failed {
 			return results, nil
 		}
 		if i%40 == 39 || i == len(rows)-1 {
 			// A server that refuses everything by now, such as one that throttles, would
 			// pass every row about a refusal.
 			if err := c.control(ctx); err != nil {
-				return results, fmt.Errorf("check: after %s the good request is refused: %w", row.ID, err)
+				return results, fmt.Errorf("check: after %s: %w", row.ID, err)
 			}
 		}
 	}
@@ -195,13 +219,26 @@ func Run(ctx context.Context, c *Config) ([]Result, error) {
 func (c *Config) control(ctx context.Context) error {
 	p := &play{Config: c, ctx: ctx}
 	res, err := p.exchange(p.draft())
-	if err != nil {
-		return err
-	}
-	if res.Status/100 != 2 {
-		return fmt.Errorf("%s", answerText(res))
+	switch {
+	case err != nil && !c.answers(ctx):
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrRefusesAll, err)
+	case res.Status/100 != 2:
+		return fmt.Errorf("%w: %s", ErrRefusesAll, answerText(res))
 	}
 	return nil
+}
+
+// answers reports whether the server answers a request without credentials. It asks
+// three times, since one connection may break.
+func (c *Config) answers(ctx context.Context) bool {
+	for range 3 {
+		if _, err := c.Client.Do(ctx, nil, wire.Request{Method: "GET", Target: c.requestTarget()}); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Config) try(ctx context.Context, row Row) (result Result) {
@@ -248,6 +285,7 @@ func Rows(profile Profile) []Row {
 	s.tokens()
 	s.introspection()
 	s.http()
+	s.browsers()
 	s.http2()
 	if profile == MCP {
 		s.resourceMetadata()
@@ -374,7 +412,7 @@ func not(why string, f func(*Config) bool) func(*Config) string {
 
 // probe finds out what the server is like, and that the good request passes.
 func (c *Config) probe(ctx context.Context) (err error) {
-	c.nonce, c.observed = &nonceKeeper{}, newObservations()
+	c.nonce, c.observed, c.silent = &nonceKeeper{}, newObservations(), new(atomic.Bool)
 	if c.TokenAlg == "" {
 		c.TokenAlg = "ES256"
 	}
@@ -391,7 +429,7 @@ func (c *Config) probe(ctx context.Context) (err error) {
 	p := &play{Config: c, ctx: ctx}
 	bare := wire.Request{Method: "GET", Target: c.requestTarget()}
 	if c.challenge, err = c.Client.Do(ctx, nil, bare); err != nil {
-		return fmt.Errorf("check: the server does not answer: %w", err)
+		return fmt.Errorf("check: %w: %w", ErrNoAnswer, err)
 	}
 	if c.challenge.Status/100 == 2 {
 		return fmt.Errorf("check: the server answers %d to a request without credentials: %s is not protected", c.challenge.Status, c.Target)
@@ -401,12 +439,14 @@ func (c *Config) probe(ctx context.Context) (err error) {
 		c.Algorithms = strings.Fields(ch.Get("algs"))
 	}
 	res, err := c.firstGood(ctx, p)
-	if err != nil {
-		return fmt.Errorf("check: %w", err)
-	}
-	if res.Status/100 != 2 {
-		return errors.New("check: the good request is refused, so nothing can be checked: " + answerText(res) +
-			"\nThe server must trust the issuer " + c.Issuer.URL + " (its CA, its keys), and take tokens for the audience " + c.Audience + " (docs/check.md).")
+	switch {
+	case err != nil && !c.answers(ctx):
+		return fmt.Errorf("check: %w: %w", ErrNoAnswer, err)
+	case err != nil:
+		return fmt.Errorf("check: %w: %w", ErrRefusesAll, err)
+	case res.Status/100 != 2:
+		return fmt.Errorf("check: %w, so nothing can be checked: %s"+
+			"\nThe server must trust the issuer %s (its CA, its keys), and take tokens for the audience %s (docs/check.md).", ErrRefusesAll, answerText(res), c.Issuer.URL, c.Audience)
 	}
 	ok := func(edit func(*draft)) bool {
 		d := p.draft()

@@ -32,6 +32,7 @@ type draft struct {
 	token, proof string
 
 	issuer *Issuer
+	config *Config
 }
 
 // published returns a key that is in the issuer's set and must not be used, nil if the

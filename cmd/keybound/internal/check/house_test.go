@@ -2,14 +2,22 @@ package check_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,19 +45,40 @@ type lab struct {
 	server  *httptest.Server
 }
 
+// issuerKeys are those of every issuer of the tests: they take long to make.
+var issuerKeys = sync.OnceValues(func() (*check.Issuer, error) { return check.NewIssuer("https://keys.example", false) })
+
+// serverTLS is the configuration of the servers: with the certificate of httptest, an RSA
+// key, and a key exchange of two kinds, most of the time of a run would go there.
+func serverTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, DNSNames: []string{"api.example"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	return &tls.Config{
+		ClientAuth: tls.RequestClientCert, CurvePreferences: []tls.CurveID{tls.CurveP256},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}
+}
+
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{}
 	l.issuing = httptest.NewUnstartedServer(nil)
 	l.issuing.StartTLS()
 	t.Cleanup(l.issuing.Close)
-	issuer, err := check.NewIssuer(l.issuing.URL, false)
+	keys, err := issuerKeys()
 	require.NoError(t, err)
-	l.issuer = issuer
-	l.issuing.Config.Handler = issuer
+	l.issuer = keys.At(l.issuing.URL)
+	l.issuing.Config.Handler = l.issuer
 	l.server = httptest.NewUnstartedServer(nil)
 	l.server.EnableHTTP2 = true
-	l.server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	l.server.TLS = serverTLS(t)
 	l.server.StartTLS()
 	t.Cleanup(l.server.Close)
 	return l
@@ -62,9 +91,9 @@ func (l *lab) config(t testing.TB, profile check.Profile, path string) *check.Co
 	require.NoError(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(l.server.Certificate())
-	client, err := wire.NewClient(target, "", &tls.Config{RootCAs: pool})
+	client, err := wire.NewClient(target, "", &tls.Config{RootCAs: pool, CurvePreferences: []tls.CurveID{tls.CurveP256}})
 	require.NoError(t, err)
-	return &check.Config{Profile: profile, Target: target, Client: client, Issuer: l.issuer, Audience: audience, Scope: "orders:read"}
+	return &check.Config{Profile: profile, Target: target, Client: client, Issuer: l.issuer, Audience: audience, Scope: "orders:read", AnyTokenAlg: true}
 }
 
 func overHTTP2(c *check.Config) *check.Config {
@@ -80,12 +109,12 @@ func (l *lab) tokens(t testing.TB, opts ...oidc.Option) *oidc.Verifier {
 	return v
 }
 
-func (l *lab) introspector(t testing.TB) *introspect.Introspector {
+func (l *lab) introspector(t testing.TB, opts ...introspect.Option) *introspect.Introspector {
 	t.Helper()
 	issuer, err := oidc.NewIssuer(l.issuer.URL, oidc.WithHTTPClient(l.issuing.Client()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = issuer.Close() })
-	v, err := introspect.New(issuer, audience, clientauth.SecretBasic("api", "secret"))
+	v, err := introspect.New(issuer, audience, clientauth.SecretBasic("api", "secret"), opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = v.Close() })
 	return v
@@ -103,6 +132,9 @@ func (l *lab) serve(t testing.TB, opts ...middleware.Option) *middleware.Guard {
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
 		clear(w.Header())
+		// What a handler says of its response does not outweigh what the guard must say.
+		w.Header().Set("Cache-Control", "public, max-age=60")
+		w.Header().Set("CDN-Cache-Control", "max-age=60")
 		_, _ = w.Write([]byte("orders"))
 	})))
 	return guard
@@ -112,13 +144,17 @@ func withNonces() dpop.Option {
 	return dpop.WithNonces(dpop.NewNonces([]byte("0123456789abcdef0123456789abcdef")))
 }
 
+func aboutTargets(id string) bool {
+	return strings.HasPrefix(id, "URI-") || strings.HasPrefix(id, "DPOP-4.3-09")
+}
+
 // ours are the servers that must pass, by name.
-func ours(t testing.TB) map[string]func() *check.Config {
+func ours(t testing.TB) map[string]*check.Config {
 	edges := func(c *check.Config) *check.Config {
 		c.Window, c.Ahead, c.Leeway = time.Minute, 30*time.Second, 30*time.Second
 		return c
 	}
-	return map[string]func() *check.Config{
+	servers := map[string]func() *check.Config{
 		"rfc9449": func() *check.Config {
 			l := newLab(t)
 			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)))
@@ -138,8 +174,10 @@ func ours(t testing.TB) map[string]func() *check.Config {
 		},
 		"rfc9449 with certificates and bearer tokens": func() *check.Config {
 			l := newLab(t)
-			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)), middleware.WithMTLS(mtlspop.New()), middleware.AllowUnbound())
-			return edges(l.config(t, check.RFC9449, "/orders"))
+			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)), middleware.WithMTLS(mtlspop.New()), middleware.AllowUnbound(), middleware.PassPreflights(), middleware.ExposeHeaders())
+			c := edges(l.config(t, check.RFC9449, "/orders"))
+			c.Browsers = true
+			return c
 		},
 		"rfc9449 at an IPv6 address": func() *check.Config {
 			l := newLab(t)
@@ -147,14 +185,54 @@ func ours(t testing.TB) map[string]func() *check.Config {
 			if err != nil {
 				t.Logf("NOT TESTED at ::1, but at another address: %v", err)
 			} else {
-				// The certificate of httptest names ::1 too.
-				l.server = &httptest.Server{Listener: listener, Config: &http.Server{}, TLS: &tls.Config{ClientAuth: tls.RequestClientCert}}
+				l.server = &httptest.Server{Listener: listener, Config: &http.Server{}, TLS: serverTLS(t)}
 				l.server.StartTLS()
 				t.Cleanup(l.server.Close)
 			}
 			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL)))
 			c := l.config(t, check.RFC9449, "/orders")
-			c.Only = func(id string) bool { return strings.HasPrefix(id, "URI-") || strings.HasPrefix(id, "DPOP-4.3-09") }
+			c.Only = aboutTargets
+			return c
+		},
+		"rfc9449 at the root of a name": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New("https://api.example")))
+			c := l.config(t, check.RFC9449, "/")
+			c.Target = &url.URL{Scheme: "https", Host: "api.example", Path: "/"}
+			c.Client.Host, c.Client.TLS.ServerName = "api.example", "api.example"
+			c.Only = aboutTargets
+			return c
+		},
+		"rfc9449 behind a prefix": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.tokens(t), nil), middleware.WithDPoP(dpop.New(l.server.URL+"/shop")))
+			guarded := l.server.Config.Handler
+			l.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r = r.Clone(r.Context())
+				r.TLS = nil // the proxy has terminated it
+				guarded.ServeHTTP(w, r)
+			})
+			c := l.config(t, check.RFC9449, "/orders")
+			c.Origin = l.server.URL + "/shop"
+			c.Only = aboutTargets
+			return c
+		},
+		"rfc9449 with short times": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.tokens(t, oidc.WithSkew(time.Second)), nil), middleware.WithDPoP(dpop.New(l.server.URL, withNonces(), dpop.WithLifetime(10*time.Second))))
+			c := l.config(t, check.RFC9449, "/orders")
+			c.Window, c.Leeway = 10*time.Second, time.Second
+			c.Only = func(id string) bool {
+				return strings.HasPrefix(id, "AT-4-06") || strings.HasPrefix(id, "DPOP-8") || strings.HasPrefix(id, "DPOP-9") || id == "DPOP-11.1-03/at-the-end-of-the-window"
+			}
+			return c
+		},
+		"rfc9449 with introspection and remembered answers": func() *check.Config {
+			l := newLab(t)
+			l.serve(t, middleware.WithTokens(l.introspector(t, introspect.WithAnswerLifetime(2*time.Second), introspect.WithSkew(time.Second)), nil), middleware.WithDPoP(dpop.New(l.server.URL)))
+			c := l.config(t, check.RFC9449, "/orders")
+			c.Opaque, c.Leeway, c.Answers = true, time.Second, 2*time.Second
+			c.Only = func(id string) bool { return strings.HasPrefix(id, "INTRO-") || strings.HasPrefix(id, "AT-4-06") }
 			return c
 		},
 		"rfc9449 with nonces": func() *check.Config {
@@ -227,6 +305,11 @@ func ours(t testing.TB) map[string]func() *check.Config {
 			return c
 		},
 	}
+	made := make(map[string]*check.Config)
+	for name, f := range servers {
+		made[name] = f()
+	}
+	return made
 }
 
 func run(t testing.TB, c *check.Config) []check.Result {
@@ -249,15 +332,10 @@ func failures(results []check.Result) []string {
 }
 
 func TestOurGuardPasses(t *testing.T) {
-	for name, server := range ours(t) {
+	servers := ours(t)
+	for name, c := range servers {
 		t.Run(name, func(t *testing.T) {
-			c := server()
-			if testing.Short() { // for mutants: whether a row fails, not which ones
-				c.FailFast = true
-				if c.Only == nil {
-					c.Only = func(id string) bool { return !strings.HasPrefix(id, "DPOP-11.1-03/after-") }
-				}
-			}
+			t.Parallel()
 			results := run(t, c)
 			counts := map[check.Status]int{}
 			for _, r := range results {
@@ -268,6 +346,68 @@ func TestOurGuardPasses(t *testing.T) {
 				t.Error(strings.Join(f, "\n"))
 			}
 		})
+	}
+}
+
+// TestServersAreMade does no more than that: what it executes is what no row can judge
+// (internal/mutate).
+func TestServersAreMade(t *testing.T) { require.NotEmpty(t, ours(t)) }
+
+// TestVerdictOnOurGuard is TestOurGuardPasses for a guard with a fault in it: it ends at
+// the first row that fails, and says in one line for internal/mutate what came of it. A
+// server that cannot be made, or does not answer, has no verdict.
+func TestVerdictOnOurGuard(t *testing.T) {
+	servers := ours(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	found, down := "", ""
+	judge := func(name string) {
+		c := servers[name]
+		c.FailFast = true
+		results, err := check.Run(ctx, c)
+		mu.Lock()
+		defer mu.Unlock()
+		switch f := failures(results); {
+		case found != "" || ctx.Err() != nil && err != nil:
+		case len(f) > 0:
+			found = name + ": " + f[0]
+		case errors.Is(err, check.ErrRefusesAll):
+			found = name + ": " + err.Error()
+		case err != nil:
+			down = name + ": " + err.Error()
+		}
+		if found != "" {
+			cancel()
+		}
+	}
+	// Those that wait most of the time run beside the others. These run one after the
+	// other, those first that execute most of the guard: most faults are found there.
+	waiting := []string{"rfc9449 with short times", "rfc9449 with introspection and remembered answers"}
+	for _, name := range waiting {
+		wg.Go(func() { judge(name) })
+	}
+	delete(servers, "rfc9449 over HTTP/2") // all rows once more, of the same guard
+	first := []string{"rfc9449 with certificates and bearer tokens", "rfc8705", "rfc9449 with nonces", "rfc9449 with introspection"}
+	order := slices.DeleteFunc(slices.Sorted(maps.Keys(servers)), func(name string) bool { return slices.Contains(waiting, name) || slices.Contains(first, name) })
+	wg.Go(func() {
+		for _, name := range slices.Concat(first, order) {
+			if ctx.Err() == nil {
+				judge(name)
+			}
+		}
+	})
+	wg.Wait()
+	switch {
+	case found != "":
+		t.Logf("verdict on the guard: found by %s", strings.Join(strings.Fields(found), " "))
+	case down != "":
+		t.Logf("verdict on the guard: none, since %s", strings.Join(strings.Fields(down), " "))
+	case ctx.Err() != nil:
+		t.Logf("verdict on the guard: none, since the time is over")
+	default:
+		t.Logf("verdict on the guard: passes")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +28,7 @@ type Issuer struct {
 	fault   func(w http.ResponseWriter, r *http.Request) bool // of introspection
 	asked   []introspection
 	fetches map[string]int // path -> requests
+	current []publication  // beside keys, for a while
 }
 
 // introspection is one request to the introspection endpoint.
@@ -55,7 +57,7 @@ func NewIssuer(identifier string, plain bool) (*Issuer, error) {
 		return nil, err
 	}
 	i.extra["encryption"] = encryption.WithID("encryption")
-	small, err := smallRSA(1024)
+	small, err := sizedRSA(1024, "RS256")
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +65,42 @@ func NewIssuer(identifier string, plain bool) (*Issuer, error) {
 	return i, nil
 }
 
+// At returns an issuer with i's keys under another identifier, which needs no time for
+// making any.
+func (i *Issuer) At(identifier string) *Issuer {
+	return &Issuer{URL: identifier, keys: i.keys, extra: i.extra, tokens: make(map[string]map[string]any), fetches: make(map[string]int)}
+}
+
 // Key returns the published key for an algorithm.
 func (i *Issuer) Key(alg string) *pen.Key { return i.keys[alg] }
+
+// publication is a key and how it is published.
+type publication struct {
+	key *pen.Key
+	jwk map[string]any
+}
+
+// publish makes a key and publishes it, with what edit makes of its JWK; nil makes
+// nothing of it.
+func (i *Issuer) publish(edit func(jwk map[string]any)) *pen.Key {
+	key := unknownKey("es256-" + rand.Text()[:8])
+	jwk := key.JWK()
+	jwk["kid"], jwk["alg"], jwk["use"] = key.ID, "ES256", "sig"
+	if edit != nil {
+		edit(jwk)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current = append(i.current, publication{key, jwk})
+	return key
+}
+
+// withdraw ends the publication of a key.
+func (i *Issuer) withdraw(key *pen.Key) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.current = slices.DeleteFunc(i.current, func(p publication) bool { return p.key == key })
+}
 
 // sharedSecret is published as an oct key, which no verifier may use.
 const sharedSecret = "keybound-check-published-secret-which-signs-nothing"
@@ -75,13 +111,15 @@ func (i *Issuer) Register(token string, claims map[string]any) {
 	if _, ok := answer["active"]; !ok {
 		answer["active"] = true
 	}
-	if answer["active"] == (absent{}) {
-		delete(answer, "active")
-	}
 	if _, ok := answer["token_type"]; !ok {
 		answer["token_type"] = "Bearer"
 		if c, ok := answer["cnf"].(map[string]any); ok && c["jkt"] != nil {
 			answer["token_type"] = "DPoP"
+		}
+	}
+	for name, v := range answer {
+		if v == (absent{}) {
+			delete(answer, name)
 		}
 	}
 	i.mu.Lock()
@@ -148,6 +186,11 @@ func (i *Issuer) published() []any {
 		jwk["kid"], jwk["alg"], jwk["use"] = i.keys[alg].ID, alg, "sig"
 		list = append(list, jwk)
 	}
+	i.mu.Lock()
+	for _, p := range i.current {
+		list = append(list, p.jwk)
+	}
+	i.mu.Unlock()
 	if key, ok := i.extra["encryption"]; ok {
 		jwk := key.JWK()
 		jwk["kid"], jwk["use"] = key.ID, "enc"

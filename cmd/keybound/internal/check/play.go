@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,7 +74,7 @@ func (p *play) draft() *draft {
 	if err != nil {
 		p.fail("%v", err)
 	}
-	d := &draft{method: "GET", path: p.path(), query: p.Target.RawQuery, scheme: p.scheme(), key: key, noProof: p.MTLS, issuer: p.Issuer}
+	d := &draft{method: "GET", path: p.path(), query: p.Target.RawQuery, scheme: p.scheme(), key: key, noProof: p.MTLS, issuer: p.Issuer, config: p.Config}
 	if p.MTLS {
 		d.cert = &p.certificate
 	}
@@ -107,7 +108,7 @@ func (p *play) mint(d *draft) string {
 	if p.Opaque {
 		token := rand.Text()
 		for name, v := range j.claims {
-			if v == (absent{}) && name != "active" {
+			if v == (absent{}) && name != "active" && name != "token_type" {
 				delete(j.claims, name)
 			}
 		}
@@ -169,6 +170,7 @@ func (p *play) exchange(d *draft) (*wire.Response, error) { return p.transmit(d.
 func (p *play) transmit(cert *tls.Certificate, r wire.Request) (*wire.Response, error) {
 	res, err := p.Client.Do(p.ctx, cert, r)
 	if err != nil {
+		p.silent.Store(true)
 		return nil, err
 	}
 	p.nonce.learn(res.Header)
@@ -331,6 +333,11 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 		if cc := res.Header.Get("Cache-Control"); !strings.Contains(cc, "no-store") && !strings.Contains(cc, "private") && !strings.Contains(cc, "no-cache") {
 			o.add("nonce-cacheable", row, "DPoP-Nonce in a %d with Cache-Control %q", res.Status, cc)
 		}
+		for _, name := range []string{"CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"} {
+			if v := res.Header.Get(name); v != "" && v != "0" && !strings.Contains(v, "no-store") {
+				o.add("nonce-cacheable-for-some", row, "DPoP-Nonce in a %d with %s %q", res.Status, name, v)
+			}
+		}
 	}
 	if res.Status == 401 && !strings.Contains(res.Header.Get("Cache-Control"), "no-store") {
 		o.add("cacheable", row, "401 with Cache-Control %q", res.Header.Get("Cache-Control"))
@@ -338,6 +345,7 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 	for _, c := range challenges {
 		o.noteChallenge(row, c, r)
 	}
+	o.noteBody(row, challenges, r, res)
 	if r.Method == "HEAD" && len(res.Body) > 0 {
 		o.add("head-body", row, "%d bytes", len(res.Body))
 	}
@@ -352,6 +360,27 @@ func (o *observations) note(row string, r wire.Request, res *wire.Response) {
 					o.add("echo", row, "the response's %s repeats the request's %s", name, f.Name)
 				}
 			}
+		}
+	}
+}
+
+// noteBody compares a JSON body of a refusal with its challenges.
+func (o *observations) noteBody(row string, challenges []wire.Challenge, r wire.Request, res *wire.Response) {
+	if res.Status/100 != 4 || len(res.Body) == 0 || r.Method == "HEAD" || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
+		return
+	}
+	var body map[string]any
+	if err := json.Unmarshal(res.Body, &body); err != nil {
+		o.add("body", row, "%d with a body that is no JSON", res.Status)
+		return
+	}
+	code, stated := body["error"].(string)
+	for _, c := range challenges {
+		if e := c.Get("error"); e != "" && stated && e != code {
+			o.add("body", row, "error is %q in the body, %q in the %s challenge", code, e, c.Scheme)
+		}
+		if d, ok := body["error_description"].(string); ok && c.Has("error") && c.Get("error") == code && c.Get("error_description") != d {
+			o.add("body", row, "error_description is %q in the body, %q in the %s challenge", d, c.Get("error_description"), c.Scheme)
 		}
 	}
 }

@@ -94,6 +94,7 @@ func (s *suite) authorization() {
 		variant{"negotiate", both(nothing, extra("Authorization", "Negotiate YII="))},
 		variant{"token", func(d *draft) { d.scheme = "Token" }},
 		variant{"mac", func(d *draft) { d.scheme = "MAC" }},
+		variant{"mtls_pop", func(d *draft) { d.scheme = "MTLS_POP" }},
 		variant{"dpop-prefix", func(d *draft) { d.scheme = "DPoPx" }},
 		variant{"bearer-prefix", func(d *draft) { d.scheme = "Bearerx" }},
 		variant{"jwt", func(d *draft) { d.scheme = "JWT" }},
@@ -156,6 +157,39 @@ func (s *suite) authorization() {
 		variant{"query-and-field", query("access_token=TOKEN")},
 		variant{"other-token-in-query", query("access_token=x")},
 		variant{"behind-semicolon", query("a=1;access_token=x")},
+		variant{"in-front-of-semicolon", query("access_token=x;a=1")},
+		variant{"between-others", query("a=1&access_token=x&b=2")},
+		variant{"without-a-value", query("access_token")},
+		variant{"without-a-value-between-others", query("a=1&access_token&b=2")},
+		variant{"empty", query("access_token=")},
+		variant{"escaped-underscore", query("access%5Ftoken=x")},
+		variant{"escaped-underscore-in-lower-case", query("a=b&access%5ftoken=x")},
+		variant{"escaped-first-letter", query("%61ccess_token=x")},
+		variant{"escaped-last-letter", query("access_toke%6E=x")},
+		variant{"escaped-last-letter-in-lower-case", query("access_toke%6e&a=1")},
+		variant{"escaped-around-the-underscore", query("acces%73_%74oken=x")},
+		variant{"escaped-around-an-escaped-underscore", query("acces%73%5F%74oken=x")},
+		variant{"escaped-throughout", query("%61%63%63%65%73%73%5f%74%6F%6b%65%6e=x")},
+		variant{"behind-one-that-is-alike", query("access_toke=x&access_token=x")},
+	)
+	s.accepted(text{"AUTH-08", "RFC 6750, section 2.3", Practice,
+		`The parameter is called "access_token": another name is another parameter, and the service's.`, nil},
+		variant{"longer-name", query("access_tokens=x")},
+		variant{"name-in-front", query("my_access_token=x")},
+		variant{"letter-in-front", query("xaccess_token=x")},
+		variant{"shorter-name", query("access_toke=x")},
+		variant{"first-letter-missing", query("ccess_token=x")},
+		variant{"no-underscore", query("accesstoken=x")},
+		variant{"dash", query("access-token=x")},
+		variant{"other-escape", query("access%5Btoken=x")},
+		variant{"other-escape-in-front", query("access%4Ftoken=x")},
+		variant{"other-letters-behind", query("access_tokom=x&access_takex=y&access_bearer=z")},
+		variant{"other-letters-in-front", query("excess_token=x&acxess_token=y&success_token=z")},
+		variant{"other-escaped-letters", query("%62ccess_token=x&access_toke%6F=y&acces%7A_token=z")},
+		variant{"as-a-value", query("grant=access_token_x&b=my_access_tokens")},
+		variant{"unfinished-escapes", query("access%5=x&a=%5&access%")},
+		variant{"unfinished-name", query("a=access_&s_t&access_tok")},
+		variant{"underscores-alone", query("_&__&5&%5F&s_t=_5_")},
 	)
 	form := func(d *draft) {
 		d.method, d.noToken = "POST", true
@@ -278,6 +312,8 @@ func (s *suite) everyAnswer() {
 	observed(text{"ALL-DPOP-8-04", "RFC 9449, section 8", Must, "There MUST NOT be more than one DPoP-Nonce header.", nil}, "two-nonces")
 	observed(text{"ALL-DPOP-8-02", "RFC 9449, section 8.1", Must, "nonce = 1*NQCHAR.", nil}, "nonce-syntax")
 	observed(text{"ALL-DPOP-8.2-02", "RFC 9449, section 8.2", Should, "Responses that include the DPoP-Nonce HTTP header should be uncacheable.", nil}, "nonce-cacheable")
+	observed(text{"ALL-DPOP-8.2-02", "RFC 9213, section 2.1; RFC 9449, section 8.2", Practice, "A field for some caches alone goes before Cache-Control: with a nonce none says anything else.", nil}, "nonce-cacheable-for-some")
+	observed(text{"ALL-AUTH-13", "RFC 6750, section 3; RFC 8259", Practice, "A JSON body says what the challenge says.", nil}, "body")
 	observed(text{"ALL-BCP9700-4.9.3", "RFC 9700, section 4.9.3", Must, "Tokens do not come back in responses.", nil}, "echo")
 	observed(text{"ALL-HTTP", "RFC 9110, section 15.6", Practice, "No request of a client, however malformed, is an error of the server (5xx).", nil}, "server-error")
 	observed(text{"ALL-HTTP", "RFC 9110, section 9.3.2", Must, "The server MUST NOT send content in the response to HEAD.", nil}, "head-body")

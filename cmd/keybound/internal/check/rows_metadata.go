@@ -48,8 +48,12 @@ func (s *suite) resourceMetadata() {
 		})
 	s.add(text{"PRM-3.2-01", "RFC 9728, section 3.1", Must, "A protected resource metadata document MUST be queried using an HTTP GET request.", nil},
 		"post", func(p *play) {
-			if res, _ := fetch(p, "POST"); res.Status/100 == 2 {
+			res, _ := fetch(p, "POST")
+			if res.Status/100 == 2 {
 				p.fail("POST answers %d", res.Status)
+			}
+			if res.Status == 405 && !strings.Contains(res.Header.Get("Allow"), "GET") {
+				p.fail("405 without Allow, which RFC 9110, section 15.5.6, demands: %q", res.Header.Get("Allow"))
 			}
 		})
 	s.add(text{"PRM-3.2-01", "RFC 9110, section 9.3.2", Must, "HEAD is GET without content.", nil},

@@ -343,7 +343,7 @@ func (s *suite) fapi2() {
 	for _, alg := range []string{"RS256", "ES384", "ES512", "PS384", "PS512"} {
 		s.refused(text{"FAPI-5.4", "FAPI 2.0 Security Profile, section 5.4.1", Must,
 			"Authorization servers, clients, and resource servers shall use PS256, ES256, or EdDSA (using the Ed25519 variant) algorithms.", needsDPoP}, invalidProof,
-			variant{"proof-by-" + alg, withKey(func() (*pen.Key, error) { return pen.Generate(alg) })})
+			variant{"proof-by-" + alg, withKey(func() (*pen.Key, error) { return clientKey(alg) })})
 	}
 	s.refused(text{"FAPI-5.4", "FAPI 2.0 Security Profile, section 5.4.1", Must,
 		"Authorization servers, clients, and resource servers shall use PS256, ES256, or EdDSA (using the Ed25519 variant) algorithms, for access tokens too.", needsJWT}, invalidToken,
@@ -459,6 +459,21 @@ func (s *suite) http() {
 			d := p.draft()
 			d.noToken, d.noProof = true, true
 			p.refuse(p.send(d), anyRefusal)
+		})
+	s.add(text{"HTTP-21", "RFC 9110, section 7.5", Practice,
+		"A server can send a final response before the request's content is received: a refusal does not wait for a body that does not come.", nil},
+		"refusal-before-the-body", func(p *play) {
+			d := p.draft()
+			d.method = "POST"
+			tokenClaim("exp", 1)(d)
+			r := p.build(d)
+			r.Fields = append(r.Fields, wire.Field{Name: "Content-Length", Value: "100000"})
+			r.Body = "x"
+			began := time.Now()
+			p.refuse(p.do(d.cert, r), anyRefusal)
+			if took := time.Since(began); took > 8*time.Second {
+				p.fail("the refusal took %v", took.Round(time.Second))
+			}
 		})
 	s.add(text{"HTTP-20", "RFC 9112, section 6.1", Must,
 		"A request that two readers take for two different ones is refused.", nil},

@@ -2,6 +2,9 @@ package check
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -9,11 +12,13 @@ import (
 	"crypto/sha512"
 	"encoding/asn1"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/keybound-go/middleware/cmd/keybound/internal/pen"
@@ -25,21 +30,41 @@ func unix(ahead time.Duration) int64 { return time.Now().Add(ahead).Unix() }
 // now makes an edit whose value is taken when the row is tried.
 func now(f func() func(*draft)) func(*draft) { return func(d *draft) { f()(d) } }
 
-func smallRSA(bits int) (*pen.Key, error) {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		return nil, fmt.Errorf("check: %w", err)
+// rsaKeys are the client's RSA keys, by size. They take long to make, so that one of
+// each size serves all rows: each row has a token and a proof of its own.
+var rsaKeys = struct {
+	sync.Mutex
+	bySize map[int]*rsa.PrivateKey
+}{bySize: make(map[int]*rsa.PrivateKey)}
+
+func sizedRSA(bits int, alg string) (*pen.Key, error) {
+	rsaKeys.Lock()
+	defer rsaKeys.Unlock()
+	key := rsaKeys.bySize[bits]
+	if key == nil {
+		var err error
+		if key, err = rsa.GenerateKey(rand.Reader, bits); err != nil {
+			return nil, fmt.Errorf("check: %w", err)
+		}
+		rsaKeys.bySize[bits] = key
 	}
-	return pen.FromSigner(key, "RS256")
+	return pen.FromSigner(key, alg)
 }
 
-// smallPSS is smallRSA for PS256.
-func smallPSS(bits int) (*pen.Key, error) {
-	key, err := smallRSA(bits)
-	if err != nil {
-		return nil, err
+// clientKey makes a key of the client's for an algorithm.
+func clientKey(alg string) (*pen.Key, error) {
+	if strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS") {
+		return sizedRSA(2048, alg)
 	}
-	return key.As("PS256"), nil
+	return pen.Generate(alg)
+}
+
+// otherKey is clientKey of another client.
+func otherKey(alg string) (*pen.Key, error) {
+	if strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS") {
+		return sizedRSA(2056, alg)
+	}
+	return pen.Generate(alg)
 }
 
 // withKey makes the proof by another kind of key, to which the token is bound.
@@ -278,7 +303,7 @@ func (s *suite) proofTypesAndAlgorithms() {
 		}},
 	)
 	for _, name := range []string{"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", "EdDSA", "Ed25519"} {
-		make := func() (*pen.Key, error) { return pen.Generate(name) }
+		make := func() (*pen.Key, error) { return clientKey(name) }
 		offered := func(c *Config) bool { return slices.Contains(c.Algorithms, name) }
 		s.accepted(text{"AUTH-12", "RFC 9449, section 7.1", Must,
 			"algs: a space-delimited list of JWS algorithms that are acceptable for the DPoP proof JWT: every one that is named works.",
@@ -426,19 +451,88 @@ func (s *suite) proofKeys() {
 		"Each key MUST be used with exactly one algorithm, and this MUST be checked when the cryptographic operation is performed.", needsDPoP}, invalidProof,
 		variant{"jwk-alg-differs", jwkMember("alg", "ES384")},
 		variant{"jwk-alg-none", jwkMember("alg", "none")},
-		variant{"P-384-with-ES256", func(d *draft) {
-			withKey(func() (*pen.Key, error) { return pen.Generate("ES384") })(d)
-			proofHeader("alg", "ES256")(d)
-		}},
+		variant{"P-384-with-ES256", mixed("ES384", "ES256")},
+		variant{"P-384-with-ES512", mixed("ES384", "ES512")},
+		variant{"P-521-with-ES384", mixed("ES512", "ES384")},
+		variant{"RSA-with-ES256", mixed("PS256", "ES256")},
+		variant{"RSA-with-EdDSA", mixed("PS256", "EdDSA")},
+		variant{"Ed25519-with-ES256", mixed("EdDSA", "ES256")},
+		variant{"Ed25519-with-PS256", mixed("EdDSA", "PS256")},
+		variant{"RSA-signed-as-RS256-called-PS256", mixed("RS256", "PS256")},
+		variant{"RSA-signed-as-PS256-called-PS384", mixed("PS256", "PS384")},
+		variant{"RSA-signed-as-PS512-called-PS256", mixed("PS512", "PS256")},
+		variant{"jwk-alg-of-the-same-family", both(withKey(func() (*pen.Key, error) { return clientKey("PS256") }), jwkMember("alg", "PS384"))},
+		variant{"jwk-oct-with-ES256", boundJWK(func(jwk map[string]any) { clear(jwk); jwk["kty"], jwk["k"] = "oct", pen.Encode([]byte("secret")) })},
 	)
+	for _, alg := range []string{"ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA", "RS256"} {
+		by := withKey(func() (*pen.Key, error) { return clientKey(alg) })
+		offered := all(needsDPoP, not("algs does not name it", func(c *Config) bool { return !slices.Contains(c.Algorithms, alg) }))
+		s.refused(text{"DPOP-4.3-06", "RFC 9449, section 4.3, check 6", Must,
+			"The JWT signature verifies with the public key contained in the jwk JOSE header parameter: by every algorithm that is accepted.", offered}, invalidProof,
+			variant{alg + "-first-byte", both(by, proofSignature(func(sig []byte, _ string) []byte { sig[0] ^= 1; return sig }))},
+			variant{alg + "-last-byte", both(by, proofSignature(func(sig []byte, _ string) []byte { sig[len(sig)-1] ^= 1; return sig }))},
+			variant{alg + "-empty", both(by, proofSignature(func([]byte, string) []byte { return nil }))},
+			variant{alg + "-cut", both(by, proofSignature(func(sig []byte, _ string) []byte { return sig[:len(sig)-1] }))},
+			variant{alg + "-longer", both(by, proofSignature(func(sig []byte, _ string) []byte { return append(sig, 0) }))},
+			variant{alg + "-zeros", both(by, proofSignature(func(sig []byte, _ string) []byte { return make([]byte, len(sig)) }))},
+			variant{alg + "-of-something-else", func(d *draft) {
+				by(d)
+				d.onProof(func(j *jwt) {
+					j.signature = func(_ []byte, input string) []byte { return d.key.SignInput(input + "x") }
+				})
+			}},
+			variant{alg + "-by-another-key", func(d *draft) {
+				by(d)
+				d.onProof(func(j *jwt) {
+					other, err := otherKey(alg)
+					if err != nil {
+						panic(outcome{status: Skipped, reason: err.Error()})
+					}
+					j.key = other
+				})
+			}},
+		)
+	}
+	for _, alg := range []string{"ES384", "ES512"} {
+		edit := func(f func(map[string]any)) func(*draft) {
+			return both(withKey(func() (*pen.Key, error) { return clientKey(alg) }), boundJWK(f))
+		}
+		s.refused(text{"JOSE-KEY-01", "RFC 7518, section 6.2.1", Must,
+			"The length of x and y is the full size of a coordinate; a point is on its curve.", needsDPoP}, invalidProof,
+			variant{alg + "-x-short", edit(func(j map[string]any) { j["x"] = pen.Encode(decode(j, "x")[1:]) })},
+			variant{alg + "-y-long", edit(func(j map[string]any) { j["y"] = pen.Encode(append([]byte{0}, decode(j, "y")...)) })},
+			variant{alg + "-off-the-curve", edit(func(j map[string]any) { y := decode(j, "y"); y[len(y)-1] ^= 1; j["y"] = pen.Encode(y) })},
+			variant{alg + "-called-P-256", edit(func(j map[string]any) { j["crv"] = "P-256" })},
+		)
+	}
+	s.refused(text{"JWA-3.5", "RFC 7518, section 3.5", Must,
+		"RSASSA-PSS: the size of the salt value is the same size as the hash function output, the mask generation function uses the same hash.", needsDPoP}, invalidProof,
+		variant{"PS256-with-a-salt-of-20-bytes", pss(crypto.SHA256, 20)},
+		variant{"PS256-with-the-longest-salt", pss(crypto.SHA256, rsa.PSSSaltLengthAuto)},
+		variant{"PS256-with-SHA-384", pss(crypto.SHA384, 48)},
+	)
+	s.refused(text{"JWA-3.4", "RFC 7518, section 3.4", Must,
+		"ES256 is ECDSA using P-256 and SHA-256.", needsDPoP}, invalidProof,
+		variant{"ES256-with-SHA-384", func(d *draft) {
+			d.onProof(func(j *jwt) {
+				j.signature = func(_ []byte, input string) []byte {
+					sum := sha512.Sum384([]byte(input))
+					r, t, err := ecdsa.Sign(rand.Reader, d.key.Signer().(*ecdsa.PrivateKey), sum[:])
+					if err != nil {
+						panic(outcome{status: Skipped, reason: err.Error()})
+					}
+					return append(r.FillBytes(make([]byte, 32)), t.FillBytes(make([]byte, 32))...)
+				}
+			})
+		}})
 	s.refused(text{"JOSE-KEY-03", "RFC 7518, sections 3.3 and 3.5", Must,
 		"A key of size 2048 bits or larger MUST be used with these algorithms.", needsDPoP}, invalidProof,
-		variant{"RSA-1024-PS256", withKey(func() (*pen.Key, error) { return smallPSS(1024) })},
-		variant{"RSA-1024-RS256", withKey(func() (*pen.Key, error) { return smallRSA(1024) })},
-		variant{"RSA-2047-PS256", withKey(func() (*pen.Key, error) { return smallPSS(2047) })},
+		variant{"RSA-1024-PS256", withKey(func() (*pen.Key, error) { return sizedRSA(1024, "PS256") })},
+		variant{"RSA-1024-RS256", withKey(func() (*pen.Key, error) { return sizedRSA(1024, "RS256") })},
+		variant{"RSA-2047-PS256", withKey(func() (*pen.Key, error) { return sizedRSA(2047, "PS256") })},
 	)
 	rsaJWK := func(edit func(map[string]any)) func(*draft) {
-		return both(withKey(func() (*pen.Key, error) { return pen.Generate("PS256") }), boundJWK(edit))
+		return both(withKey(func() (*pen.Key, error) { return clientKey("PS256") }), boundJWK(edit))
 	}
 	s.refused(text{"JOSE-KEY-04", "RFC 7518, section 6.3.1; RFC 8017, section 3.1", Must,
 		"n and e are a valid RSA public key: e is odd, between 3 and n - 1.", needsDPoP}, invalidProof,
@@ -447,11 +541,21 @@ func (s *suite) proofKeys() {
 		variant{"e-missing", rsaJWK(func(j map[string]any) { delete(j, "e") })},
 		variant{"e-zero", rsaJWK(func(j map[string]any) { j["e"] = "AA" })},
 		variant{"n-missing", rsaJWK(func(j map[string]any) { delete(j, "n") })},
+		variant{"n-empty", rsaJWK(func(j map[string]any) { j["n"] = "" })},
+		variant{"n-even", rsaJWK(func(j map[string]any) { n := decode(j, "n"); n[len(n)-1] &^= 1; j["n"] = pen.Encode(n) })},
+		variant{"n-with-a-zero-in-front", rsaJWK(func(j map[string]any) { j["n"] = pen.Encode(append([]byte{0}, decode(j, "n")...)) })},
+		variant{"e-with-a-zero-in-front", rsaJWK(func(j map[string]any) { j["e"] = "AAEAAQ" })},
+		variant{"e-huge", rsaJWK(func(j map[string]any) { j["e"] = j["n"] })},
+		variant{"e-text", rsaJWK(func(j map[string]any) { j["e"] = 65537 })},
+		variant{"n-padded", rsaJWK(func(j map[string]any) { j["n"] = j["n"].(string) + "=" })},
 		variant{"n-16384-bits", rsaJWK(func(j map[string]any) {
 			n := bytes.Repeat([]byte{0xff}, 2048)
 			j["n"] = pen.Encode(n)
 		})},
 	)
+	s.accepted(text{"JOSE-KEY-07", "RFC 8032, section 5.1.3", Must,
+		"A key whose encoding is below p is canonical, however near it is.", all(needsDPoP, not("algs does not name EdDSA", func(c *Config) bool { return !slices.Contains(c.Algorithms, "EdDSA") }))},
+		variant{"next-to-the-edge", withKey(edgeEd25519)})
 	identity := append([]byte{1}, make([]byte, 31)...)
 	okp := func(edit func(map[string]any)) func(*draft) {
 		return both(withKey(func() (*pen.Key, error) { return pen.Generate("EdDSA") }), boundJWK(edit))
@@ -462,11 +566,92 @@ func (s *suite) proofKeys() {
 			proofSignature(func([]byte, string) []byte { return append(slices.Clone(identity), make([]byte, 32)...) }))},
 		variant{"zero-key", both(okp(func(j map[string]any) { j["x"] = pen.Encode(make([]byte, 32)) }),
 			proofSignature(func([]byte, string) []byte { return make([]byte, 64) }))},
+		variant{"identity-with-a-sign", smallOrder(append([]byte{1}, append(make([]byte, 30), 0x80)...))},
+		variant{"identity-not-canonical", smallOrder(append([]byte{0xee}, append(bytes.Repeat([]byte{0xff}, 30), 0x7f)...))},
+		variant{"identity-not-canonical-with-a-sign", smallOrder(append([]byte{0xee}, bytes.Repeat([]byte{0xff}, 31)...))},
+		variant{"order-2", smallOrder(append([]byte{0xec}, append(bytes.Repeat([]byte{0xff}, 30), 0x7f)...))},
+		variant{"order-4", smallOrder(make([]byte, 32))},
+		variant{"order-4-with-a-sign", smallOrder(append(make([]byte, 31), 0x80))},
+		variant{"order-4-not-canonical", smallOrder(append([]byte{0xed}, append(bytes.Repeat([]byte{0xff}, 30), 0x7f)...))},
+		variant{"order-4-not-canonical-with-a-sign", smallOrder(append([]byte{0xed}, bytes.Repeat([]byte{0xff}, 31)...))},
+		variant{"order-8", smallOrder(fromHex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))},
+		variant{"order-8-the-other", smallOrder(fromHex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"))},
+		variant{"order-8-with-a-sign", smallOrder(fromHex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85"))},
 		variant{"x-31-bytes", okp(func(j map[string]any) { j["x"] = pen.Encode(decode(j, "x")[:31]) })},
 		variant{"x-33-bytes", okp(func(j map[string]any) { j["x"] = pen.Encode(append(decode(j, "x"), 0)) })},
 		variant{"X25519", okp(func(j map[string]any) { j["crv"] = "X25519" })},
 		variant{"Ed448", okp(func(j map[string]any) { j["crv"] = "Ed448" })},
 	)
+}
+
+// mixed signs with a key for one algorithm, and says another.
+func mixed(key, alg string) func(*draft) {
+	return both(withKey(func() (*pen.Key, error) { return clientKey(key) }), proofHeader("alg", alg))
+}
+
+// pss signs as PS256 with another hash or another size of the salt.
+func pss(hash crypto.Hash, salt int) func(*draft) {
+	return func(d *draft) {
+		withKey(func() (*pen.Key, error) { return clientKey("PS256") })(d)
+		d.onProof(func(j *jwt) {
+			j.signature = func(_ []byte, input string) []byte {
+				h := hash.New()
+				h.Write([]byte(input))
+				sig, err := rsa.SignPSS(rand.Reader, d.key.Signer().(*rsa.PrivateKey), hash, h.Sum(nil), &rsa.PSSOptions{SaltLength: salt})
+				if err != nil {
+					panic(outcome{status: Skipped, reason: err.Error()})
+				}
+				return sig
+			}
+		})
+	}
+}
+
+func fromHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err) // a mistake in a row
+	}
+	return b
+}
+
+// smallOrder forges a proof by an Ed25519 key of small order: for one jti in eight at
+// the least, the constant signature verifies where nobody looks at the key.
+func smallOrder(x []byte) func(*draft) {
+	identity := append([]byte{1}, make([]byte, 31)...)
+	signature := append(slices.Clone(identity), make([]byte, 32)...)
+	return func(d *draft) {
+		withKey(func() (*pen.Key, error) { return pen.Generate("EdDSA") })(d)
+		boundJWK(func(j map[string]any) { j["x"] = pen.Encode(x) })(d)
+		d.onProof(func(j *jwt) {
+			j.compact = func(p string) string {
+				parts := strings.Split(p, ".")
+				var claims map[string]any
+				_ = json.Unmarshal(decode64(parts[1]), &claims)
+				for range 200 {
+					claims["jti"] = randomText()
+					input := parts[0] + "." + pen.Encode(marshal(claims))
+					if ed25519.Verify(x, []byte(input), signature) {
+						return input + "." + pen.Encode(signature)
+					}
+				}
+				return p
+			}
+		})
+	}
+}
+
+// edgeEd25519 makes a key whose encoding looks like one beyond the field, and is none.
+func edgeEd25519() (*pen.Key, error) {
+	for {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("check: %w", err)
+		}
+		if public[0] >= 0xed && public[31]&0x7f == 0x7f {
+			return pen.FromSigner(private, "EdDSA")
+		}
+	}
 }
 
 func (s *suite) proofTimes() {
@@ -490,6 +675,9 @@ func (s *suite) proofTimes() {
 		variant{"a-year-ahead", iat(365 * 24 * time.Hour)},
 		variant{"milliseconds", now(func() func(*draft) { return proofClaim("iat", unix(0)*1000) })},
 		variant{"huge", proofClaim("iat", json.RawMessage("1e300"))},
+		variant{"beyond-float64", proofClaim("iat", json.RawMessage("1e400"))},
+		variant{"below-float64", proofClaim("iat", json.RawMessage("-1e400"))},
+		variant{"next-to-zero", proofClaim("iat", json.RawMessage("1e-400"))},
 		variant{"beyond-int64", proofClaim("iat", json.RawMessage("9223372036854775808"))},
 		variant{"text", now(func() func(*draft) { return proofClaim("iat", fmt.Sprint(unix(0))) })},
 	)
@@ -569,16 +757,16 @@ func (s *suite) proofTokens() {
 		})
 	binding := text{"DPOP-4.3-12b", "RFC 9449, section 4.3, check 12", Must,
 		"Confirm that the public key to which the access token is bound matches the public key from the DPoP proof.", needsDPoP}
-	otherKey := func(d *draft) {
+	stolen := func(d *draft) {
 		thief := unknownKey("")
 		d.onProof(func(j *jwt) { j.key, j.header["jwk"] = thief, thief.JWK() })
 	}
 	s.refused(binding, dpopToken,
-		variant{"another-key", otherKey},
-		variant{"another-key-with-the-right-kid", both(otherKey, func(d *draft) {
+		variant{"another-key", stolen},
+		variant{"another-key-with-the-right-kid", both(stolen, func(d *draft) {
 			d.onProof(func(j *jwt) { j.header["kid"] = d.key.Thumbprint() })
 		})},
-		variant{"another-key-with-jkt-in-the-proof", both(otherKey, func(d *draft) {
+		variant{"another-key-with-jkt-in-the-proof", both(stolen, func(d *draft) {
 			d.onProof(func(j *jwt) { j.claims["cnf"] = map[string]any{"jkt": d.key.Thumbprint()} })
 		})},
 	)
@@ -725,14 +913,83 @@ func jsonFaults(member string) map[string]func([]byte) []byte {
 		"member-in-another-case":    replace(quoted, `"`+strings.ToUpper(member)+`"`),
 		"single-quotes":             func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`"`), []byte(`'`)) },
 		"vertical-tab-whitespace":   replace(`{`, "{\v"),
+		"no-colon":                  replace(quoted+":", quoted),
+		"no-comma":                  replace(`{`, `{"a":1 `),
+		"no-value":                  replace(`{`, `{"a":,`),
+		"name-without-quotes":       replace(`{`, `{a:1,`),
+		"name-that-is-a-number":     replace(`{`, `{1:1,`),
+		"leading-comma":             replace(`{`, `{,`),
+		"bad-literal":               replace(`{`, `{"a":tru,`),
+		"literal-in-upper-case":     replace(`{`, `{"a":TRUE,`),
+		"bad-escape":                replace(`{`, `{"a":"\x41",`),
+		"short-unicode-escape":      replace(`{`, `{"a":"\u12",`),
+		"unicode-escape-of-letters": replace(`{`, `{"a":"\u12g4",`),
+		"lone-low-surrogate":        replace(`{`, `{"a":"\udc00",`),
+		"surrogates-turned-round":   replace(`{`, `{"a":"\ude00\ud83d",`),
+		"high-surrogates-twice":     replace(`{`, `{"a":"\ud83d\ud83d",`),
+		"surrogate-and-letter":      replace(`{`, `{"a":"\ud83dxxxxxx",`),
+		"minus-alone":               replace(`{`, `{"a":-,`),
+		"plus-sign":                 replace(`{`, `{"a":+1,`),
+		"point-at-the-end":          replace(`{`, `{"a":1.,`),
+		"point-in-front":            replace(`{`, `{"a":.5,`),
+		"exponent-without-digits":   replace(`{`, `{"a":1e+,`),
+		"hexadecimal":               replace(`{`, `{"a":0x10,`),
+		"unfinished-list":           replace(`{`, `{"a":[1,`),
+		"list-with-trailing-comma":  replace(`{`, `{"a":[1,],`),
+		"list-without-comma":        replace(`{`, `{"a":[1 2],`),
+		"list-that-ends-as-object":  replace(`{`, `{"a":[1},`),
+		"object-that-ends-as-list":  replace(`{`, `{"a":{"b":1],`),
+		"overlong-utf8":             replace(`{`, "{\"a\":\"\xc0\xaf\","),
+		"surrogate-in-utf8":         replace(`{`, "{\"a\":\"\xed\xa0\x80\","),
+		"cut-utf8":                  replace(`{`, "{\"a\":\"\xe2\x82\","),
+		"duplicate-among-many":      replace(`{`, "{"+many(40)+`"n7":1,`),
+		"duplicate-of-the-last":     replace(`{`, "{"+many(40)+`"n39":1,`),
+		"duplicate-deep-inside":     replace(`{`, `{"a":[{"b":{"c":1,"d":2,"c":3}}],`),
+		"duplicate-empty-name":      replace(`{`, `{"":1,"":2,`),
+		"duplicate-name-escaped":    replace(`{`, `{"\u006e\/":1,"n/":2,`),
+		"duplicate-name-surrogates": replace(`{`, "{\"\\ud83d\\ude00\":1,\"\U0001f600\":2,"),
+		"empty":                     func([]byte) []byte { return nil },
+		"space-alone":               func([]byte) []byte { return []byte("  ") },
+		"empty-object":              func([]byte) []byte { return []byte("{}") },
+		"number":                    func([]byte) []byte { return []byte("1") },
+		"cut-in-a-text":             func(b []byte) []byte { return b[:len(b)-2] },
+		"cut-in-half":               func(b []byte) []byte { return b[:len(b)/2] },
 	}
+}
+
+// many are n members, each with a comma behind.
+func many(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"n%d":%d,`, i, i)
+	}
+	return b.String()
+}
+
+// oddJSON are members that a strict reader takes.
+var oddJSON = map[string]string{
+	"numbers":            `"a":-0.5e+10,"b":0,"c":1E-2,"d":-0,"e":123456789012345678901234567890,"f":0e0,"g":10.01,`,
+	"empty-values":       `"a":[],"b":{},"c":"","d":[[],{}],"":0,`,
+	"literals":           `"a":true,"b":false,"c":null,`,
+	"escapes":            `"a":"\b\f\n\r\t\/\\\"","b":"\u00e9\u20AC\ud83d\ude00","\u0063\n":1,`,
+	"raw-utf8":           "\"\u00e9\":\"\u20ac\U0001f600\x7f\",",
+	"many-members":       many(60),
+	"same-names-apart":   `"a":{"x":1,"y":{"x":1}},"b":{"x":2},"c":[{"x":3},{"x":4}],`,
+	"many-names-twice":   `"a":{` + strings.TrimSuffix(many(20), ",") + `},"b":{` + strings.TrimSuffix(many(20), ",") + `},`,
+	"names-alike":        `"a":1,"A":2,"a ":3,"aa":4,"\u0000a":5,`,
+	"whitespace":         " \t\r\n \"a\" \t:\r\n [ 1 , 2 ] , ",
+	"nested":             `"a":[[{"b":[1,{"c":2}]}]],`,
+	"a-long-text":        `"a":"` + strings.Repeat("long ", 300) + `",`,
+	"values-like-syntax": `"a":"}{][,:\"","b":["]","}"],`,
 }
 
 // jsonLevel is Practice where the RFCs let a parser choose: the last of two members, a
 // byte order mark that is ignored, a limit of one's own.
 func jsonLevel(fault string) Level {
 	switch fault {
-	case "duplicate-the-first-wrong", "duplicate-escaped", "duplicate-unknown", "duplicate-nested", "deep-nesting", "lone-surrogate", "byte-order-mark":
+	case "duplicate-among-many", "duplicate-of-the-last", "duplicate-deep-inside", "duplicate-empty-name", "duplicate-name-escaped", "duplicate-name-surrogates",
+		"lone-low-surrogate", "surrogates-turned-round", "high-surrogates-twice", "surrogate-and-letter",
+		"duplicate-the-first-wrong", "duplicate-escaped", "duplicate-unknown", "duplicate-nested", "deep-nesting", "lone-surrogate", "byte-order-mark":
 		return Practice
 	}
 	return Must
@@ -749,6 +1006,14 @@ func (s *suite) proofJSON() {
 	for name, fault := range inOrder(jsonFaults("typ")) {
 		t.level = jsonLevel(name)
 		s.refused(t, invalidProof, variant{"proof-header-" + name, proofHeaderText(fault)})
+	}
+	odd := text{"JSON-01", "RFC 8259", Must,
+		"Whatever RFC 8259 lets stand in a member that means nothing is ignored (RFC 7515, section 4; RFC 7519, section 4).", needsDPoP}
+	for name, members := range inOrder(oddJSON) {
+		s.accepted(odd, variant{"proof-claims-with-" + name, proofClaimsText(replace(`{`, `{`+members))})
+		if name != "nested" { // headers may be held to less depth
+			s.accepted(odd, variant{"proof-header-with-" + name, proofHeaderText(replace(`{`, `{`+members))})
+		}
 	}
 	s.refused(t, invalidProof, variant{"proof-jwk-duplicate-x", proofHeaderText(replace(`"x"`, `"x":"AA","x"`))})
 	s.accepted(text{"JSON-01", "RFC 8259, sections 2 and 7", Must,

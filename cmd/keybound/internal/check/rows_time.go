@@ -1,6 +1,8 @@
 package check
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -56,6 +58,11 @@ func (s *suite) nonces() {
 		variant{"longer", nonce(func(n string) string { return n + "A" })},
 		variant{"twice", nonce(func(n string) string { return n + n })},
 		variant{"lower-case", nonce(swapCase)},
+		variant{"2000-characters", nonce(func(n string) string { return strings.Repeat(n, 2000/len(n)+1)[:2000] })},
+		variant{"600-characters", nonce(func(n string) string { return strings.Repeat(n, 600/len(n)+1)[:600] })},
+		variant{"not-ascii", nonce(func(n string) string { return n + "\u00e9" })},
+		variant{"space-behind", nonce(func(n string) string { return n + " " })},
+		variant{"padded", nonce(func(n string) string { return n + "=" })},
 		variant{"other-server", nonce(func(n string) string { return pen.Encode([]byte(randomText()))[:min(len(n), 26)] })},
 	)
 	s.refused(text{"DPOP-8-03", "RFC 9449, section 8", Must,
@@ -131,6 +138,42 @@ func (s *suite) nonces() {
 			proofClaim("nonce", before)(d)
 			p.accept(p.send(d))
 		})
+	aging := all(on, not("--window says no time that can be waited for", func(c *Config) bool { return c.Window == 0 || c.Window > 15*time.Second }))
+	s.add(text{"DPOP-8.2-01", "RFC 9449, section 8", Must,
+		"If the nonce claim in the DPoP proof does not exactly match a nonce recently supplied by the server to the client: one from longer ago than proofs live is refused, with a new one.", aging},
+		"a-nonce-of-long-ago", func(p *play) {
+			challenge := p.draft()
+			proofClaim("nonce", absent{})(challenge)
+			before := p.send(challenge).Header.Get("DPoP-Nonce")
+			d := p.draft()
+			proofClaim("nonce", before)(d)
+			p.accept(p.send(d))
+			time.Sleep(p.Window + 2*time.Second)
+			late := p.draft()
+			proofClaim("nonce", before)(late)
+			res := p.send(late)
+			p.refuse(res, useNonce)
+			if n := res.Header.Get("DPoP-Nonce"); n == "" || n == before {
+				p.fail("the challenge's nonce is %q", n)
+			}
+			again := p.draft()
+			proofClaim("nonce", res.Header.Get("DPoP-Nonce"))(again)
+			p.accept(p.send(again))
+		})
+	s.add(text{"DPOP-8.2-01", "RFC 9449, section 8.2", Must,
+		"The server supplies a new nonce in time: a client that takes it from each response is never challenged again.", aging},
+		"no-second-challenge", func(p *play) {
+			n := p.nonce.get()
+			for end := time.Now().Add(p.Window + 2*time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+				d := p.draft()
+				proofClaim("nonce", n)(d)
+				res := p.send(d)
+				p.accept(res)
+				if next := res.Header.Get("DPoP-Nonce"); next != "" {
+					n = next
+				}
+			}
+		})
 	old := func(d *draft) { proofClaim("iat", unix(-10*time.Minute))(d) }
 	s.accepted(text{"DPOP-31", "RFC 9449, section 11.1", May,
 		"Servers MAY limit DPoP proof lifetimes by using server-provided nonce values containing the time at the server rather than comparing the client-supplied iat time: then the client's clock does not matter.",
@@ -168,6 +211,46 @@ func (s *suite) replays() {
 		p.accept(p.send(d))
 		d.proof = ""
 		proofClaim("iat", unix(-time.Second))(d)
+		p.refuse(p.send(d), invalidProof)
+	})
+	for name, spelling := range inOrder(map[string]string{
+		"escaped-letters": `\u006b\u0065y`, "escaped-solidus": `a\/b`, "escaped-controls": `\b\f\n\r\t\"\\`,
+		"escaped-surrogates": `\ud83d\ude00`, "escaped-in-upper-case": `\u00E9`, "escaped-controls-by-number": `\u0008\u001f`,
+	}) {
+		s.add(once, "the-same-jti-with-"+name, func(p *play) {
+			mark := randomText()
+			d := p.draft()
+			proofClaim("jti", json.RawMessage(`"`+mark+spelling+`"`))(d)
+			p.accept(p.send(d))
+			var plain string
+			if err := json.Unmarshal([]byte(`"`+mark+spelling+`"`), &plain); err != nil {
+				p.fail("%v", err)
+			}
+			d.proof = ""
+			proofClaim("jti", plain)(d)
+			p.refuse(p.send(d), invalidProof)
+			// Another text is another jti, however alike.
+			d.proof = ""
+			proofClaim("jti", plain+"x")(d)
+			p.accept(p.send(d))
+		})
+	}
+	s.add(once, "jtis-that-differ-in-one-letter", func(p *play) {
+		d := p.draft()
+		mark := randomText()
+		for _, jti := range []string{mark, mark + "A", "A" + mark, mark[:len(mark)-1] + "1", mark[:12] + "1" + mark[13:], strings.ToLower(mark), mark + " ", mark + "\u0000"} {
+			d.proof = ""
+			proofClaim("jti", jti)(d)
+			p.accept(p.send(d))
+		}
+	})
+	s.add(once, "with-another-method-and-htu-spelling", func(p *play) {
+		d := p.draft()
+		proofClaim("jti", randomText())(d)
+		p.accept(p.send(d))
+		jti := d.proofEdits
+		d.proof, d.proofEdits = "", jti
+		proofClaimFrom("htu", func(u string) string { return u + "?a=b" })(d)
 		p.refuse(p.send(d), invalidProof)
 	})
 	s.add(once, "with-another-query", func(p *play) {
@@ -225,6 +308,16 @@ func (s *suite) replays() {
 		time.Sleep(3 * time.Second)
 		p.refuse(p.send(d), invalidProof)
 	})
+	late := once
+	late.applies = all(needsDPoP, not("--window says no time that can be waited for", func(c *Config) bool { return c.Window == 0 || c.Window > 15*time.Second }))
+	s.add(late, "at-the-end-of-the-window", func(p *play) {
+		d := p.draft()
+		p.accept(p.send(d))
+		for _, left := range []time.Duration{p.Window / 2, 2 * time.Second, time.Second} {
+			time.Sleep(p.Window/2 - left/2)
+			p.refuse(p.send(d), anyRefusal)
+		}
+	})
 	s.add(once, "with-one-more-field", func(p *play) {
 		d := p.draft()
 		p.accept(p.send(d))
@@ -277,7 +370,8 @@ func (s *suite) replays() {
 		})
 	s.refused(text{"DPOP-11.1-04", "RFC 9449, section 11.1", Should,
 		"A server that is tracking jti values should reject DPoP proof JWTs with unnecessarily large jti values or store only a hash thereof.", needsDPoP}, anyRefusal,
-		variant{"jti-of-6000-bytes", proofClaim("jti", strings.Repeat("j", 6000))})
+		variant{"jti-of-6000-bytes", proofClaim("jti", strings.Repeat("j", 6000))},
+		variant{"jti-of-3000-bytes", proofClaim("jti", strings.Repeat("j", 3000))})
 	s.accepted(text{"DPOP-11.1-04", "RFC 9449, section 4.2", Must,
 		"jti: at least 96 bits of pseudorandom data in any suitable encoding.", needsDPoP},
 		variant{"uuid", proofClaim("jti", "6ba7b810-9dad-41d1-80b4-00c04fd430c8")},
@@ -350,6 +444,100 @@ func (s *suite) targets() {
 		variant{"wildcard", htu(func(s, h, p string) string { return s + "://" + h + "/*" })},
 		variant{"another-uri-behind", htu(func(s, h, p string) string { return s + "://" + h + p + "," + s + "://evil.example/" })},
 		variant{"host-not-ascii", htu(func(s, h, p string) string { return s + "://" + h + "\u3002" + p })},
+		variant{"scheme-alone", htu(func(s, h, p string) string { return s + "://" })},
+		variant{"empty-but-for-the-query", htu(func(s, h, p string) string { return "?" + s + "://" + h + p })},
+		variant{"longer-scheme", htu(func(s, h, p string) string { return s + "s://" + h + p })},
+		variant{"other-scheme-of-the-same-length", htu(func(s, h, p string) string { return strings.Repeat("x", len(s)) + "://" + h + p })},
+		variant{"long-s-in-the-scheme", htu(func(s, h, p string) string { return strings.ReplaceAll(s, "s", "\u017f") + "://" + h + p })},
+		variant{"port-with-a-letter", htu(func(s, h, p string) string { return s + "://" + h + "a" + p })},
+		variant{"port-with-a-sign", htu(func(s, h, p string) string {
+			i := strings.LastIndexByte(h, ':')
+			return s + "://" + h[:max(i, 0)] + ":+" + h[i+1:] + p
+		})},
+		variant{"two-ports", htu(func(s, h, p string) string { return s + "://" + h + ":1" + p })},
+		variant{"percent-in-the-host", htu(func(s, h, p string) string { return s + "://%31" + h[1:] + p })},
+		variant{"brackets-around-the-host", htu(func(s, h, p string) string { return s + "://[" + h + "]" + p })},
+		variant{"bracket-in-front", htu(func(s, h, p string) string { return s + "://[" + h + p })},
+		variant{"tab-behind", htu(func(s, h, p string) string { return s + "://" + h + p + "\t" })},
+		variant{"dot-segments-beyond", htu(func(s, h, p string) string { return s + "://" + h + p + "/../keybound-other" })},
+	)
+	below := match
+	below.applies = all(needsDPoP, not("the target has no path", func(c *Config) bool { return c.path() == "/" }))
+	s.refused(below, invalidProof,
+		variant{"fragment-before-the-path", htu(func(s, h, p string) string { return s + "://" + h + "#" + p + "x" })},
+		variant{"query-before-the-path", htu(func(s, h, p string) string { return s + "://" + h + "?" + p + "x" })},
+	)
+	ported := all(needsDPoP, not("the server is called without a port", func(c *Config) bool { return c.Target.Port() == "" || c.Origin != "" }))
+	s.refused(text{"URI-02", "RFC 3986, section 3.2.3", Must,
+		"The port is a part of the authority: none means the scheme's default, which is another.", ported}, invalidProof,
+		variant{"no-host-and-port", htu(func(s, h, p string) string { return s + "://" + h[max(strings.LastIndexByte(h, ':'), 0):] + p })},
+		variant{"without-the-port", htu(func(s, h, p string) string { return s + "://" + h[:strings.LastIndexByte(h, ':')] + p })},
+		variant{"empty-port-for-another", htu(func(s, h, p string) string { return s + "://" + h[:strings.LastIndexByte(h, ':')+1] + p })},
+		variant{"default-port-for-another", htu(func(s, h, p string) string { return s + "://" + h[:strings.LastIndexByte(h, ':')] + ":443" + p })},
+		variant{"zeros-before-the-port", htu(func(s, h, p string) string {
+			i := strings.LastIndexByte(h, ':')
+			return s + "://" + h[:i] + ":0" + h[i+1:] + p
+		})},
+	)
+	portless := all(needsDPoP, not("the server is called by a port", func(c *Config) bool { return c.Target.Port() != "" }), needsTLS)
+	s.accepted(text{"URI-02", "RFC 3986, section 6.2.3; RFC 9449, section 4.3", Should,
+		"Scheme-Based Normalization: the default port, written out or left empty, is the same.", portless},
+		variant{"default-port", htu(func(s, h, p string) string { return s + "://" + h + ":443" + p })},
+		variant{"empty-port", htu(func(s, h, p string) string { return s + "://" + h + ":" + p })},
+	)
+	s.refused(text{"URI-02", "RFC 3986, section 6.2.3", Must,
+		"The default port of another scheme is another port.", portless}, invalidProof,
+		variant{"port-80-under-https", htu(func(s, h, p string) string { return s + "://" + h + ":80" + p })},
+		variant{"http-with-port-443", htu(func(s, h, p string) string { return "http://" + h + ":443" + p })},
+		variant{"port-4430", htu(func(s, h, p string) string { return s + "://" + h + ":4430" + p })},
+		variant{"port-44", htu(func(s, h, p string) string { return s + "://" + h + ":44" + p })},
+	)
+	root := all(needsDPoP, not("the target has a path", func(c *Config) bool { return c.path() != "/" || c.Origin != "" }))
+	s.accepted(text{"URI-05", "RFC 3986, section 6.2.3; RFC 9449, section 4.3", Should,
+		"Scheme-Based Normalization: an empty path is the same as one slash.", root},
+		variant{"empty-path", htu(func(s, h, p string) string { return s + "://" + h })},
+		variant{"empty-path-and-query", htu(func(s, h, p string) string { return s + "://" + h + "?a=/b" })},
+		variant{"empty-path-and-fragment", htu(func(s, h, p string) string { return s + "://" + h + "#/b" })},
+		variant{"dot-segments-alone", htu(func(s, h, p string) string { return s + "://" + h + "/./a/.." })},
+	)
+	s.refused(text{"URI-05", "RFC 3986, section 6.2.3", Must,
+		"A path that is not empty is not.", root}, invalidProof,
+		variant{"two-slashes", htu(func(s, h, p string) string { return s + "://" + h + "//" })},
+		variant{"escaped-slash", htu(func(s, h, p string) string { return s + "://" + h + "/%2F" })},
+	)
+	prefixed := all(needsDPoP, not("--origin has no path", func(c *Config) bool { return strings.Count(c.Origin, "/") < 3 }))
+	s.refused(text{"URI-08", "RFC 9449, section 4.3, check 9", Must,
+		"Behind a proxy that strips a prefix, htu is the URI that the client called: with the prefix, exactly once.", prefixed}, invalidProof,
+		variant{"without-the-prefix", proofURL(func(c *Config) string { return c.Target.Scheme + "://" + c.Target.Host + c.path() })},
+		variant{"the-prefix-alone", proofURL(func(c *Config) string { return c.Origin })},
+		variant{"the-prefix-twice", proofURL(func(c *Config) string {
+			return c.Origin + c.Origin[strings.LastIndexByte(c.Origin, '/'):] + c.path()
+		})},
+		variant{"the-prefix-and-more", proofURL(func(c *Config) string { return c.Origin + "x" + c.path() })},
+		variant{"the-prefix-cut", proofURL(func(c *Config) string { return c.Origin[:len(c.Origin)-1] + c.path() })},
+		variant{"the-prefix-in-another-case", proofURL(func(c *Config) string {
+			i := strings.LastIndexByte(c.Origin, '/')
+			return c.Origin[:i] + strings.ToUpper(c.Origin[i:]) + c.path()
+		})},
+		variant{"out-of-the-prefix", func(d *draft) {
+			good := d.path
+			d.path = "/.." + good
+			d.onProof(func(j *jwt) { j.claims["htu"] = d.config.Target.Scheme + "://" + d.config.Target.Host + good })
+		}},
+		variant{"out-of-the-prefix-as-it-stands", func(d *draft) { d.path = "/.." + d.path }},
+		variant{"out-of-the-prefix-escaped", func(d *draft) { d.path = "/%2e%2E" + d.path }},
+		variant{"out-of-the-prefix-half-escaped", func(d *draft) { d.path = "/a/.%2E/.." + d.path }},
+	)
+	s.accepted(text{"URI-08", "RFC 9449, section 4.3, check 9; RFC 3986, section 6.2.2", Should,
+		"The prefix is compared as the rest of the path is.", prefixed},
+		variant{"prefix-with-an-escape", proofURL(func(c *Config) string {
+			i := strings.LastIndexByte(c.Origin, '/')
+			return c.Origin[:i+1] + fmt.Sprintf("%%%02x", c.Origin[i+1]) + c.Origin[i+2:] + c.path()
+		})},
+		variant{"dot-segments-in-front", proofURL(func(c *Config) string {
+			i := strings.LastIndexByte(c.Origin, '/')
+			return c.Origin[:i] + "/a/.." + c.Origin[i:] + c.path()
+		})},
 	)
 	literal := func(host string) func(*draft) {
 		return htu(func(s, h, p string) string {
@@ -378,6 +566,25 @@ func (s *suite) targets() {
 	}
 	authority := text{"DPOP-4.3-09b", "RFC 9110, section 7.4; RFC 9449, section 4.3", Must,
 		"A server that takes its own name from the request accepts proofs that were made for other servers: a malicious server replays those that it receives.", needsDPoP}
+	absolute := func(scheme string) func(*draft) {
+		return func(d *draft) {
+			d.onRequest(func(r *wire.Request) { r.Target = scheme + "://" + d.config.Client.Host + r.Target })
+		}
+	}
+	plain := all(needsDPoP, needsTLS, not("--origin says another name", func(c *Config) bool { return c.Origin != "" }))
+	s.accepted(text{"URI-10", "RFC 9112, section 3.2.2", Must,
+		"A server MUST accept the absolute-form in requests even though most HTTP/1.1 clients will only send the absolute-form to a proxy.", plain},
+		variant{"absolute-form", absolute("https")},
+		variant{"absolute-form-in-upper-case", absolute("HTTPS")})
+	s.refused(text{"URI-10", "RFC 9110, section 7.4", Must,
+		"A server rejects a request that was meant for another one: by its scheme, too.", plain}, anyRefusal,
+		variant{"absolute-form-of-another-scheme", both(absolute("http"), func(d *draft) {
+			d.onProof(func(j *jwt) { j.claims["htu"] = "http" + strings.TrimPrefix(j.claims["htu"].(string), "https") })
+		})},
+		variant{"absolute-form-of-another-scheme-proof-for-this", absolute("http")},
+		variant{"absolute-form-of-another-host-proof-for-this", func(d *draft) {
+			d.onRequest(func(r *wire.Request) { r.Target = "https://evil.example" + r.Target })
+		}})
 	s.refused(authority, anyRefusal,
 		variant{"host", lie("Host", "evil.example")},
 		variant{"absolute-form", both(lie(), func(d *draft) {
@@ -405,19 +612,24 @@ func (s *suite) targets() {
 		variant{"path-from-x-forwarded-uri", path("X-Forwarded-Uri", "/keybound-other")},
 	)
 
-	below := all(needsDPoP, not("nothing below the target is served alike", func(c *Config) bool { return !c.Subtree }))
-	pair := func(request, claim string) func(*draft) {
+	served := all(needsDPoP, not("nothing below the target is served alike", func(c *Config) bool { return !c.Subtree }))
+	// The claim is below the target too, unless it is from the root on, where it leads
+	// above it.
+	pair := func(request, claim string, fromRoot ...bool) func(*draft) {
 		return func(d *draft) {
 			base := d.path
 			d.path = strings.TrimSuffix(base, "/") + request
 			d.onProof(func(j *jwt) {
 				u := j.claims["htu"].(string)
 				j.claims["htu"] = strings.TrimSuffix(u, request) + claim
+				if len(fromRoot) > 0 {
+					j.claims["htu"] = strings.TrimSuffix(u, d.path) + strings.TrimSuffix(claim, request) + d.path
+				}
 			})
 		}
 	}
 	same := text{"URI-03", "RFC 3986, section 6.2.2.2; RFC 9449, section 4.3", Should,
-		"Servers SHOULD employ Syntax-Based Normalization: escapes in either case, and unreserved characters escaped or not, are the same in htu.", below}
+		"Servers SHOULD employ Syntax-Based Normalization: escapes in either case, and unreserved characters escaped or not, are the same in htu.", served}
 	s.accepted(same,
 		variant{"as-it-stands", pair("/~user", "/~user")},
 		variant{"claim-escapes-tilde", pair("/~user", "/%7Euser")},
@@ -430,11 +642,26 @@ func (s *suite) targets() {
 		variant{"escaped-dot-segment-in-the-claim", pair("/c", "/b/%2e%2e/c")},
 		variant{"single-dot-in-the-claim", pair("/a/c", "/a/./c")},
 		variant{"utf-8-in-the-claim", pair("/%C3%A9", "/\u00e9")},
+		variant{"dot-segment-at-the-end", pair("/c/", "/c/.")},
+		variant{"double-dot-segment-at-the-end", pair("/c/", "/c/b/..")},
+		variant{"several-dot-segments", pair("/c", "/a/b/../.././c")},
+		variant{"dots-that-are-no-segments", pair("/...", "/...")},
+		variant{"dots-with-letters", pair("/.a/b../..c", "/.a/b../..c")},
+		variant{"escaped-digit-and-sign", pair("/1-_.~", "/%31%2D%5F%2e%7E")},
+		variant{"escaped-last-and-first-letters", pair("/azAZ09", "/%61%7a%41%5A%30%39")},
+		variant{"escape-in-mixed-case", pair("/a%c3%A9b", "/a%C3%a9b")},
+		variant{"escaped-letter-beside-another", pair("/a%2Fbc", "/a%2f%62c")},
+		variant{"all-that-may-stand", pair("/a:b@c!$&'()*+,;=", "/a:b@c!$&'()*+,;=")},
+		variant{"quotes-and-others-in-the-claim", pair("/%22%3C%3E%5E%60%7C", "/\"<>^`|")},
+		variant{"four-bytes-in-the-claim", pair("/%F0%9F%98%80", "/\U0001f600")},
 		variant{"braces-in-the-claim", pair("/a%7Bb%7D", "/a{b}")},
 		variant{"sub-delimiters", pair("/a;b=1,c!$&'()*+", "/a;b=1,c!$&'()*+")},
 	)
+	above := same
+	above.applies = all(served, not("--origin has a path", func(c *Config) bool { return c.Origin != "" }))
+	s.accepted(above, variant{"dot-segments-above-the-root", pair("/c", "/../../../../../c", true)})
 	s.refused(text{"URI-06", "RFC 3986, section 6.2.2", Must,
-		"What RFC 3986 does not call equivalent is not: a proof for one resource is not good for another.", below}, invalidProof,
+		"What RFC 3986 does not call equivalent is not: a proof for one resource is not good for another.", served}, invalidProof,
 		variant{"escaped-slash", pair("/a/b", "/a%2Fb")},
 		variant{"slash-for-an-escaped-one", pair("/a%2Fb", "/a/b")},
 		variant{"at-sign", pair("/a@b", "/a%40b")},
@@ -448,9 +675,24 @@ func (s *suite) targets() {
 		variant{"escaped-question-mark", pair("/a%3Fb", "/a?b")},
 		variant{"escaped-hash", pair("/a%23b", "/a#b")},
 		variant{"null-byte", pair("/a%00", "/a")},
+		variant{"another-escaped-byte", pair("/a%2Fb", "/a%2Eb")},
+		variant{"another-escaped-reserved-byte", pair("/a%2Fb", "/a%3Fb")},
+		variant{"digits-that-are-no-escape", pair("/aab", "/aAb")},
+		variant{"case-behind-an-escape", pair("/%2Fab", "/%2FaB")},
+		variant{"case-two-behind-an-escape", pair("/%2Fcab", "/%2FcAb")},
+		variant{"unfinished-escape", pair("/a", "/a%4")},
+		variant{"percent-at-the-end", pair("/a", "/a%")},
+		variant{"escape-of-no-digits", pair("/ag", "/a%g1")},
+		variant{"space-for-an-escaped-one", pair("/a%20b", "/a b")},
+		variant{"backslash-for-an-escaped-one", pair("/a%5Cb", `/a\b`)},
+		variant{"dot-segment-for-a-directory", pair("/c", "/c/.")},
+		variant{"one-dot-segment-too-many", pair("/b/c", "/b/../c")},
+		variant{"shorter", pair("/abc", "/ab")},
+		variant{"same-length", pair("/abc", "/abd")},
+		variant{"first-letter", pair("/abc", "/bbc")},
 	)
 	s.refused(text{"URI-04", "RFC 3986, section 6.2.2.3", Practice,
-		"Routers read a request target as it stands: a proof for /orders is not good for /admin/../orders, nor for /%6frders.", below}, anyRefusal,
+		"Routers read a request target as it stands: a proof for /orders is not good for /admin/../orders, nor for /%6frders.", served}, anyRefusal,
 		variant{"double-slash-in-the-request", pair("/a//b", "/a/b")},
 		variant{"dots-in-the-request", pair("/admin/../orders", "/orders")},
 		variant{"escaped-dots-in-the-request", pair("/admin/%2e%2e/orders", "/orders")},
@@ -458,6 +700,11 @@ func (s *suite) targets() {
 		variant{"dot-in-the-request", pair("/./orders", "/orders")},
 		variant{"backslash-in-the-request", pair(`/admin%5C..%5Corders`, "/orders")},
 	)
+}
+
+// proofURL claims another htu.
+func proofURL(f func(*Config) string) func(*draft) {
+	return func(d *draft) { d.onProof(func(j *jwt) { j.claims["htu"] = f(d.config) }) }
 }
 
 // p2 replaces the path of an htu.

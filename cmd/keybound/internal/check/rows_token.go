@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +28,7 @@ func decode64(s string) []byte {
 // tokens are the rows of RFC 9068 and of the JOSE texts about access tokens.
 func (s *suite) tokens() {
 	s.tokenKinds()
+	s.keySets()
 	s.tokenSignatures()
 	s.tokenClaims()
 	s.tokenForms()
@@ -257,6 +257,7 @@ func (s *suite) tokenSignatures() {
 		variant{"token-header-in-another-case", tokenHeader("ALG", "none")},
 		variant{"token-cty", tokenHeader("cty", "x")},
 	)
+	s.tokenAlgorithms()
 	malleable := func(t string) string {
 		order, _ := new(big.Int).SetString("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", 16)
 		parts := strings.Split(t, ".")
@@ -268,6 +269,169 @@ func (s *suite) tokenSignatures() {
 		"ath is of the token as it was sent: the same claims in another spelling need another proof.",
 		all(needsJWT, needsDPoP, not("the tokens are not ES256", func(c *Config) bool { return c.TokenAlg != "ES256" }))}, anyRefusal,
 		variant{"token-respelt-after-the-proof", func(d *draft) { d.tokenText = malleable }})
+}
+
+// tokenAlgorithms are the rows about tokens that other algorithms of the issuer signed.
+func (s *suite) tokenAlgorithms() {
+	flip := func(sig []byte, _ string) []byte { sig[len(sig)/2] ^= 1; return sig }
+	for _, alg := range []string{"RS256", "PS256", "ES256"} {
+		by := func(d *draft) { d.onToken(func(j *jwt) { j.key = d.signer(alg) }) }
+		known := all(needsJWT, not("FAPI 2.0 allows no RS256", func(c *Config) bool { return c.Profile == FAPI2 && alg == "RS256" }),
+			not("the server takes tokens that --token-alg signs", func(c *Config) bool { return !c.AnyTokenAlg && c.TokenAlg != alg }))
+		t := text{"AT-2.1-01", "RFC 9068, section 2.1", Must,
+			"Although JWT access tokens can use any signing algorithm, use of asymmetric cryptography is RECOMMENDED; authorization servers and resource servers conforming to this specification MUST include RS256 among their supported signature algorithms.", known}
+		s.accepted(t, variant{"by-" + alg, by})
+		t = text{"AT-4-05", "RFC 9068, section 4", Must,
+			"The resource server MUST validate the signature, whatever algorithm made it.", known}
+		s.refused(t, invalidToken,
+			variant{alg + "-changed", both(by, tokenSignature(flip))},
+			variant{alg + "-empty", both(by, tokenSignature(func([]byte, string) []byte { return nil }))},
+			variant{alg + "-cut", both(by, tokenSignature(func(sig []byte, _ string) []byte { return sig[:len(sig)-1] }))},
+			variant{alg + "-longer", both(by, tokenSignature(func(sig []byte, _ string) []byte { return append(sig, 0) }))},
+			variant{alg + "-of-something-else", func(d *draft) {
+				by(d)
+				d.onToken(func(j *jwt) {
+					key := j.key
+					j.signature = func(_ []byte, input string) []byte { return key.SignInput(input + "x") }
+				})
+			}},
+			variant{alg + "-claims-changed", both(by, tokenCompact(func(t string) string {
+				parts := strings.Split(t, ".")
+				return parts[0] + "." + pen.Encode(replace("keybound-user", "keybound-root")(decode64(parts[1]))) + "." + parts[2]
+			}))},
+		)
+	}
+	rsa := not("the server takes tokens that --token-alg signs", func(c *Config) bool { return !c.AnyTokenAlg })
+	s.refused(text{"BCP-3.1", "RFC 8725, section 3.1", Must,
+		"Each key MUST be used with exactly one algorithm: the issuer published this one for another.", all(needsJWT, rsa)}, invalidToken,
+		variant{"PS256-by-the-key-for-RS256", func(d *draft) { d.onToken(func(j *jwt) { j.key = d.signer("RS256").As("PS256") }) }},
+		variant{"RS256-by-the-key-for-PS256", func(d *draft) { d.onToken(func(j *jwt) { j.key = d.signer("PS256").As("RS256") }) }},
+		variant{"RS384-by-the-key-for-RS256", func(d *draft) { d.onToken(func(j *jwt) { j.key = d.signer("RS256").As("RS384") }) }},
+		variant{"kid-of-ES256-over-RS256", func(d *draft) {
+			d.onToken(func(j *jwt) { j.key = d.signer("RS256"); j.header["kid"] = d.signer("ES256").ID })
+		}},
+	)
+	s.accepted(text{"JWS-4.1.4", "RFC 7515, section 4.1.4", Practice,
+		`The "kid" parameter is a hint: its use is OPTIONAL, and a token without it is tried with the issuer's keys for its algorithm.`, needsJWT},
+		variant{"no-kid", tokenHeader("kid", absent{})})
+}
+
+// draftBy is a good request with a token that the key has signed.
+func (p *play) draftBy(key *pen.Key) *draft {
+	d := p.draft()
+	d.onToken(func(j *jwt) { j.key = key })
+	return d
+}
+
+// soon accepts such a request as soon as the server has looked for the key.
+func (p *play) soon(key *pen.Key) {
+	for end := time.Now().Add(patience); ; time.Sleep(500 * time.Millisecond) {
+		res := p.send(p.draftBy(key))
+		if res.Status/100 != 2 && time.Now().Before(end) {
+			continue
+		}
+		p.accept(res)
+		return
+	}
+}
+
+// keySets are the rows about keys that come and go, and what is said of them.
+func (s *suite) keySets() {
+	by := func(p *play, key *pen.Key, kid any) *wire.Response {
+		d := p.draft()
+		d.onToken(func(j *jwt) {
+			j.key = key
+			if kid != nil {
+				j.header["kid"] = kid
+			}
+		})
+		return p.send(d)
+	}
+	member := func(name string, value any) func(map[string]any) {
+		return func(jwk map[string]any) {
+			if value == (absent{}) {
+				delete(jwk, name)
+				return
+			}
+			jwk[name] = value
+		}
+	}
+	s.add(text{"JWKS-03", "RFC 9068, section 4; OpenID Connect Core, section 10.1.1", Must,
+		"The verifier knows to go back to the jwks_uri location to re-retrieve the keys when it sees an unfamiliar kid value.", all(needsJWT, needsES256)},
+		"a-new-key", func(p *play) {
+			key := p.Issuer.publish(nil)
+			defer p.Issuer.withdraw(key)
+			p.soon(key)
+		})
+	s.add(text{"JWKS-04", "RFC 7517, sections 4 and 5; RFC 9068, section 4", Practice,
+		"use, key_ops and alg say what a key is for; each is OPTIONAL. What is not understood, or lacks required members, is ignored. And the resource server MUST use the keys provided by the authorization server: not one that is no longer, once it has read the set again; that holds for tokens that it has seen before, too.", all(needsJWT, needsES256)},
+		"keys-that-come-and-go", func(p *play) {
+			old := p.Issuer.publish(nil)
+			p.soon(old)
+			seen := p.draftBy(old)
+			p.accept(p.send(seen))
+			p.Issuer.withdraw(old)
+			type kind struct {
+				name string
+				good bool
+				key  *pen.Key
+				kid  any
+			}
+			var kinds []kind
+			publish := func(name string, good bool, kid any, edit func(map[string]any)) {
+				key := p.Issuer.publish(edit)
+				kinds = append(kinds, kind{name, good, key, kid})
+			}
+			publish("key_ops verify", true, nil, member("key_ops", []string{"verify"}))
+			publish("key_ops sign and verify", true, nil, both2(member("use", absent{}), member("key_ops", []string{"sign", "verify"})))
+			publish("no alg", true, nil, member("alg", absent{}))
+			publish("no use", true, nil, member("use", absent{}))
+			publish("unknown members", true, nil, member("keybound", map[string]any{"a": 1}))
+			publish("no kid", true, absent{}, member("kid", absent{}))
+			publish("use enc", false, nil, member("use", "enc"))
+			publish("key_ops encrypt", false, nil, both2(member("use", absent{}), member("key_ops", []string{"encrypt", "wrapKey"})))
+			publish("key_ops empty", false, nil, both2(member("use", absent{}), member("key_ops", []string{})))
+			publish("alg ES384", false, nil, member("alg", "ES384"))
+			publish("alg PS256", false, nil, member("alg", "PS256"))
+			publish("x missing", false, nil, member("x", absent{}))
+			publish("kty unknown", false, nil, member("kty", "FOO"))
+			publish("crv unknown", false, nil, member("crv", "secp256k1"))
+			publish("kid of another", false, p.Issuer.Key("ES256").ID, nil)
+			last := p.Issuer.publish(nil)
+			defer func() {
+				for _, k := range kinds {
+					p.Issuer.withdraw(k.key)
+				}
+				p.Issuer.withdraw(last)
+			}()
+			p.soon(last)
+			seen.proof = ""
+			p.refuse(p.send(seen), invalidToken)
+			for _, k := range kinds {
+				switch res := by(p, k.key, k.kid); {
+				case k.good && res.Status/100 != 2:
+					p.fail("a token by a published key, %s, is refused: %s", k.name, answerText(res))
+				case !k.good && res.Status/100 == 2:
+					panic(outcome{Failed, "a token by a published key, " + k.name + ", is accepted", true})
+				case !k.good && res.Status >= 500:
+					p.fail("a token by a published key, %s: %s", k.name, answerText(res))
+				}
+			}
+			p.refuse(p.send(p.draftBy(old)), invalidToken)
+			p.accept(p.send(p.draft()))
+		})
+}
+
+// both2 is both for edits of a JWK.
+func both2(a, b func(map[string]any)) func(map[string]any) {
+	return func(jwk map[string]any) { a(jwk); b(jwk) }
+}
+
+func needsES256(c *Config) string {
+	if c.TokenAlg != "ES256" {
+		return "the tokens are not ES256"
+	}
+	return ""
 }
 
 func (s *suite) tokenClaims() {
@@ -340,6 +504,7 @@ func (s *suite) tokenClaims() {
 	t.level = Practice
 	s.refused(t, invalidToken, variant{"out-of-range", tokenClaim("exp", json.RawMessage("1e400"))})
 	s.accepted(exp, variant{"fraction", now(func() func(*draft) { return tokenClaim("exp", float64(unix(time.Minute))+0.5) })})
+	s.leeways()
 	leeway := exp
 	leeway.applies = not("--leeway does not say", func(c *Config) bool { return c.Leeway == 0 })
 	s.add(leeway, "just-outside-the-leeway", func(p *play) {
@@ -385,6 +550,75 @@ func (s *suite) tokenClaims() {
 		variant{"fresh-token", func(*draft) {}},
 		variant{"large-token", tokenClaim("groups", strings.Split(strings.Repeat("group-of-some-length ", 150), " "))},
 	)
+}
+
+// leeways are the rows about times that are nearly right.
+func (s *suite) leeways() {
+	said := not("--leeway does not say", func(c *Config) bool { return c.Leeway < 10*time.Second })
+	for _, t := range []text{
+		{"AT-4-08", "RFC 7519, section 4.1.5", Must,
+			"nbf: Implementers MAY provide for some small leeway, usually no more than a few minutes, to account for clock skew.", said},
+		{"AT-4-08", "RFC 7519, section 4.1.6", Practice,
+			"iat: The same leeway, for the same reason.", all(said, needsJWT)},
+	} {
+		name := strings.TrimSuffix(t.sentence[:3], ":")
+		s.add(t, name+"-just-inside-the-leeway", func(p *play) {
+			d := p.draft()
+			tokenClaim(name, unix(p.Leeway-4*time.Second))(d)
+			p.accept(p.send(d))
+		})
+		s.add(t, name+"-just-outside-the-leeway", func(p *play) {
+			d := p.draft()
+			tokenClaim(name, unix(p.Leeway+5*time.Second))(d)
+			p.refuse(p.send(d), invalidToken)
+		})
+	}
+	s.add(text{"AT-4-06", "RFC 9068, section 4", Must,
+		`The current time MUST be before the time represented by the "exp" claim: also for a token that the server has accepted before.`,
+		not("--leeway says no time that can be waited for", func(c *Config) bool { return c.Leeway == 0 || c.Leeway > 5*time.Second })},
+		"a-token-that-passed-before", func(p *play) {
+			d := p.draft()
+			end := time.Now().Add(5 * time.Second)
+			tokenClaim("exp", end.Unix())(d)
+			p.accept(p.send(d))
+			d.proof = ""
+			p.accept(p.send(d))
+			time.Sleep(time.Until(end.Add(p.Leeway + time.Second)))
+			d.proof = ""
+			p.refuse(p.send(d), invalidToken)
+		})
+	s.refused(text{"AT-2.2.3-01", "RFC 9068, section 2.2.3; RFC 8693, section 4.2", Practice,
+		"scope is one string of space-delimited scopes: a value of another type names none.", not("--scope does not say what the target demands", func(c *Config) bool { return c.Scope == "" })}, anyRefusal,
+		variant{"scope-number", tokenClaim("scope", 1)},
+		variant{"scope-object", tokenClaim("scope", map[string]any{"orders:read": true})},
+		variant{"scope-null", tokenClaim("scope", nil)},
+		variant{"scope-true", tokenClaim("scope", true)},
+	)
+	s.accepted(text{"AT-2.2-01", "RFC 7519, section 2", Must,
+		"NumericDate: a JSON numeric value representing the number of seconds from 1970-01-01T00:00:00Z UTC; non-integer values can be represented.", func(*Config) string { return "" }},
+		variant{"exp-with-an-exponent", now(func() func(*draft) {
+			return tokenClaim("exp", json.RawMessage(fmt.Sprintf("%d.5e1", unix(time.Minute)/10)))
+		})},
+		variant{"exp-far-away", tokenClaimWhere(func(c *Config) bool { return c.Profile != FAPI2 }, "exp", 253402300799)},
+		variant{"nbf-zero", tokenClaim("nbf", 0)},
+	)
+	s.refused(text{"AT-4-06", "RFC 7519, section 2", Must,
+		"NumericDate: a value that names no time that a server can hold is none, or one that is over.", func(*Config) string { return "" }}, invalidToken,
+		variant{"exp-in-nanoseconds-before", tokenClaim("exp", json.RawMessage("-1e18"))},
+		variant{"nbf-in-milliseconds", now(func() func(*draft) { return tokenClaim("nbf", unix(time.Hour)*1000) })},
+		variant{"nbf-huge", tokenClaim("nbf", json.RawMessage("1e300"))},
+	)
+}
+
+// tokenClaimWhere is tokenClaim where the server's profile has no word against it.
+func tokenClaimWhere(applies func(*Config) bool, name string, value any) func(*draft) {
+	return func(d *draft) {
+		d.onToken(func(j *jwt) {
+			if applies(d.config) {
+				j.claims[name] = value
+			}
+		})
+	}
 }
 
 func (s *suite) tokenForms() {
@@ -434,6 +668,21 @@ func (s *suite) tokenForms() {
 		j.level = jsonLevel(name)
 		s.refused(j, invalidToken, variant{"token-header-" + name, tokenHeaderText(fault)})
 	}
+	odd := text{"JSON-01", "RFC 8259", Must,
+		"Whatever RFC 8259 lets stand in a member that means nothing is ignored (RFC 7515, section 4; RFC 7519, section 4).", needsJWT}
+	for name, members := range inOrder(oddJSON) {
+		s.accepted(odd, variant{"token-claims-with-" + name, tokenClaimsText(replace(`{`, `{`+members))})
+		if name != "nested" {
+			s.accepted(odd, variant{"token-header-with-" + name, tokenHeaderText(replace(`{`, `{`+members))})
+		}
+	}
+	s.accepted(odd,
+		variant{"token-escaped-solidus", tokenClaimsText(replace(`://`, `:\/\/`))},
+		variant{"token-escaped-names", tokenClaimsText(func(b []byte) []byte {
+			return replace(`"exp"`, `"\u0065xp"`)(replace(`"cnf"`, `"c\u006ef"`)(replace(`"aud"`, `"\u0061ud"`)(b)))
+		})},
+		variant{"token-whitespace", both(tokenClaimsText(indent), tokenHeaderText(indent))},
+	)
 	j.level = Must
 	s.refused(j, invalidToken,
 		variant{"token-two-subjects-admin-last", tokenClaimsText(func(b []byte) []byte {
@@ -448,106 +697,4 @@ func (s *suite) tokenForms() {
 			})
 		}},
 	)
-}
-
-// introspection are the rows for servers that ask the issuer: RFC 7662.
-func (s *suite) introspection() {
-	active := text{"INTRO-2.2-01", "RFC 7662, section 2.2", Must,
-		"active: REQUIRED. Boolean indicator of whether or not the presented token is currently active.", needsOpaque}
-	s.refused(active, invalidToken, variant{"false", tokenClaim("active", false)})
-	for name, value := range inOrder(map[string]any{"missing": absent{}, "text-true": "true", "one": 1, "null": nil, "list": []bool{true}, "object": map[string]any{"a": true}, "empty": ""}) {
-		s.add(active, "not-boolean-"+name, func(p *play) {
-			d := p.draft()
-			tokenClaim("active", value)(d)
-			p.unavailable(p.send(d))
-		})
-	}
-	s.add(active, "unknown-token", func(p *play) {
-		d := p.draft()
-		d.token = randomText()
-		p.refuse(p.send(d), invalidToken)
-	})
-	s.add(text{"INTRO-2.1-01", "RFC 7662, section 2.1", Must,
-		"The protected resource calls the introspection endpoint using an HTTP POST request with parameters sent as application/x-www-form-urlencoded data.", needsOpaque},
-		"the-question", func(p *play) {
-			d := p.draft()
-			p.accept(p.send(d))
-			asked, ok := p.Issuer.lastAsked()
-			switch {
-			case !ok:
-				p.fail("the server accepted an opaque token without asking the issuer")
-			case asked.method != "POST" || !strings.HasPrefix(asked.contentType, "application/x-www-form-urlencoded"):
-				p.fail("the question was a %s of %q", asked.method, asked.contentType)
-			case asked.query != "":
-				p.fail("the question has a query: a token there would be in logs")
-			}
-		})
-	s.add(text{"INTRO-2.1-02", "RFC 7662, section 2.1", Must,
-		"To prevent token scanning attacks, the endpoint MUST also require some form of authorization to access this endpoint: the server authenticates.", needsOpaque},
-		"authenticated", func(p *play) {
-			p.accept(p.send(p.draft()))
-			asked, _ := p.Issuer.lastAsked()
-			if asked.authorization == "" && !asked.form.Has("client_secret") && !asked.form.Has("client_assertion") {
-				p.skip("no client authentication in the request: perhaps a certificate")
-			}
-		})
-	s.refused(text{"INTRO-2.2-05", "RFC 9449, section 6.2", Practice,
-		"token_type DPoP without cnf.jkt says that the token is bound, and not to what.", needsOpaque}, anyRefusal,
-		variant{"type-DPoP-without-cnf", func(d *draft) { d.unbind(); tokenClaim("token_type", "DPoP")(d) }},
-		variant{"type-DPoP-without-cnf-as-bearer", func(d *draft) {
-			d.unbind()
-			tokenClaim("token_type", "DPoP")(d)
-			d.scheme, d.noProof = "Bearer", true
-		}})
-	fault := text{"INTRO-2.3-01", "RFC 7662, section 2.3", Practice,
-		"An issuer that cannot answer is no verdict on the token: a client that reads invalid_token throws a good one away. And nothing passes meanwhile.", needsOpaque}
-	faults := map[string]func(http.ResponseWriter){
-		"500": func(w http.ResponseWriter) { w.WriteHeader(500) },
-		"503": func(w http.ResponseWriter) { w.WriteHeader(503) },
-		"429": func(w http.ResponseWriter) { w.WriteHeader(429) },
-		"403": func(w http.ResponseWriter) { w.WriteHeader(403) },
-		"html": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = w.Write([]byte("<html>"))
-		},
-		"not-json": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte("{"))
-		},
-		"list": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`[{"active":true}]`))
-		},
-		"two-texts": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"active":true}{"active":false}`))
-		},
-		"broken": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
-		"invalid-client": func(w http.ResponseWriter) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(401)
-			_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
-		},
-	}
-	for name, answer := range inOrder(faults) {
-		s.add(fault, "endpoint-"+name, func(p *play) {
-			p.Issuer.breakIntrospection(func(w http.ResponseWriter, _ *http.Request) bool { answer(w); return true })
-			defer p.Issuer.breakIntrospection(nil)
-			d := p.draft()
-			p.unavailable(p.send(d))
-		})
-	}
-}
-
-// unavailable fails the row unless the answer is 5xx without a challenge.
-func (p *play) unavailable(res *wire.Response) {
-	challenges, _ := wire.Challenges(res.Header)
-	switch {
-	case res.Status/100 == 2:
-		panic(outcome{Failed, fmt.Sprintf("the server accepted the request (%d)", res.Status), true})
-	case res.Status != 503 && res.Status != 502 && res.Status != 500:
-		p.fail("refused, but expected 503, got %s", answerText(res))
-	case len(challenges) > 0:
-		p.fail("%d with a challenge: %s", res.Status, answerText(res))
-	}
 }
