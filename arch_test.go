@@ -11,6 +11,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -141,7 +143,9 @@ func TestEveryRoomImportsOnlyWhatTheTableAllows(t *testing.T) {
 	}
 }
 
-func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
+// publicPackages are those that users import, of this module.
+func publicPackages(t *testing.T) []*types.Package {
+	t.Helper()
 	exports := make(map[string]string)
 	var own []string
 	for _, p := range list(t, "-export", "-deps", "./...") {
@@ -151,13 +155,47 @@ func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
 		}
 	}
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	var packages []*types.Package
 	for _, path := range own {
 		pkg, err := imp.Import(path)
 		require.NoError(t, err)
+		packages = append(packages, pkg)
+	}
+	return packages
+}
+
+func TestNoExportedNameHasATypeOfAnEngine(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
 		for _, name := range pkg.Scope().Names() {
 			if obj := pkg.Scope().Lookup(name); obj.Exported() {
-				(&signatureWalk{t: t, at: path + "." + name, seen: make(map[types.Type]bool)}).visit(obj.Type())
+				(&signatureWalk{t: t, at: pkg.Path() + "." + name, seen: make(map[types.Type]bool)}).visit(obj.Type())
 			}
+		}
+	}
+}
+
+// At most 60 functions and types are exported by one package. An option With... takes a
+// value; a switch is a verb.
+func TestPublicNamesKeepTheRules(t *testing.T) {
+	for _, pkg := range publicPackages(t) {
+		names, scope := 0, pkg.Scope()
+		for _, name := range scope.Names() {
+			switch obj := scope.Lookup(name).(type) {
+			case *types.TypeName:
+				if obj.Exported() {
+					names++
+				}
+			case *types.Func:
+				if obj.Exported() {
+					names++
+				}
+				if strings.HasPrefix(name, "With") && obj.Signature().Params().Len() == 0 {
+					t.Errorf("%s.%s is a switch: its name must be a verb", pkg.Path(), name)
+				}
+			}
+		}
+		if names > 60 {
+			t.Errorf("%s exports %d functions and types", pkg.Path(), names)
 		}
 	}
 }
@@ -231,6 +269,27 @@ func (w *signatureWalk) named(typ *types.Named) {
 }
 
 const architectureDoc = "docs/architecture.md"
+
+// TestTheArchitecturePageNamesEveryRoom looks for each room of the table, and for each
+// module beside the root, in the part of the page that tells of them.
+func TestTheArchitecturePageNamesEveryRoom(t *testing.T) {
+	page, err := os.ReadFile(architectureDoc)
+	require.NoError(t, err)
+	told, _, ok := strings.Cut(string(page), "\n## Nouns and verbs")
+	require.True(t, ok)
+	names := slices.Collect(maps.Keys(rooms))
+	modules, err := filepath.Glob("*/go.mod")
+	require.NoError(t, err)
+	for _, file := range modules {
+		names = append(names, filepath.Dir(file))
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "examples") || name == "internal/mutate/cmd" || strings.HasSuffix(name, "tallytest") {
+			continue
+		}
+		require.Regexp(t, `\b`+path.Base(name)+`\b`, told, "the room %q", name)
+	}
+}
 
 // TestTheImportTableOfTheArchitecturePage holds the end of docs/architecture.md
 // against the table above (go test -run Architecture -update .).

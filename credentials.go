@@ -47,7 +47,7 @@ func (g *Guard) readCredentials(ctx context.Context, q *Request, before *verifie
 		return sent, nil
 	}
 	sent.scheme, sent.raw, err = readAuthorization(q.Header[headers.Authorization])
-	if err == ErrUnsupportedScheme && g.mtls.AcceptsMTLSPoP() {
+	if err == ErrUnsupportedScheme && g.acceptsMTLSPoP() {
 		sent, err = readMTLSPoP(q.Header[headers.Authorization][0])
 	}
 	if err == nil && before != nil && before.scheme == schemeDPoP {
@@ -98,6 +98,9 @@ func readToken68(rest string) (string, error) {
 	return credentials, nil
 }
 
+// acceptsMTLSPoP says that mtlspop.AcceptMTLSPoP is given.
+func (c *config) acceptsMTLSPoP() bool { return c.mtls != nil && c.mtls.AcceptsMTLSPoP() }
+
 // readMTLSPoP takes the credentials of mtlspop.AcceptMTLSPoP, which are a bearer token by
 // another name, and a promise.
 func readMTLSPoP(value string) (sent credentials, err error) {
@@ -130,7 +133,7 @@ func (g *Guard) readSession(ctx context.Context, q *Request) (sent credentials, 
 
 // carriesSession reports whether the request has a cookie of a session, good or bad.
 func (g *Guard) carriesSession(q *Request) bool {
-	if len(q.Header["Cookie"]) == 0 {
+	if g.sessions == nil || len(q.Header["Cookie"]) == 0 {
 		return false
 	}
 	// Strip returns the header itself if there is none.

@@ -73,7 +73,7 @@ func (g *Guard) Describe() (d Description) {
 		d.Rules = append(d.Rules, describeRule(rule))
 	}
 	d.note(g.allowUnbound, "bearer tokens are accepted: tokens that are bound to nothing")
-	d.note(g.mtls.AcceptsMTLSPoP(), "tokens that are bound to a certificate are accepted under the scheme MTLS_POP too")
+	d.note(g.acceptsMTLSPoP(), "tokens that are bound to a certificate are accepted under the scheme MTLS_POP too")
 	d.note(g.anonymous, "requests without credentials pass")
 	if n := len(g.asBearer.clientIDs); n > 0 {
 		d.note(true, fmt.Sprintf("the DPoP-bound tokens of %d clients pass as bearer tokens until %s", n, g.asBearer.until.Format(time.DateOnly)))

@@ -8,9 +8,7 @@ import (
 
 	"github.com/keybound-go/middleware/dpop"
 	"github.com/keybound-go/middleware/internal/headers"
-	"github.com/keybound-go/middleware/mtlspop"
 	"github.com/keybound-go/middleware/oidc"
-	"github.com/keybound-go/middleware/session"
 )
 
 // Credential is a verified token together with what proved its binding. It is
@@ -64,8 +62,8 @@ type verified struct {
 	by struct { // the parts that did it
 		tokens   TokenVerifier
 		dpop     *dpop.Verifier
-		mtls     *mtlspop.Verifier
-		sessions *session.Sessions
+		mtls     certificates
+		sessions sessions
 	}
 	of requestIdentity
 
@@ -98,7 +96,7 @@ func (v *verified) proof(by *dpop.Verifier, raw string) *dpop.Proof {
 
 // certificate returns the Credential of v, which may be nil, if by has verified that
 // the request came over the certificate with the thumbprint x5t.
-func (v *verified) certificate(by *mtlspop.Verifier, x5t string) *Credential {
+func (v *verified) certificate(by certificates, x5t string) *Credential {
 	if v == nil || by == nil || v.by.mtls != by || v.Token.Confirmation.X5T != x5t {
 		return nil
 	}

@@ -145,7 +145,7 @@ func cutPath(url string) (base, path string) {
 }
 
 func (g *Guard) certificateHint(q *Request, o *Outcome, err mtlspop.BindingError) string {
-	switch trusted := g.trustedFields(q); {
+	switch trusted := g.writtenByTerminator(q); {
 	case err == mtlspop.ErrNoCertificate && len(trusted) > 0:
 		return fmt.Sprintf("the trusted peer %s sent no %s: does the terminator ask clients for certificates, and does it write this field?", o.Peer, trusted[0])
 	case err == mtlspop.ErrPeerNotTrusted && hintReplacedAddress(o.Peer) != "":

@@ -234,6 +234,7 @@ func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
 		serve(g, r).refused(t, 400)
 		_, err := g.Check(r)
 		require.Equal(t, middleware.ErrBadTarget, err, name)
+		require.Equal(t, middleware.ErrBadTarget, g.Judge(r.Context(), middleware.RequestOf(r)).Err, name)
 	}
 	for _, edit := range []func(*http.Request){
 		func(*http.Request) {},

@@ -46,11 +46,11 @@ type config struct {
 	hashesWhatWasSent bool // tokens is one whose Token.Hash is of what it was given
 	dpop              *dpop.Verifier
 	maxProofSize      int // of the DPoP field, in bytes
-	mtls              *mtlspop.Verifier
+	mtls              certificates
 	forwarded         []string // the fields that mtls reads certificates from
-	sessions          *session.Sessions
+	sessions          sessions
 
-	exchange      *exchange.Exchange
+	exchange      secrets
 	callerAddress func(*http.Request) netip.Addr // nil: the peer's
 	exchangeOnly  bool                           // no token from a caller is accepted
 	skipBinding   bool                           // of tokens by exchange

@@ -337,18 +337,10 @@ func (g *Guard) hasUntrustedForward(q *Request) bool {
 	if !hasAny(q.Header, g.forwarded) {
 		return false
 	}
-	trusted := g.trustedFields(q)
+	trusted := g.writtenByTerminator(q)
 	return slices.ContainsFunc(g.forwarded, func(name string) bool {
 		return len(q.Header[name]) > 0 && !slices.Contains(trusted, name)
 	})
-}
-
-// trustedFields are the fields of forwarded certificates that the peer may send.
-func (g *Guard) trustedFields(q *Request) []string {
-	if len(g.forwarded) == 0 {
-		return nil
-	}
-	return g.mtls.TrustedHeaders(q.certificate())
 }
 
 // scopes are those that the challenge demands.

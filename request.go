@@ -60,6 +60,7 @@ type Request struct {
 	received *http.Request // which this was made of, or which was made of this; nil: not yet
 	native   bool          // received came first: it knows its peer and its URL
 	body     bool          // RequestOf saw a body that no field of Header tells of
+	odd      bool          // it is a request of HTTP/2 that RFC 9113 calls malformed
 }
 
 // RequestOf returns the Request that r is. It shares the header and the TLS state with
@@ -83,7 +84,7 @@ func RequestOf(r *http.Request) Request {
 func nativeRequest(r *http.Request) Request {
 	return Request{
 		Method: r.Method, Host: r.Host, Target: r.RequestURI, Header: r.Header, TLS: r.TLS, RemoteAddr: r.RemoteAddr,
-		received: r, native: true,
+		received: r, native: true, odd: r.ProtoMajor > 1 && isMalformed(r),
 	}
 }
 
@@ -132,11 +133,8 @@ func (q *Request) query() string {
 // hasBadTarget reports whether the target could not have come with a request of HTTP.
 // For HTTP/1.1 a net/http server refuses such itself.
 func (q *Request) hasBadTarget() bool {
-	if q.native {
-		return q.received.ProtoMajor > 1 && isMalformed(q.received)
-	}
-	if q.Method == http.MethodConnect {
-		return false
+	if q.odd || q.native || q.Method == http.MethodConnect {
+		return q.odd
 	}
 	target := q.Target
 	if q.URL != "" {
@@ -154,7 +152,8 @@ func isMalformed(r *http.Request) bool {
 	if !headers.IsToken(r.Method) {
 		return true
 	}
-	if !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*" && r.Method != http.MethodConnect {
+	// A request that no server received has no RequestURI.
+	if t := r.RequestURI; t != "" && t[0] != '/' && t != "*" && r.Method != http.MethodConnect {
 		return true
 	}
 	for _, host := range r.Header["Host"] { // in HTTP/1.1 it is not in Header

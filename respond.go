@@ -217,7 +217,9 @@ func (g *Guard) forwardNone(q *Request) http.Header {
 // withoutClaims returns h without what a service behind could take for a credential:
 // the cookie of a session, and forwarded certificates except in the fields to keep.
 func (g *Guard) withoutClaims(h http.Header, keep []string) http.Header {
-	h = g.sessions.Strip(h)
+	if g.sessions != nil {
+		h = g.sessions.Strip(h)
+	}
 	if len(g.forwarded) > 0 {
 		h = withoutForwarded(h, g.forwarded, keep)
 	}
@@ -328,7 +330,7 @@ func (g *Guard) refusal(r *http.Request, decided decision, d Denial) fields {
 	if e, ok := asClientError(decided.err); ok && 400 <= d.Status && d.Status <= 403 {
 		f.nonce = decided.nonce
 		f.challenges = decided.challenges.lines(decided.scheme, e, decided.challengeParams())
-		if isOver(e) && decided.inspection != nil && decided.session {
+		if isOver(e) && g.sessions != nil && decided.inspection != nil && decided.session {
 			h := make(http.Header, 1)
 			g.sessions.End(h, r) // It would come to nothing again.
 			f.cookies = h["Set-Cookie"]

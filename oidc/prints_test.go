@@ -75,13 +75,13 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 			key := clientauth.Key{Signer: josetest.NewKey("Ed25519").Signer}
 			keys, err := clientauth.NewKeys(key)
 			require.NoError(t, err)
-			jwts, err := issuer.Verifier(oidctest.Audience)
+			jwts, err := issuer.Verifier(oidctest.Audience, oidc.WithCacheSize(16))
 			require.NoError(t, err)
 			anyOf, err := oidc.AnyOf(jwts)
 			require.NoError(t, err)
 			many, err := tenants.New(func(_ context.Context, iss string) (*oidc.Verifier, error) {
-				return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: transport}))
-			})
+				return oidc.New(iss, oidctest.Audience, oidc.WithHTTPClient(&http.Client{Transport: transport}), oidc.WithCacheSize(16))
+			}, tenants.WithCacheSize(16))
 			require.NoError(t, err)
 			defer many.Close()
 			parts := map[string]any{"Issuer": issuer, "Verifier": jwts, "Verifiers": anyOf, "Tenants": many, "Key": key, "Keys": keys}
@@ -98,7 +98,7 @@ func TestNothingThatPrintsHoldsASecret(t *testing.T) {
 				parts[method] = auth
 				// The endpoint is given, so that the request gets as far as the
 				// transport.
-				i, err := introspect.New(issuer, oidctest.Audience, auth, introspect.WithEndpoint(fake.Endpoint(oidctest.Introspection)))
+				i, err := introspect.New(issuer, oidctest.Audience, auth, introspect.WithEndpoint(fake.Endpoint(oidctest.Introspection)), introspect.WithCacheSize(16))
 				require.NoError(t, err)
 				_, err = i.VerifyToken(t.Context(), opaque)
 				parts["Introspector by "+method], errs["of introspection by "+method] = i, err

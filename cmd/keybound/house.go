@@ -103,7 +103,7 @@ func startIssuer(s issuerSettings) (*devIssuer, error) {
 		opts = append(opts, oidctest.WithClient(oidctest.Registration{ID: c.id, Secret: c.secret, CertificateBound: c.certificateBound}))
 	}
 	if s.opaque {
-		opts = append(opts, oidctest.WithOpaqueTokens())
+		opts = append(opts, oidctest.IssueOpaqueTokens())
 	}
 	issuer, err := oidctest.Start(opts...)
 	if err != nil {

@@ -3,8 +3,8 @@
 // It puts many small faults (mutants) into a copy of a package's files, each behind a
 // switch that the environment variable MUTANT turns on, so that the package and its tests
 // are compiled once for all of them. MUTANT_TRACE names a file for the numbers of the
-// places that are executed: tests that do not reach a mutant need not be run for it. A mutant that no test notices is a check that could
-// be lost.
+// places that are executed: tests that do not reach a mutant need not be run for it. A
+// mutant that no test notices is a check that could be lost.
 //
 // The faults: a condition that always or never holds, one half of a && or || left out, a
 // comparison turned round or its bound moved, an error or another answer that becomes

@@ -31,12 +31,15 @@ import (
 	"github.com/keybound-go/middleware/oidc"
 )
 
+var keyboundDir string // "" if it was not built
+
 // keybound builds the command, once.
 var keybound = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "keybound")
 	if err != nil {
 		return "", err
 	}
+	keyboundDir = dir
 	path := filepath.Join(dir, "keybound")
 	out, err := exec.Command("go", "-C", "../../cmd/keybound", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {
@@ -47,9 +50,7 @@ var keybound = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := keybound(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
+	os.RemoveAll(keyboundDir) // nothing for ""
 	os.Exit(code)
 }
 

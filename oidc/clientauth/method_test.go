@@ -89,7 +89,7 @@ func TestClientAuthenticates(t *testing.T) {
 			c.registered.ID = "a:p/i é"
 			opts := []oidctest.Option{oidctest.WithClient(c.registered)}
 			if c.mtls {
-				opts = append(opts, oidctest.WithMTLSAliases())
+				opts = append(opts, oidctest.ListMTLSAliases())
 			}
 			issuer := oidctest.NewIssuer(t, opts...)
 			bearer = issuer.OpaqueToken()
@@ -124,7 +124,7 @@ func TestClientAuthenticates(t *testing.T) {
 		require.Equal(t, "https://as.example/introspect", as.Last(t).URL)
 	})
 	t.Run("DISC-08 an alias in plain http is refused", func(t *testing.T) {
-		issuer := oidctest.NewIssuer(t, oidctest.WithMTLSAliases())
+		issuer := oidctest.NewIssuer(t, oidctest.ListMTLSAliases())
 		issuer.Edit(oidctest.OpenIDMetadata, func(m map[string]any) {
 			m["mtls_endpoint_aliases"] = map[string]any{"introspection_endpoint": "http://issuer.example/introspect"}
 		})

@@ -25,8 +25,8 @@ var errNoForms = errors.New("introspect: this ByForm was not made by OrElse")
 
 // OrElse returns a verifier for a service that is sent JWTs and opaque tokens,
 // and whose operator says which part answers for which: jwts (an [oidc.Verifier],
-// [oidc.Verifiers], tenants.Tenants or [Revocable]) for those in the form of a JWS, opaque
-// for all others, JWEs among them. A JWS that jwts does not accept is not shown to
+// [oidc.Verifiers], tenants.Tenants or [Revocable]) for those in the form of a JWS,
+// opaque for all others, JWEs among them. A JWS that jwts does not accept is not shown to
 // opaque: what a token looks like never gets it a second chance. So a token that looks
 // like JOSE, and is neither a canonical compact JWS nor a canonical compact JWE, is
 // refused by both: issuers accept more than one spelling of a token.

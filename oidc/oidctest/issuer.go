@@ -108,9 +108,9 @@ func WithAudience(audience string) Option { return func(s *settings) { s.audienc
 // WithAlgorithm sets what the tokens are signed with. The default is ES256.
 func WithAlgorithm(alg string) Option { return func(s *settings) { s.algorithm = alg } }
 
-// WithMTLSAliases lists mtls_endpoint_aliases (RFC 8705, section 5) on another
+// ListMTLSAliases lists mtls_endpoint_aliases (RFC 8705, section 5) on another
 // origin. The issuer then asks for a client certificate only there.
-func WithMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
+func ListMTLSAliases() Option { return func(s *settings) { s.aliases = true } }
 
 // WithChanges changes every token, after the changes that the test asks for with each.
 // With oidctest.WithChanges(oidctest.Keycloak()) the issuer makes tokens as Keycloak
@@ -119,9 +119,9 @@ func WithChanges(changes ...Change) Option {
 	return func(s *settings) { s.changes = append(s.changes, changes...) }
 }
 
-// WithOpaqueTokens makes the token endpoint give out tokens that only
+// IssueOpaqueTokens makes the token endpoint give out tokens that only
 // introspection can read.
-func WithOpaqueTokens() Option { return func(s *settings) { s.opaque = true } }
+func IssueOpaqueTokens() Option { return func(s *settings) { s.opaque = true } }
 
 // WithClient registers a client. By default there is one, "client", with the secret
 // "secret".

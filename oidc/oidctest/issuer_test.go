@@ -105,7 +105,7 @@ func TestDISC08AliasesAreOnAnotherOrigin(t *testing.T) {
 		"DISC-08 in memory":  oidctest.InMemory("https://issuer.example"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			issuer := oidctest.NewIssuer(t, opt, oidctest.WithMTLSAliases(),
+			issuer := oidctest.NewIssuer(t, opt, oidctest.ListMTLSAliases(),
 				oidctest.WithClient(oidctest.Registration{ID: "c", Certificate: cert.Leaf, CertificateBound: true}))
 			_, doc := get(t, issuer.Client(), issuer.Endpoint(oidctest.OpenIDMetadata))
 			alias := doc["mtls_endpoint_aliases"].(map[string]any)["token_endpoint"].(string)
@@ -415,7 +415,7 @@ func TestIntrospection(t *testing.T) {
 }
 
 func TestIssuerStartsOutsideOfTests(t *testing.T) {
-	issuer, err := oidctest.Start(oidctest.WithMTLSAliases())
+	issuer, err := oidctest.Start(oidctest.ListMTLSAliases())
 	require.NoError(t, err)
 	client := issuer.Client()
 	status, _ := get(t, client, issuer.Endpoint(oidctest.KeySet))
@@ -488,6 +488,6 @@ func TestTokensOfAVendorAndOpaqueOnesFromTheTokenEndpoint(t *testing.T) {
 	vendor := oidctest.NewIssuer(t, oidctest.WithChanges(oidctest.Keycloak()))
 	require.Equal(t, "client", payload(t, ask(vendor))["azp"])
 	require.Equal(t, "Bearer", payload(t, vendor.Token())["typ"])
-	opaque := oidctest.NewIssuer(t, oidctest.WithOpaqueTokens())
+	opaque := oidctest.NewIssuer(t, oidctest.IssueOpaqueTokens())
 	require.NotContains(t, ask(opaque), ".")
 }

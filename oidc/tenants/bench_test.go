@@ -86,7 +86,7 @@ func TestTenantsSoak(t *testing.T) {
 		require.NoError(t, err)
 		long = true
 	} else if testing.Short() {
-		t.Skip("takes a second or two")
+		t.Skip("takes a second")
 	}
 	before, memory := runtime.NumGoroutine(), heap()
 	n := newTown(t)
@@ -108,7 +108,7 @@ func TestTenantsSoak(t *testing.T) {
 	if long {
 		require.Less(t, (heap()-memory)/uint64(live), uint64(128<<10))
 	}
-	round := time.Second
+	round := 300 * time.Millisecond
 	if long {
 		round = 20 * time.Second
 	}

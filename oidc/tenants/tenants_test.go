@@ -893,9 +893,7 @@ func TestRefusalsAreSharedOutByCaller(t *testing.T) {
 	caller := func(address string) context.Context {
 		return oidc.ContextWithCaller(t.Context(), netip.MustParseAddr(address))
 	}
-	invented := func(i int) string {
-		return n.write(oidctest.Claim("iss", fmt.Sprintf("https://invented-%d.example", i)))
-	}
+	invented := func(i int) string { return tokenOf(fmt.Sprintf("https://invented-%d.example", i)) } // which takes no signature
 	for i := range flood {
 		_, err := s.VerifyToken(caller("192.0.2.66"), invented(100_000+i))
 		requireKind(t, oidc.ErrIssuer, err)
@@ -1184,7 +1182,8 @@ type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// tokenOf is a token in the name of an issuer, for examples: its algorithm is a MAC.
+// tokenOf is a token in the name of an issuer that no Verifier accepts: its algorithm is
+// a MAC.
 func tokenOf(iss string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"HS256","typ":"at+jwt"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":%q}`, iss)) + "." + encode([]byte("signature"))

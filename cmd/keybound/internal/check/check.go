@@ -446,7 +446,7 @@ func (c *Config) probe(ctx context.Context) (err error) {
 		return fmt.Errorf("check: %w: %w", ErrRefusesAll, err)
 	case res.Status/100 != 2:
 		return fmt.Errorf("check: %w, so nothing can be checked: %s"+
-			"\nThe server must trust the issuer %s (its CA, its keys), and take tokens for the audience %s (docs/check.md).", ErrRefusesAll, answerText(res), c.Issuer.URL, c.Audience)
+			"\nThe server must trust the issuer %s (its CA, its keys), and take tokens for the audience %s (docs/check.md)", ErrRefusesAll, answerText(res), c.Issuer.URL, c.Audience)
 	}
 	ok := func(edit func(*draft)) bool {
 		d := p.draft()

@@ -68,7 +68,7 @@ func (s *suite) authorization() {
 		}
 	})
 	s.add(text{"AUTH-04", "RFC 6750, section 3.1", Should,
-		"If the request lacks any authentication information, the resource server SHOULD NOT include an error code or other error information.", nil},
+		"If the request lacks any authentication information (e.g., the client was unaware that authentication is necessary or attempted using an unsupported authentication method), the resource server SHOULD NOT include an error code or other error information.", nil},
 		"no-error-information", func(p *play) {
 			d := p.draft()
 			nothing(d)
@@ -250,7 +250,7 @@ func (s *suite) authorization() {
 			p.refuse(p.send(d), answer{[]int{401}, "Bearer", []string{"invalid_token"}})
 		})
 	s.add(text{"AUTH-18", "RFC 6750, section 3.1", Should,
-		"insufficient_scope: the resource server SHOULD respond with the HTTP 403 (Forbidden) status code and MAY include the scope attribute with the scope necessary to access the protected resource.",
+		"insufficient_scope: the resource server SHOULD respond with the HTTP 403 (Forbidden) status code and MAY include the \"scope\" attribute with the scope necessary to access the protected resource.",
 		not("--scope does not say what the target demands", func(c *Config) bool { return c.Scope == "" })},
 		"insufficient-scope", func(p *play) {
 			for _, scope := range []any{absent{}, "", "keybound-other", p.Scope + "x", "x" + p.Scope} {
@@ -300,14 +300,14 @@ func (s *suite) everyAnswer() {
 			}
 		})
 	}
-	observed(text{"ALL-AUTH-15", "RFC 9110, section 11.2", Must, "Authentication parameters are name/value pairs, where each parameter name MUST only occur once per challenge; the field follows its grammar.", nil}, "grammar")
+	observed(text{"ALL-AUTH-15", "RFC 9110, section 11.2", Must, "Authentication parameters are name/value pairs, where the name token is matched case-insensitively and each parameter name MUST only occur once per challenge; the field follows its grammar.", nil}, "grammar")
 	observed(text{"ALL-AUTH-04", "RFC 9110, section 15.5.2", Must, "The server generating a 401 response MUST send a WWW-Authenticate header field containing at least one challenge.", nil}, "no-challenge")
-	observed(text{"ALL-AUTH-12", "RFC 9449, section 7.1", Should, "algs: This parameter SHOULD be included to signal to the client the JWS algorithms that are acceptable for the DPoP proof JWT.", nil}, "no-algs")
-	observed(text{"ALL-AUTH-12", "RFC 9449, section 4.2", Must, "alg MUST NOT be none or an identifier for a symmetric algorithm (MAC): so algs names none of them.", nil}, "bad-algs")
+	observed(text{"ALL-AUTH-12", "RFC 9449, section 7.1", Should, "An algs parameter SHOULD be included to signal to the client the JWS algorithms that are acceptable for the DPoP proof JWT.", nil}, "no-algs")
+	observed(text{"ALL-AUTH-12", "RFC 9449, section 4.2", Must, "alg: It MUST NOT be none or an identifier for a symmetric algorithm (Message Authentication Code (MAC)): so algs names none of them.", nil}, "bad-algs")
 	observed(text{"ALL-AUTH-16", "RFC 6750, section 3", Must, "This scheme MUST be followed by one or more auth-param values.", nil}, "bare-bearer")
-	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Must, `Values for the "error" and "error_description" attributes MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E.`, nil}, "charset")
+	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Must, `Values for the "error" and "error_description" attributes (specified in Appendixes A.7 and A.8 of RFC 6749) MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E.`, nil}, "charset")
 	observed(text{"ALL-AUTH-17", "RFC 6750, section 3", Practice, "What an attacker wrote into a token or a proof does not come back in a challenge.", nil}, "reflected")
-	observed(text{"ALL-AUTH-11", "RFC 9449, section 7.1", Must, "This authentication scheme MUST NOT be used with the Proxy-Authenticate header field.", nil}, "proxy")
+	observed(text{"ALL-AUTH-11", "RFC 9449, section 7.1", Must, "This authentication scheme MUST NOT be used with the Proxy-Authenticate or Proxy-Authorization header fields.", nil}, "proxy")
 	observed(text{"ALL-AUTH-22", "RFC 6750, section 5.3", Practice, "Refusals are not stored by caches: Cache-Control: no-store.", nil}, "cacheable")
 	observed(text{"ALL-DPOP-8-04", "RFC 9449, section 8", Must, "There MUST NOT be more than one DPoP-Nonce header.", nil}, "two-nonces")
 	observed(text{"ALL-DPOP-8-02", "RFC 9449, section 8.1", Must, "nonce = 1*NQCHAR.", nil}, "nonce-syntax")

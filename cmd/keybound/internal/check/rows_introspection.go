@@ -31,7 +31,7 @@ func (s *suite) introspection() {
 		p.refuse(p.send(d), invalidToken)
 	})
 	s.add(text{"INTRO-2.1-01", "RFC 7662, section 2.1", Must,
-		"The protected resource calls the introspection endpoint using an HTTP POST request with parameters sent as application/x-www-form-urlencoded data.", needsOpaque},
+		"The protected resource calls the introspection endpoint using an HTTP POST request with parameters sent as \"application/x-www-form-urlencoded\" data.", needsOpaque},
 		"the-question", func(p *play) {
 			d := p.draft()
 			p.accept(p.send(d))
@@ -244,7 +244,7 @@ func (s *suite) spellingsOfOpaqueTokens() {
 // rememberedAnswers are the rows about answers that a server may have kept.
 func (s *suite) rememberedAnswers() {
 	s.add(text{"INTRO-4-01", "RFC 7662, section 4", Must,
-		"A protected resource MAY cache the results of an introspection response, for no longer than its operator says: then a revoked token is refused.",
+		"A protected resource may cache the results of an introspection response, for no longer than its operator says: then a revoked token is refused.",
 		all(needsOpaque, not("--answers does not say", func(c *Config) bool { return c.Answers == 0 }))},
 		"revoked", func(p *play) {
 			d := p.draft()

@@ -27,7 +27,7 @@ func (s *suite) resourceMetadata() {
 		})
 	}
 	doc("PRM-3-01", Must, "RFC 9728, section 3",
-		"Protected resources supporting metadata MUST make a JSON document containing metadata available at a URL formed by inserting a well-known URI string into the protected resource's resource identifier between the host component and the path and/or query components.",
+		"Protected resources supporting metadata MUST make a JSON document containing metadata as specified in Section 2 available at a URL formed by inserting a well-known URI string into the protected resource's resource identifier between the host component and the path and/or query components.",
 		"where-it-is", func(p *play, res *wire.Response, d map[string]any) {
 			if res.Status != 200 || d == nil {
 				p.fail("GET of the well-known URL answers %d, JSON: %t", res.Status, d != nil)
@@ -76,7 +76,7 @@ func (s *suite) resourceMetadata() {
 			}
 		})
 	doc("PRM-2-02", Must, "RFC 9728, section 3.2",
-		"Claims with zero elements MUST be omitted from the response.", "no-empty-lists", func(p *play, _ *wire.Response, d map[string]any) {
+		"Parameters with zero values MUST be omitted from the response.", "no-empty-lists", func(p *play, _ *wire.Response, d map[string]any) {
 			for name, v := range d {
 				if v == nil {
 					p.fail("%s is null", name)
@@ -150,7 +150,7 @@ func (s *suite) resourceMetadata() {
 			}
 		})
 	}
-	pointed("without-credentials", "resource_metadata: the URL of the protected resource metadata; MCP servers MUST use WWW-Authenticate to indicate it.",
+	pointed("without-credentials", "resource_metadata: the URL of the protected resource metadata; MCP servers name it in WWW-Authenticate.",
 		func(d *draft) { d.noToken, d.noProof = true, true })
 	pointed("with-a-bad-token", "The same when a token was refused.", tokenClaim("exp", 1))
 	pointed("with-a-bad-proof", "The same when a proof was refused.", proofClaim("htm", "PUT"))

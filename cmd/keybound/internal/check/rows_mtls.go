@@ -58,7 +58,7 @@ func (s *suite) certificates() {
 	match := text{"MTLS-3-01", "RFC 8705, section 3", Must,
 		"The protected resource MUST obtain, from its TLS implementation layer, the client certificate used for mutual TLS and MUST verify that the certificate matches the certificate associated with the access token.", needsMTLS}
 	mismatch := text{"MTLS-3-02", "RFC 8705, section 3", Must,
-		"If they do not match, the resource access attempt MUST be rejected with an error, per RFC 6750, using an HTTP 401 status code and the invalid_token error code.", needsMTLS}
+		"If they do not match, the resource access attempt MUST be rejected with an error, per RFC 6750, using an HTTP 401 status code and the \"invalid_token\" error code.", needsMTLS}
 	s.accepted(match, variant{"the-right-certificate", func(*draft) {}})
 	with := func(t text, name string, want answer, change func(*play, *draft)) {
 		s.add(t, name, func(p *play) {
@@ -103,7 +103,7 @@ func (s *suite) certificates() {
 		}
 	}
 	thumb := text{"MTLS-3.1-01", "RFC 8705, section 3.1", Must,
-		"The value of the x5t#S256 member is a base64url-encoded SHA-256 hash of the DER encoding of the X.509 certificate. The base64url-encoded value MUST omit all trailing pad '=' characters and MUST NOT include any line breaks, whitespace, or other additional characters.", needsMTLS}
+		"The value of the \"x5t#S256\" member is a base64url-encoded SHA-256 hash (a.k.a., thumbprint, fingerprint, or digest) of the DER encoding of the X.509 certificate. The base64url-encoded value MUST omit all trailing pad '=' characters and MUST NOT include any line breaks, whitespace, or other additional characters.", needsMTLS}
 	right := pen.CertificateThumbprint
 	for name, f := range inOrder(map[string]func(der []byte) any{
 		"padded":         func(der []byte) any { return right(der) + "=" },
@@ -190,9 +190,9 @@ func (s *suite) certificates() {
 		t    text
 	}{
 		{"self-signed", -time.Minute, text{"MTLS-6.2-01", "RFC 8705, section 6.2", Must,
-			"Since the resource server relies on the authorization server to perform client authentication, there is no need for the resource server to validate the trust chain of the client's certificate.", needsMTLS}},
+			"It is not necessary for the resource server to validate the trust chain of the client's certificate in any of the methods defined in this document.", needsMTLS}},
 		{"expired", -48 * time.Hour, text{"MTLS-6.2-02", "RFC 8705, section 6.2", Practice,
-			"There is no need to validate the chain in any of the methods defined in this document: an expired certificate proves its key as well. (A server may refuse it: a baseline then says so.)", needsMTLS}},
+			"The trust chain need not be validated: an expired certificate proves its key as well. (A server may refuse it: a baseline then says so.)", needsMTLS}},
 	} {
 		s.add(selfSigned.t, selfSigned.name, func(p *play) {
 			cert, err := pen.SelfSigned("keybound", time.Now().Add(selfSigned.from))
@@ -232,7 +232,7 @@ func (s *suite) certificates() {
 			}
 		})
 	for name, version := range inOrder(map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}) {
-		s.add(text{"MTLS-3-01", "RFC 8705, section 7.2", Must,
+		s.add(text{"MTLS-3-01", "RFC 8705, section 7.3", Must,
 			"Mutual TLS with this version of TLS.", all(needsMTLS, needsTLS)}, "TLS-"+name, func(p *play) {
 			client := *p.Client
 			client.TLS = p.Client.TLS.Clone()
@@ -277,7 +277,7 @@ func (s *suite) certificatesBeside() {
 		}
 	}
 	t := text{"MTLS-X-01", "RFC 9449, section 7.1; RFC 8705, section 3", Practice,
-		"Both say MUST: of a token that is bound to a key and to a certificate, both bindings hold. A server that knows one of them alone refuses what it cannot check.", needsDPoP}
+		"Both demand their check: of a token that is bound to a key and to a certificate, both bindings hold. A server that knows one of them alone refuses what it cannot check.", needsDPoP}
 	s.add(t, "key-right-certificate-wrong", func(p *play) { p.refuse(p.send(twice(true, false)(p)), anyRefusal) })
 	s.add(t, "key-wrong-certificate-right", func(p *play) { p.refuse(p.send(twice(false, true)(p)), anyRefusal) })
 	s.add(t, "no-certificate", func(p *play) {

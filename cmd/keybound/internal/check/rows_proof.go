@@ -115,13 +115,13 @@ func (s *suite) proofField() {
 		}
 	}
 	s.accepted(text{"DPOP-4.1-01", "RFC 9449, section 4.1", Must,
-		"Header field names are case-insensitive; so DPoP, DPOP, dpop, etc., are all valid and equivalent header field names.", needsDPoP},
+		"Header field names are case insensitive; thus, DPoP, DPOP, dpop, etc., are all valid and equivalent header field names.", needsDPoP},
 		variant{"DPOP", rename("DPOP")}, variant{"dpop", rename("dpop")}, variant{"Dpop", rename("Dpop")})
 	value := func(change func(string) string) func(*draft) {
 		return func(d *draft) { d.replaceField("DPoP", change) }
 	}
 	s.refused(text{"DPOP-4.1-02", "RFC 9449, section 4.1", Must,
-		"The DPoP HTTP header field value uses the token68 syntax. Case is significant in the header field value.", needsDPoP}, invalidProof,
+		"The DPoP HTTP header field value uses the token68 syntax; case is significant in the header field value.", needsDPoP}, invalidProof,
 		variant{"space-inside", value(func(p string) string { return p[:40] + " " + p[40:] })},
 		variant{"quoted", value(func(p string) string { return `"` + p + `"` })},
 		variant{"scheme-in-front", value(func(p string) string { return "DPoP " + p })},
@@ -163,7 +163,7 @@ func (s *suite) proofForm() {
 		})
 	}
 	s.refused(text{"DPOP-4.3-02", "RFC 9449, section 4.3, check 2", Must,
-		"The DPoP HTTP request header field value is a single well-formed JWT.", needsDPoP}, invalidProof,
+		"The DPoP HTTP request header field value is a single and well-formed JWT.", needsDPoP}, invalidProof,
 		variant{"empty", proofCompact(func(string) string { return "" })},
 		variant{"not-a-jwt", proofCompact(func(string) string { return "proof" })},
 		variant{"one-part", proofCompact(func(p string) string { return strings.ReplaceAll(p, ".", "") })},
@@ -212,7 +212,7 @@ func (s *suite) proofMembers() {
 		s.refused(t, invalidProof, variant{"iat-" + kind, proofClaim("iat", wrong[kind])})
 	}
 	header := text{"DPOP-4.3-03", "RFC 9449, section 4.2", Must,
-		"The JOSE header of a DPoP JWT MUST contain at least typ, alg and jwk.", needsDPoP}
+		"The JOSE Header of a DPoP JWT MUST contain at least the following parameters: typ, alg, jwk.", needsDPoP}
 	for _, name := range []string{"typ", "alg", "jwk"} {
 		s.refused(header, invalidProof, variant{"missing-" + name, proofHeader(name, absent{})})
 		for _, kind := range []string{"null", "number", "array", "true", "empty"} {
@@ -229,7 +229,7 @@ func (s *suite) proofMembers() {
 		}},
 	)
 	s.accepted(text{"DPOP-4.2-01", "RFC 9449, section 4.2", Must,
-		"A DPoP proof MAY contain other JOSE header parameters or claims as defined by extension, profile, or deployment specific requirements.", needsDPoP},
+		"A DPoP proof MAY contain other JOSE Header Parameters or claims as defined by extension, profile, or deployment-specific requirements.", needsDPoP},
 		variant{"unknown-header", proofHeader("keybound", map[string]any{"a": 1})},
 		variant{"unknown-claim", proofClaim("keybound", []int{1})},
 		variant{"iss-sub-aud", both(proofClaim("iss", "client"), proofClaim("sub", "client"), proofClaim("aud", "x"))},
@@ -253,7 +253,7 @@ func (s *suite) proofMembers() {
 
 func (s *suite) proofTypesAndAlgorithms() {
 	typ := text{"DPOP-4.3-04", "RFC 9449, section 4.3, check 4", Must,
-		"The typ JOSE header parameter has the value dpop+jwt.", needsDPoP}
+		"The typ JOSE Header Parameter has the value dpop+jwt.", needsDPoP}
 	for name, value := range inOrder(map[string]string{
 		"JWT": "JWT", "at+jwt": "at+jwt", "dpop": "dpop", "jwt": "jwt", "space": "dpop+jwt ", "dpopjwt": "dpopjwt",
 		"longer": "dpop+jwtx", "other-tree": "text/dpop+jwt", "twice": "application/application/dpop+jwt",
@@ -261,12 +261,12 @@ func (s *suite) proofTypesAndAlgorithms() {
 		s.refused(typ, invalidProof, variant{"typ-" + name, proofHeader("typ", value)})
 	}
 	s.accepted(text{"DPOP-4.3-04", "RFC 7515, section 4.1.9", Practice,
-		"A recipient using the media type value MUST treat it as if application/ were prepended to any typ value not containing a '/'; media types compare case-insensitively.", needsDPoP},
+		"A recipient using the media type value MUST treat it as if \"application/\" were prepended to any \"typ\" value not containing a '/'; media types compare case-insensitively.", needsDPoP},
 		variant{"typ-media-type", proofHeader("typ", "application/dpop+jwt")},
 		variant{"typ-upper", proofHeader("typ", "DPoP+JWT")})
 
 	alg := text{"DPOP-4.3-05", "RFC 9449, section 4.3, check 5", Must,
-		"The alg JOSE header parameter indicates a registered asymmetric digital signature algorithm, is not none, is supported by the application, and is acceptable per local policy.", needsDPoP}
+		"The alg JOSE Header Parameter indicates a registered asymmetric digital signature algorithm, is not none, is supported by the application, and is acceptable per local policy.", needsDPoP}
 	for _, name := range []string{"none", "None", "NONE", "nOnE"} {
 		s.refused(alg, invalidProof,
 			variant{"alg-" + name + "-unsigned", both(proofHeader("alg", name), proofSignature(func([]byte, string) []byte { return nil }))},
@@ -292,8 +292,8 @@ func (s *suite) proofTypesAndAlgorithms() {
 		}
 	}
 	asJSON := func(jwk map[string]any) []byte { return marshal(jwk) }
-	s.refused(text{"DPOP-4.3-05", "RFC 8725, section 2.1", Must,
-		"alg MUST NOT be an identifier for a symmetric algorithm (MAC): the secret would be the public key, which everyone has.", needsDPoP}, invalidProof,
+	s.refused(text{"DPOP-4.3-05", "RFC 8725, sections 2.1 and 3.1", Must,
+		"Libraries MUST enable the caller to specify a supported set of algorithms and MUST NOT use any other algorithms: a MAC under a public key proves nothing, since everyone has that key.", needsDPoP}, invalidProof,
 		variant{"HS256-keyed-with-the-jwk", mac(asJSON, "HS256")},
 		variant{"HS256-keyed-with-x", mac(func(jwk map[string]any) []byte { return []byte(jwk["x"].(string)) }, "HS256")},
 		variant{"HS512-keyed-with-nothing", mac(func(map[string]any) []byte { return nil }, "HS512")},
@@ -306,7 +306,7 @@ func (s *suite) proofTypesAndAlgorithms() {
 		make := func() (*pen.Key, error) { return clientKey(name) }
 		offered := func(c *Config) bool { return slices.Contains(c.Algorithms, name) }
 		s.accepted(text{"AUTH-12", "RFC 9449, section 7.1", Must,
-			"algs: a space-delimited list of JWS algorithms that are acceptable for the DPoP proof JWT: every one that is named works.",
+			"algs: the value of the parameter is a space-delimited list of JWS alg (Algorithm) header values: every one that is named works.",
 			all(needsDPoP, not("algs does not name it", func(c *Config) bool { return !offered(c) }))},
 			variant{name + "-offered", withKey(make)})
 		s.refused(text{"AUTH-12", "RFC 9449, section 7.1", Must,
@@ -315,7 +315,7 @@ func (s *suite) proofTypesAndAlgorithms() {
 			invalidProof, variant{name + "-not-offered", withKey(make)})
 	}
 	critical := text{"JWS-4.1.11", "RFC 7515, section 4.1.11", Must,
-		"If any of the listed extension Header Parameters are not understood and supported by the recipient, then the JWS is invalid. Producers MUST NOT use the empty list.", needsDPoP}
+		"If any of the listed extension Header Parameters are not understood and supported by the recipient, then the JWS is invalid. Producers MUST NOT use the empty list \"[]\" as the \"crit\" value.", needsDPoP}
 	s.refused(critical, invalidProof,
 		variant{"crit-unknown", both(proofHeader("crit", []string{"keybound"}), proofHeader("keybound", 1))},
 		variant{"crit-of-a-claim", both(proofHeader("crit", []string{"exp"}), proofHeader("exp", 1))},
@@ -326,7 +326,7 @@ func (s *suite) proofTypesAndAlgorithms() {
 		variant{"crit-missing-member", proofHeader("crit", []string{"keybound"})},
 	)
 	b64 := text{"JWS-7797", "RFC 7797, section 7", Must,
-		"JWTs MUST NOT use b64 with a false value.", needsDPoP}
+		"JSON Web Tokens MUST NOT use \"b64\" with a \"false\" value.", needsDPoP}
 	s.refused(b64, invalidProof, variant{"b64-false", both(proofHeader("crit", []string{"b64"}), proofHeader("b64", false))})
 	b64.level = Practice // a reader that knows nothing of RFC 7797 ignores it
 	s.refused(b64, invalidProof, variant{"b64-false-not-critical", proofHeader("b64", false)})
@@ -342,7 +342,7 @@ func (s *suite) proofSignatures() {
 		return func(sig []byte, _ string) []byte { sig[(i+len(sig))%len(sig)] ^= 1; return sig }
 	}
 	s.refused(text{"DPOP-4.3-06", "RFC 9449, section 4.3, check 6", Must,
-		"The JWT signature verifies with the public key contained in the jwk JOSE header parameter.", needsDPoP}, invalidProof,
+		"The JWT signature verifies with the public key contained in the jwk JOSE Header Parameter.", needsDPoP}, invalidProof,
 		variant{"first-byte", proofSignature(flip(0))},
 		variant{"last-byte", proofSignature(flip(-1))},
 		variant{"middle-byte", proofSignature(flip(31))},
@@ -389,7 +389,7 @@ func (s *suite) proofSignatures() {
 
 func (s *suite) proofKeys() {
 	private := text{"DPOP-4.3-07", "RFC 9449, section 4.3, check 7", Must,
-		"The jwk JOSE header parameter does not contain a private key.", needsDPoP}
+		"The jwk JOSE Header Parameter does not contain a private key.", needsDPoP}
 	s.refused(private, invalidProof, variant{"private-d", jwkMember("d", "AAAA")})
 	// Private members of other kinds of keys, which a reader may ignore in this one.
 	other := private
@@ -423,7 +423,7 @@ func (s *suite) proofKeys() {
 		return b
 	}
 	ec := text{"JOSE-KEY-01", "RFC 7518, section 6.2.1", Must,
-		"x and y: the length of this octet string MUST be the full size of a coordinate for the curve specified in the crv parameter; and a point must be on its curve (RFC 8725, section 3.4).", needsDPoP}
+		"x and y: the length of this octet string MUST be the full size of a coordinate for the curve specified in the \"crv\" parameter; and a point must be on its curve (RFC 8725, section 3.4).", needsDPoP}
 	s.refused(ec, invalidProof,
 		variant{"x-missing", boundJWK(func(j map[string]any) { delete(j, "x") })},
 		variant{"y-missing", boundJWK(func(j map[string]any) { delete(j, "y") })},
@@ -822,7 +822,7 @@ func (s *suite) proofTokens() {
 		"Members of cnf that are not understood are ignored, beside one that is enforced.", needsDPoP},
 		variant{"cnf-unknown-beside-jkt", cnf(func(d *draft) any { return map[string]any{"jkt": d.key.Thumbprint(), "keybound": "x"} })})
 	s.refused(text{"DPOP-7.1-02", "RFC 9449, section 7.1", Must,
-		"The resource server MUST check that the public key of the DPoP proof matches the public key to which the access token is bound: one that is bound to nothing matches none.", needsDPoP}, dpopToken,
+		"A resource server is to check that the public key of the DPoP proof matches the public key to which the access token is bound: one that is bound to nothing matches none.", needsDPoP}, dpopToken,
 		variant{"unbound-token", func(d *draft) { d.unbind() }})
 	s.refused(text{"DPOP-7.1-03", "RFC 9449, section 7.1", Must,
 		"For such an access token, a resource server MUST check that a DPoP proof was also received in the DPoP header field of the HTTP request.", needsDPoP},

@@ -49,7 +49,7 @@ func (s *suite) nonces() {
 		})
 	nonce := func(change func(string) string) func(*draft) { return proofClaimFrom("nonce", change) }
 	s.refused(text{"DPOP-8-03", "RFC 9449, section 8", Must,
-		"If the nonce claim in the DPoP proof does not exactly match a nonce recently supplied by the server to the client, the server MUST reject the request. This same error code is used when supplying a new nonce value when there was a nonce mismatch.", on}, useNonce,
+		"If the nonce claim in the DPoP proof does not exactly match a nonce recently supplied by the authorization server to the client, the authorization server MUST reject the request. This same error code is used when supplying a new nonce value when there was a nonce mismatch.", on}, useNonce,
 		variant{"unknown", proofClaim("nonce", "keybound-unknown-nonce")},
 		variant{"last-character-changed", nonce(func(n string) string { return n[:len(n)-1] + otherLetter(n[len(n)-1]) })},
 		variant{"first-character-changed", nonce(func(n string) string { return otherLetter(n[0]) + n[1:] })},
@@ -111,7 +111,7 @@ func (s *suite) nonces() {
 			}
 		})
 	s.add(text{"DPOP-9-03", "RFC 9449, section 11.1", Must,
-		"It is acceptable for clients to use the same nonce multiple times, and for the server to accept the same nonce multiple times.", on},
+		"It is acceptable for clients to use the same nonce multiple times and for the server to accept the same nonce multiple times.", on},
 		"the-same-nonce-twice", func(p *play) {
 			n := p.nonce.get()
 			for range 2 {
@@ -121,7 +121,7 @@ func (s *suite) nonces() {
 			}
 		})
 	s.add(text{"DPOP-11.1-09", "RFC 9449, section 11.1", May,
-		"As long as the jti value is tracked and duplicates rejected for the lifetime of the nonce, there is no additional risk of token replay.", on},
+		"As long as the jti value is tracked and duplicates are rejected for the lifetime of the nonce, there is no additional risk of token replay.", on},
 		"replay-with-a-nonce", func(p *play) {
 			d := p.draft()
 			p.accept(p.send(d))
@@ -140,7 +140,7 @@ func (s *suite) nonces() {
 		})
 	aging := all(on, not("--window says no time that can be waited for", func(c *Config) bool { return c.Window == 0 || c.Window > 15*time.Second }))
 	s.add(text{"DPOP-8.2-01", "RFC 9449, section 8", Must,
-		"If the nonce claim in the DPoP proof does not exactly match a nonce recently supplied by the server to the client: one from longer ago than proofs live is refused, with a new one.", aging},
+		"A nonce is one that the server has supplied recently: one from longer ago than proofs live is refused, with a new one.", aging},
 		"a-nonce-of-long-ago", func(p *play) {
 			challenge := p.draft()
 			proofClaim("nonce", absent{})(challenge)
@@ -176,7 +176,7 @@ func (s *suite) nonces() {
 		})
 	old := func(d *draft) { proofClaim("iat", unix(-10*time.Minute))(d) }
 	s.accepted(text{"DPOP-31", "RFC 9449, section 11.1", May,
-		"Servers MAY limit DPoP proof lifetimes by using server-provided nonce values containing the time at the server rather than comparing the client-supplied iat time: then the client's clock does not matter.",
+		"Servers MAY limit DPoP proof lifetimes by using server-provided nonce values containing the time at the server rather than comparing the client-supplied iat time to the time at the server: then the client's clock does not matter.",
 		all(on, not("the MCP profile wants iat within five minutes all the same", func(c *Config) bool { return c.Profile == MCP }))},
 		variant{"stale-iat-with-a-good-nonce", old})
 	s.refused(text{"DPOP-31", "RFC 9449, section 11.1", Must,
@@ -198,7 +198,7 @@ func otherLetter(c byte) string {
 // replays are the rows of RFC 9449, section 11.1, about proofs that come twice.
 func (s *suite) replays() {
 	once := text{"DPOP-11.1-03", "RFC 9449, section 11.1", May,
-		"To prevent multiple uses of the same DPoP proof, servers can store the jti value of each DPoP proof for the time window in which the respective DPoP proof JWT would be accepted. HTTP requests to the same URI for which the jti value has been seen before would be declined.", needsDPoP}
+		"In the context of the target URI, servers can store the jti value of each DPoP proof for the time window in which the respective DPoP proof JWT would be accepted to prevent multiple uses of the same DPoP proof. HTTP requests to the same URI for which the jti value has been seen before would be declined.", needsDPoP}
 	s.add(once, "the-same-proof-again", func(p *play) {
 		d := p.draft()
 		p.accept(p.send(d))
@@ -401,7 +401,7 @@ func (s *suite) targets() {
 		variant{"question-mark-alone", htu(func(s, h, p string) string { return s + "://" + h + p + "?" })},
 	)
 	s.accepted(text{"URI-01", "RFC 3986, section 6.2.2.1; RFC 9449, section 4.3", Should,
-		"Servers SHOULD employ Syntax-Based Normalization and Scheme-Based Normalization before comparing the htu claim: scheme and host are case-insensitive.", needsDPoP},
+		"Servers SHOULD employ syntax-based normalization (Section 6.2.2 of RFC 3986) and scheme-based normalization (Section 6.2.3 of RFC 3986) before comparing the htu claim: scheme and host are case-insensitive.", needsDPoP},
 		variant{"upper-case-scheme", htu(func(s, h, p string) string { return strings.ToUpper(s) + "://" + h + p })},
 		variant{"upper-case-host", htu(func(s, h, p string) string { return s + "://" + strings.ToUpper(h) + p })},
 	)
@@ -629,7 +629,7 @@ func (s *suite) targets() {
 		}
 	}
 	same := text{"URI-03", "RFC 3986, section 6.2.2.2; RFC 9449, section 4.3", Should,
-		"Servers SHOULD employ Syntax-Based Normalization: escapes in either case, and unreserved characters escaped or not, are the same in htu.", served}
+		"Servers SHOULD employ syntax-based normalization: escapes in either case, and unreserved characters escaped or not, are the same in htu.", served}
 	s.accepted(same,
 		variant{"as-it-stands", pair("/~user", "/~user")},
 		variant{"claim-escapes-tilde", pair("/~user", "/%7Euser")},

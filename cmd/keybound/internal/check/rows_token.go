@@ -61,7 +61,7 @@ func (s *suite) tokenKinds() {
 		variant{"space-behind", tokenHeader("typ", "at+jwt ")},
 	)
 	s.refused(text{"AT-5-01", "RFC 9068, section 5; RFC 8725, section 3.12", Must,
-		"The explicit typing required in this profile helps the resource server to distinguish between JWT access tokens and OpenID Connect ID Tokens; JWTs of another kind are not access tokens.", needsJWT}, invalidToken,
+		"The explicit typing required in this profile, in line with the recommendations in RFC 8725, helps the resource server to distinguish between JWT access tokens and OpenID Connect ID Tokens; JWTs of another kind are not access tokens.", needsJWT}, invalidToken,
 		variant{"id-token", func(d *draft) {
 			d.onToken(func(j *jwt) {
 				j.header["typ"] = "JWT"
@@ -249,10 +249,10 @@ func (s *suite) tokenSignatures() {
 		variant{"token-crit-null", tokenHeader("crit", nil)},
 		variant{"token-b64-false", both(tokenHeader("crit", []string{"b64"}), tokenHeader("b64", false))},
 	)
-	s.refused(text{"JWS-7797", "RFC 7797, section 7", Practice, "JWTs MUST NOT use b64 with a false value.", needsJWT}, invalidToken,
+	s.refused(text{"JWS-7797", "RFC 7797, section 7", Practice, "JSON Web Tokens MUST NOT use \"b64\" with a \"false\" value.", needsJWT}, invalidToken,
 		variant{"token-b64-false-not-critical", tokenHeader("b64", false)})
 	s.accepted(text{"JWS-4", "RFC 7515, section 4", Must,
-		"Header Parameters that are not understood MUST be ignored, unless listed as critical.", needsJWT},
+		"Unless listed as a critical Header Parameter, per Section 4.1.11, all Header Parameters not defined by this specification MUST be ignored when not understood.", needsJWT},
 		variant{"token-unknown-header", tokenHeader("keybound", map[string]any{"a": 1})},
 		variant{"token-header-in-another-case", tokenHeader("ALG", "none")},
 		variant{"token-cty", tokenHeader("cty", "x")},
@@ -279,10 +279,10 @@ func (s *suite) tokenAlgorithms() {
 		known := all(needsJWT, not("FAPI 2.0 allows no RS256", func(c *Config) bool { return c.Profile == FAPI2 && alg == "RS256" }),
 			not("the server takes tokens that --token-alg signs", func(c *Config) bool { return !c.AnyTokenAlg && c.TokenAlg != alg }))
 		t := text{"AT-2.1-01", "RFC 9068, section 2.1", Must,
-			"Although JWT access tokens can use any signing algorithm, use of asymmetric cryptography is RECOMMENDED; authorization servers and resource servers conforming to this specification MUST include RS256 among their supported signature algorithms.", known}
+			"RS256 is among the algorithms of every conforming authorization server and resource server, and asymmetric cryptography is recommended.", known}
 		s.accepted(t, variant{"by-" + alg, by})
 		t = text{"AT-4-05", "RFC 9068, section 4", Must,
-			"The resource server MUST validate the signature, whatever algorithm made it.", known}
+			"The signature of every token is validated, whatever algorithm made it.", known}
 		s.refused(t, invalidToken,
 			variant{alg + "-changed", both(by, tokenSignature(flip))},
 			variant{alg + "-empty", both(by, tokenSignature(func([]byte, string) []byte { return nil }))},
@@ -312,7 +312,7 @@ func (s *suite) tokenAlgorithms() {
 		}},
 	)
 	s.accepted(text{"JWS-4.1.4", "RFC 7515, section 4.1.4", Practice,
-		`The "kid" parameter is a hint: its use is OPTIONAL, and a token without it is tried with the issuer's keys for its algorithm.`, needsJWT},
+		`The "kid" parameter is a hint: its use is optional, and a token without it is tried with the issuer's keys for its algorithm.`, needsJWT},
 		variant{"no-kid", tokenHeader("kid", absent{})})
 }
 
@@ -364,7 +364,7 @@ func (s *suite) keySets() {
 			p.soon(key)
 		})
 	s.add(text{"JWKS-04", "RFC 7517, sections 4 and 5; RFC 9068, section 4", Practice,
-		"use, key_ops and alg say what a key is for; each is OPTIONAL. What is not understood, or lacks required members, is ignored. And the resource server MUST use the keys provided by the authorization server: not one that is no longer, once it has read the set again; that holds for tokens that it has seen before, too.", all(needsJWT, needsES256)},
+		"use, key_ops and alg say what a key is for; each is optional. What is not understood, or lacks required members, is ignored. And the resource server MUST use the keys provided by the authorization server: not one that is no longer, once it has read the set again; that holds for tokens that it has seen before, too.", all(needsJWT, needsES256)},
 		"keys-that-come-and-go", func(p *play) {
 			old := p.Issuer.publish(nil)
 			p.soon(old)
@@ -437,7 +437,7 @@ func needsES256(c *Config) string {
 func (s *suite) tokenClaims() {
 	applies := func(c *Config) string { return "" }
 	iss := text{"AT-4-03", "RFC 9068, section 4", Must,
-		`The issuer identifier for the authorization server MUST exactly match the value of the "iss" claim.`, needsJWT}
+		`The issuer identifier for the authorization server (which is typically obtained during discovery) MUST exactly match the value of the "iss" claim.`, needsJWT}
 	change := func(name string, f func(string) any) func(*draft) {
 		return func(d *draft) { d.onToken(func(j *jwt) { s, _ := j.claims[name].(string); j.claims[name] = f(s) }) }
 	}
@@ -479,7 +479,7 @@ func (s *suite) tokenClaims() {
 		variant{"list-with-others", change("aud", func(v string) any { return []string{"https://other.example", v} })},
 	)
 	exp := text{"AT-4-06", "RFC 9068, section 4", Must,
-		`The current time MUST be before the time represented by the "exp" claim. Implementers MAY provide for some small leeway, usually no more than a few minutes.`, applies}
+		`The current time MUST be before the time represented by the "exp" claim. Implementers MAY provide for some small leeway, usually no more than a few minutes, to account for clock skew.`, applies}
 	at := func(name string, ahead time.Duration) func(*draft) {
 		return now(func() func(*draft) { return tokenClaim(name, unix(ahead)) })
 	}
@@ -524,7 +524,7 @@ func (s *suite) tokenClaims() {
 		variant{"nbf-text", tokenClaim("nbf", "later")},
 	)
 	s.accepted(text{"AT-4-08", "RFC 7519, section 4.1.5", Must,
-		"The processing of the nbf claim requires that the current date/time MUST be after or equal to it.", applies},
+		"The processing of the \"nbf\" claim requires that the current date/time MUST be after or equal to the not-before date/time listed in the \"nbf\" claim.", applies},
 		variant{"nbf-now", at("nbf", 0)}, variant{"nbf-an-hour-ago", at("nbf", -time.Hour)})
 	s.refused(text{"AT-4-08", "RFC 7519, section 4.1.6; FAPI 2.0, section 5.3.2.1", Practice,
 		"A token that was issued in the future was not issued by a clock to be trusted.", needsJWT}, invalidToken,

@@ -36,7 +36,9 @@ var (
 	signedJWT  = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_.-]{8,}`)
 	privateJWK = regexp.MustCompile(`"(d|p|q|dp|dq|qi|k)"\s*:\s*"[^"]+"`)
 	privatePEM = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`)
-	member     = regexp.MustCompile(`(?i)\b((?:access_|refresh_|id_)?token|client_secret|client_assertion|assertion|code|device_code|password)=([^&\s"'#;<>]+)`)
+	member     = regexp.MustCompile(`(?i)\b((?:access_|refresh_|id_)?token|client_secret|client_assertion|assertion|password)=([^&\s"'#;<>]+)`)
+	// A code of the device flow that a user types is shorter, and must be shown.
+	code = regexp.MustCompile(`(?i)\b(code|device_code)=([^&\s"'#;<>]{20,})`)
 )
 
 // Cut returns text without secrets.
@@ -52,6 +54,7 @@ func (s *Secrets) Cut(text string) string {
 	text = signedJWT.ReplaceAllStringFunc(text, Short)
 	text = privateJWK.ReplaceAllString(text, `"$1":"..."`)
 	text = privatePEM.ReplaceAllString(text, "(a private key)")
+	text = code.ReplaceAllString(text, "$1=...")
 	return member.ReplaceAllString(text, "$1=...")
 }
 
