@@ -89,6 +89,7 @@ func keep(module, path, pkg, cache string, targets []string) {
 		for i := range entries {
 			check(os.WriteFile(filepath.Join(tree, entries[i].name), entries[i].text, 0o644))
 		}
+		entries = withoutStale(binary, pkg, target, tree, entries)
 		for i := range entries {
 			entries[i].blocks = covered(binary, pkg, target, entries[i].name, filepath.Join(work, "cover"))
 		}
@@ -100,6 +101,20 @@ func keep(module, path, pkg, cache string, targets []string) {
 		}
 		fmt.Printf("%s %s: %d of %d\n", path, target, len(kept), len(entries))
 	}
+}
+
+// withoutStale drops the entries from a time when the target had other arguments.
+func withoutStale(binary, pkg, target, tree string, entries []entry) []entry {
+	cmd := exec.Command(binary, "-test.run", "^"+target+"$/^none$")
+	cmd.Dir = pkg
+	out, _ := cmd.CombinedOutput()
+	return slices.DeleteFunc(entries, func(e entry) bool {
+		stale := strings.Contains(string(out), target+"/"+e.name+`": mismatched types`)
+		if stale {
+			check(os.Remove(filepath.Join(tree, e.name)))
+		}
+		return stale
+	})
 }
 
 // read returns the entries of a corpus, the smallest first.

@@ -45,7 +45,7 @@ func readSeeds(name string) ([]seed, error) {
 
 // nested are the folders of the nested modules whose faults their own product tests must
 // find.
-var nested = []string{"grpcguard", "extauthz", "fiberguard"}
+var nested = []string{"grpcguard", "connectguard", "extauthz", "fiberguard", "ginguard"}
 
 // finders are the tests that a seeded fault of a module meets.
 var finders = []struct{ name, module, pkg, tests string }{
@@ -54,6 +54,8 @@ var finders = []struct{ name, module, pkg, tests string }{
 	{"product of gRPC", "grpcguard", ".", "TestProduct"},
 	{"product of ext_authz", "extauthz", ".", "TestProduct"},
 	{"product of Fiber", "fiberguard", ".", "TestProduct"},
+	{"product of gin", "ginguard", ".", "TestProduct"},
+	{"product of Connect", "connectguard", ".", "TestProduct"},
 }
 
 // runSeeds prints the table of which tests find which fault, for those in files whose
