@@ -125,6 +125,9 @@ func (s seed) found(ctx context.Context, work, overlay string) (found []string, 
 		}
 		test := exec.CommandContext(ctx, binary, append(args, "-test.failfast")...)
 		test.Dir = filepath.Join(module, pkg)
+		if !slices.Contains(args, "-test.short") {
+			test.Env = append(os.Environ(), "INVARIANTS=60") // some faults need a rare history
+		}
 		return test.Run() != nil, nil
 	}
 	for _, f := range finders {
