@@ -58,8 +58,8 @@ func parseKeySet(raw []byte, maxKeys int) (*keySet, error) {
 	}
 	var content []string
 	for _, key := range keys {
-		if entry, err := set.add(key); err != nil {
-			set.skipped = append(set.skipped, fmt.Sprintf("jwks: key %q: %v", key.KeyID, err))
+		if entry, fault := set.add(key); fault != nil {
+			set.skipped = append(set.skipped, fmt.Sprintf("jwks: key %q: %v", key.KeyID, fault))
 		} else {
 			content = append(content, entry)
 		}

@@ -264,12 +264,21 @@ func TestDocumentsThatAreNoKeySet(t *testing.T) {
 		"empty keys":       `{"keys":[]}`,
 		"Keys":             `{"Keys":[` + strings.TrimSuffix(strings.TrimPrefix(document(named(josetest.NewKey("ES256"), "1")), `{"keys":[`), `]}`) + `]}`,
 		"cut off":          strings.TrimSuffix(document(named(josetest.NewKey("ES256"), "1")), "}"),
+		"useless keys":     document(map[string]any{"kty": "FOO", "kid": "x"}),
 		"trailing garbage": document(named(josetest.NewKey("ES256"), "1")) + "x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, i := start(t, nil)
 			i.say(body)
 			requireUnavailable(t, s.Prefetch(t.Context()))
+			want := "not a key set"
+			switch name {
+			case "empty keys":
+				want = "set without a usable key (0 skipped): it is empty"
+			case "useless keys":
+				want = `set without a usable key (1 skipped): jose: key 0 of the set, kid "x"`
+			}
+			require.Contains(t, s.Status().LastError, want)
 			require.Zero(t, s.Generation())
 			require.Equal(t, 1, i.count())
 			_, kind := errors.AsType[jose.Error](s.Prefetch(t.Context()))
@@ -321,6 +330,7 @@ func TestContains(t *testing.T) {
 		"nil": nil, "string": "key", "slice": []string{"key"}, "private key": ec.Signer,
 		"nil ecdsa": (*ecdsa.PublicKey)(nil), "zero ecdsa": &ecdsa.PublicKey{}, "ecdsa without a point": &ecdsa.PublicKey{Curve: elliptic.P256()}, "zero rsa": &rsa.PublicKey{},
 		"short ed25519":       ed25519.PublicKey{1},
+		"empty ed25519":       ed25519.PublicKey{},
 		"ecdsa off the curve": &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, //lint:ignore SA1019 hostile on purpose
 		"another key":         josetest.NewKey("ES256").Signer.Public(),
 		"ecdsa by value":      *ec.Signer.Public().(*ecdsa.PublicKey),

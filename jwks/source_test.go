@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keybound-go/middleware/internal/calls"
 	"github.com/keybound-go/middleware/internal/josetest"
 	"github.com/keybound-go/middleware/jwks"
 )
@@ -128,6 +129,15 @@ func TestUnknownKid(t *testing.T) {
 			requireKeys(t, s, "ES256", "old", old)
 			i.publish(named(old, "old"), named(next, "next"))
 			requireKeys(t, s, "ES256", "next", next)
+			require.Equal(t, 2, i.count())
+		})
+	})
+	t.Run("JWKS-05 no kid, and no key for the algorithm, is an unknown key too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s, i := start(t, []map[string]any{jwk(old)})
+			requireKeys(t, s, "ES256", "", old)
+			i.publish(jwk(old), jwk(rsaKey()))
+			requireKeys(t, s, "RS256", "", rsaKey())
 			require.Equal(t, 2, i.count())
 		})
 	})
@@ -424,4 +434,16 @@ func TestCloseOfASource(t *testing.T) {
 		requireUnavailable(t, err)
 		require.Equal(t, 1, i.count())
 	})
+}
+
+// What a request waited for has a name that operators read.
+func TestAFetchThatARequestWaitsForIsNamed(t *testing.T) {
+	s, _ := start(t, []map[string]any{named(josetest.NewKey("ES256"), "1")})
+	ctx := &calls.Context{Context: t.Context()}
+	_, err := s.Keys(ctx, "ES256", "1")
+	require.NoError(t, err)
+	waits := ctx.Log.Take()
+	require.Len(t, waits, 1)
+	require.Equal(t, calls.Keys, waits[0].Part)
+	require.False(t, waits[0].Failed)
 }

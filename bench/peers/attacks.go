@@ -18,6 +18,7 @@ import (
 // attack is what a server is asked to refuse.
 type attack struct {
 	name string
+	dpop bool // it comes with a proof
 	// make returns what goes over the wire. The last is the attack; those before are good.
 	make func(w *world, address string) []message
 }
@@ -37,47 +38,50 @@ func attacks() []attack {
 		return one(func(w *world, address string) message { return w.bearer(address, changes...) })
 	}
 	return []attack{
-		{replayed, func(w *world, address string) []message {
+		{replayed, true, func(w *world, address string) []message {
 			token := w.bound()
 			m := withProof(address, token, w.proof(address, token))
 			return []message{m, m}
 		}},
-		{"proof for another URL", one(func(w *world, address string) message {
+		{"proof for another URL", true, one(func(w *world, address string) message {
 			token := w.bound()
 			return withProof(address, token, w.key.Proof("GET", "http://"+address+"/other", token))
 		})},
-		{"proof for another method", one(func(w *world, address string) message {
+		{"proof for another method", true, one(func(w *world, address string) message {
 			token := w.bound()
 			return withProof(address, token, w.key.Proof("POST", url(address), token))
 		})},
-		{"proof without `ath`", proof(dpoptest.WithoutClaim("ath"))},
-		{"proof for another token", one(func(w *world, address string) message {
+		{"proof without `ath`", true, proof(dpoptest.WithoutClaim("ath"))},
+		{"proof for another token", true, one(func(w *world, address string) message {
 			return withProof(address, w.bound(), w.proof(address, w.bound()))
 		})},
-		{"proof of an hour ago", proof(dpoptest.IssuedAt(time.Now().Add(-time.Hour)))},
-		{"proof with `alg` none", one(func(w *world, address string) message {
+		{"proof of an hour ago", true, proof(dpoptest.IssuedAt(time.Now().Add(-time.Hour)))},
+		{"proof with `alg` none", true, one(func(w *world, address string) message {
 			token := w.bound()
 			return withProof(address, token, unsigned(w.proof(address, token)))
 		})},
-		{"proof with an unknown `crit`", proof(dpoptest.Header("crit", []string{"ext"}), dpoptest.Header("ext", true))},
-		{"token bound to another key", one(func(w *world, address string) message {
+		{"proof with an unknown `crit`", true, proof(dpoptest.Header("crit", []string{"ext"}), dpoptest.Header("ext", true))},
+		{"token bound to another key", true, one(func(w *world, address string) message {
 			token := w.bound()
 			return withProof(address, token, w.thiefs.Proof("GET", url(address), token))
 		})},
-		{"bound token as bearer token", one(func(w *world, address string) message {
+		{boundAsBearer, false, one(func(w *world, address string) message {
 			return w.bearer(address, oidctest.BoundToKey(w.key.Thumbprint()))
 		})},
-		{"token with `alg` none", one(func(w *world, address string) message {
+		{"token with `alg` none", false, one(func(w *world, address string) message {
 			return newMessage("GET", address, guardedPath, "Authorization", "Bearer "+unsigned(w.issuer.Token()))
 		})},
-		{"token signed by another key", token(oidctest.SignedBy("ES256", newSigner()))},
-		{"token that expired an hour ago", token(oidctest.ExpiresIn(-time.Hour))},
-		{"token for another audience", token(oidctest.Claim("aud", "https://other.example"))},
-		{"token with an unknown `crit`", token(oidctest.Header("crit", []string{"ext"}), oidctest.Header("ext", true))},
+		{"token signed by another key", false, token(oidctest.SignedBy("ES256", newSigner()))},
+		{"token that expired an hour ago", false, token(oidctest.ExpiresIn(-time.Hour))},
+		{"token for another audience", false, token(oidctest.Claim("aud", "https://other.example"))},
+		{"token with an unknown `crit`", false, token(oidctest.Header("crit", []string{"ext"}), oidctest.Header("ext", true))},
 	}
 }
 
-const replayed = "replayed proof"
+const (
+	replayed      = "replayed proof"
+	boundAsBearer = "bound token as bearer token"
+)
 
 // unsigned takes the signature off a JWS, and says so in its header.
 func unsigned(compact string) string {

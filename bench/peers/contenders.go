@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ type contender struct {
 	env         []string
 	file        string                 // that must exist to start it
 	versions    func() (string, error) // of the library and its runtime
+	bearerOnly  bool                   // it takes no proofs
 	// stated is what the library's documentation says of an attack that it accepts as it
 	// is set up here. An attack that some server accepts and this does not name has no
 	// row in the table: the place for such a finding is a report to the library's owners.
@@ -37,6 +39,12 @@ func contenders() []*contender {
 			name: "keybound", title: "keybound",
 			command: []string{".cache/keybound"}, file: ".cache/keybound",
 			versions: func() (string, error) { return "this tree, " + runtime.Version(), nil },
+		},
+		{
+			name: "auth0", title: "auth0/go-jwt-middleware",
+			command: []string{".cache/auth0"}, file: ".cache/auth0", bearerOnly: true,
+			versions: auth0Versions,
+			stated:   map[string]statement{boundAsBearer: {false, "version 2 takes bearer tokens only; DPoP came with version 3, which is not compared here"}},
 		},
 		{
 			name: "spring", title: "Spring Security",
@@ -73,6 +81,19 @@ func contenders() []*contender {
 	}
 }
 
+// kinds are those of the requests that it takes.
+func (c *contender) kinds() []kind {
+	if c.bearerOnly {
+		return []kind{bare, bearer, newBearer}
+	}
+	return kinds
+}
+
+// attacks are those that say something about it.
+func (c *contender) attacks() []attack {
+	return slices.DeleteFunc(attacks(), func(a attack) bool { return a.dpop && c.bearerOnly })
+}
+
 // available says why a server cannot be started.
 func (c *contender) available() error {
 	if _, err := os.Stat(c.file); err != nil {
@@ -80,6 +101,11 @@ func (c *contender) available() error {
 	}
 	_, err := exec.LookPath(c.command[0])
 	return err
+}
+
+func auth0Versions() (string, error) {
+	text, err := firstLine("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "github.com/auth0/go-jwt-middleware/v2")
+	return text + ", " + runtime.Version(), err
 }
 
 var (

@@ -5,7 +5,7 @@
 //	bash servers/build              # once
 //	go run ./peers                  # prints the tables
 //	go run ./peers -update          # writes them to README.md
-//	go run ./peers -only keybound,spring -rounds 1 -warm 2s
+//	go run ./peers -only keybound,spring -rounds 1 -warm 1000
 //
 // One server runs at a time, on core 0; this program and its issuer are on core 1
 // (taskset). Each round starts every server anew and warms it up; every second round goes

@@ -17,21 +17,22 @@ import (
 	"github.com/keybound-go/middleware/bench"
 )
 
-// settings say how long a run takes: about rounds × servers × (warm + 15 s).
+// settings say how long a run takes: about rounds × servers × (warm + 20 s).
 type settings struct {
 	rounds int
 	cpu    time.Duration // that a server uses for each kind in a round
 	conns  int           // that send the requests
 	rate   int           // requests a second for the latencies
 	window time.Duration // of the latencies
-	warm   time.Duration
+	warm   int           // requests at the most that warm up a server
 	only   string
+	load   float64 // of the machine before
 	update bool
 }
 
 func (s *settings) check() error {
 	if s.rounds < 1 || s.rounds > 20 || s.cpu <= 0 || s.cpu > 5*time.Second || s.conns < 1 || s.conns > 64 ||
-		s.rate < 1 || s.rate > 5000 || s.window > time.Minute || s.warm > time.Minute {
+		s.rate < 1 || s.rate > 5000 || s.window > time.Minute || s.warm < 0 || s.warm > 1_000_000 {
 		return errors.New("more than this is no comparison: see -help for what the numbers are")
 	}
 	return nil
@@ -45,7 +46,7 @@ func main() {
 	flag.IntVar(&s.conns, "conns", 4, "connections that send the requests")
 	flag.IntVar(&s.rate, "rate", 200, "requests a second, for the latencies")
 	flag.DurationVar(&s.window, "window", 3*time.Second, "how long they are sent")
-	flag.DurationVar(&s.warm, "warm", 8*time.Second, "how long a server is warmed up, for compilers at run time")
+	flag.IntVar(&s.warm, "warm", 50_000, "requests at the most to warm up a server, until its processor time has stopped falling")
 	flag.StringVar(&s.only, "only", "", "names of servers, separated by commas")
 	flag.BoolVar(&s.update, "update", false, "write the tables to README.md")
 	flag.Parse()
@@ -57,6 +58,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var err error
+	if s.load, err = load(); err != nil {
+		log.Fatal(err)
+	}
 	text, err := run(ctx, s)
 	if err != nil {
 		log.Fatal(err)
@@ -128,7 +133,7 @@ func run(ctx context.Context, s settings) (string, error) {
 		}
 	}
 	if c := taking[0]; c.name == "keybound" {
-		for _, a := range attacks() {
+		for _, a := range c.attacks() {
 			if accepted(results[c].verdicts[a.name]) {
 				return "", fmt.Errorf("this module accepts: %s", a.name)
 			}

@@ -56,7 +56,7 @@ func (w *world) start(ctx context.Context, c *contender) (*server, error) {
 	}
 	s := &server{cmd: cmd, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), ended: make(chan error, 1)}
 	go func() { s.ended <- cmd.Wait() }()
-	if err := s.ready(ctx, w); err != nil {
+	if err := s.ready(ctx, w, c.kinds()); err != nil {
 		s.stop()
 		return nil, fmt.Errorf("%w (see %s)", err, output.Name())
 	}
@@ -74,7 +74,7 @@ func freePort() (int, error) {
 
 // ready waits until the bare handler answers, and makes sure that a request without
 // credentials is refused and that good ones pass.
-func (s *server) ready(ctx context.Context, w *world) error {
+func (s *server) ready(ctx context.Context, w *world, kinds []kind) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	c := &conn{address: s.address}
@@ -92,7 +92,7 @@ func (s *server) ready(ctx context.Context, w *world) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	if status, err := c.send(newMessage("GET", s.address, guardedPath)); err != nil || status != http.StatusUnauthorized {
+	if status, err := c.send(newMessage("GET", s.address, guardedPath)); err != nil || status < 400 || status >= 500 {
 		return fmt.Errorf("a request without credentials: status %d, error %v", status, err)
 	}
 	for _, k := range kinds {
@@ -121,10 +121,10 @@ func (w *world) measure(ctx context.Context, c *contender, s settings, into *res
 		return err
 	}
 	defer server.stop()
-	if err := w.warm(ctx, server, s); err != nil {
+	if err := w.warm(ctx, server, c.kinds(), s); err != nil {
 		return fmt.Errorf("warming up: %w", err)
 	}
-	for _, k := range kinds {
+	for _, k := range c.kinds() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -137,7 +137,7 @@ func (w *world) measure(ctx context.Context, c *contender, s settings, into *res
 		return err
 	}
 	into.memory = append(into.memory, used.rss)
-	for _, a := range attacks() {
+	for _, a := range c.attacks() {
 		status, err := a.try(w, server.address)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.name, err)
@@ -150,13 +150,34 @@ func (w *world) measure(ctx context.Context, c *contender, s settings, into *res
 	return nil
 }
 
-// warm sends requests of every kind, by turns.
-func (w *world) warm(ctx context.Context, server *server, s settings) error {
-	for begin := time.Now(); time.Since(begin) < s.warm && ctx.Err() == nil; {
-		for _, k := range kinds {
-			if err := burst(server.address, s.conns, w.messages(k, server.address, 100)); err != nil {
-				return err
+// warmUpTime bounds how long a server is warmed up.
+const warmUpTime = 3 * time.Minute
+
+// warm sends requests of every kind by turns, until the server's processor time for them
+// has stopped falling.
+func (w *world) warm(ctx context.Context, server *server, kinds []kind, s settings) error {
+	const batch, rounds = 100, 5 // before each look
+	var looks settling
+	begin := time.Now()
+	for done := 0; done < s.warm && time.Since(begin) < warmUpTime && ctx.Err() == nil; {
+		before, err := usageOf(server.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		for range rounds {
+			for _, k := range kinds {
+				if err := burst(server.address, s.conns, w.messages(k, server.address, batch)); err != nil {
+					return err
+				}
 			}
+		}
+		done += batch * rounds * len(kinds)
+		after, err := usageOf(server.cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		if looks.settled(after.cpu - before.cpu) {
+			return nil
 		}
 	}
 	return ctx.Err()

@@ -25,3 +25,22 @@ func percentile(values []time.Duration, p int) time.Duration {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min((len(sorted)*p+99)/100, len(sorted))-1]
 }
+
+// settling watches a cost that falls. The zero value has seen none.
+type settling struct {
+	best  time.Duration
+	since int // looks without a better one
+}
+
+// settled takes the next cost, and says whether three in a row were no more than 3 %
+// below the best before them.
+func (s *settling) settled(cost time.Duration) bool {
+	s.since++
+	if s.best == 0 || cost < s.best*97/100 {
+		s.since = 0
+	}
+	if s.best == 0 || cost < s.best {
+		s.best = cost
+	}
+	return s.since >= 3
+}

@@ -39,3 +39,29 @@ func TestPercentile(t *testing.T) {
 		t.Errorf("p99 of none: %d", got)
 	}
 }
+
+func TestSettling(t *testing.T) {
+	for _, c := range []struct {
+		costs []time.Duration
+		want  int // looks until it has settled, 0 for never
+	}{
+		{[]time.Duration{100, 100, 100, 100, 100}, 4},
+		{[]time.Duration{100, 120, 110, 130}, 4},
+		{[]time.Duration{100, 90, 80, 70, 60, 50}, 0},
+		{[]time.Duration{1000, 900, 890, 880, 700, 695, 690, 691, 600}, 8},
+		{[]time.Duration{100, 98, 96, 97}, 4}, // little by little is no fall
+		{[]time.Duration{100, 100, 100}, 0},
+	} {
+		var s settling
+		got := 0
+		for i, cost := range c.costs {
+			if s.settled(cost) {
+				got = i + 1
+				break
+			}
+		}
+		if got != c.want {
+			t.Errorf("%v: settled at %d, want %d", c.costs, got, c.want)
+		}
+	}
+}

@@ -13,8 +13,8 @@ import (
 // render writes the tables.
 func render(s settings, taking []*contender, results map[*contender]*result) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, on %s. Rounds: %d. In each, a server warms up for %v, then\nanswers requests of each kind over %d connections for %v of processor time, then %d a second\nfor %v. Tokens and proofs are signed with ES256.\n\n",
-		time.Now().UTC().Format(time.DateOnly), machine(), s.rounds, s.warm, s.conns, s.cpu, s.rate, s.window)
+	fmt.Fprintf(&b, "%s, on %s, with a load of %.1f before. Rounds: %d.\nIn each, a server warms up until its processor time has stopped falling, with %d requests\nat the most, then answers some of each kind over %d connections for %v of its time.\nTokens and proofs are signed with ES256.\n\n",
+		time.Now().UTC().Format(time.DateOnly), machine(), s.load, s.rounds, s.warm, s.conns, s.cpu)
 	var errs []error
 	for _, c := range taking {
 		versions, err := c.versions()
@@ -22,9 +22,27 @@ func render(s settings, taking []*contender, results map[*contender]*result) (st
 		fmt.Fprintf(&b, "- %s: %s\n", c.title, versions)
 	}
 	renderCPU(&b, taking, results)
-	renderLatency(&b, s, taking, results)
+	if s.load <= quiet {
+		renderLatency(&b, s, taking, results)
+	} else {
+		b.WriteString("\nLatencies have no table, since they would be those of the other work of the machine.\n")
+	}
 	renderVerdicts(&b, taking, results)
 	return b.String(), errors.Join(errs...)
+}
+
+// quiet is the load up to which latencies say something about the servers.
+const quiet = 1.5
+
+// load is the average of the last minute: how many processes wanted a core.
+func load() (float64, error) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	var first float64
+	_, err = fmt.Sscan(string(text), &first)
+	return first, err
 }
 
 func machine() string {
@@ -39,35 +57,43 @@ func machine() string {
 }
 
 func renderCPU(b *strings.Builder, taking []*contender, results map[*contender]*result) {
-	b.WriteString("\nProcessor time of one request, and by that of the bare handler of the same server:\n\n|")
+	b.WriteString("\nProcessor time of one request, and by that of the bare handler of the same server, and\nresident memory at the end:\n\n|")
 	for _, k := range kinds {
 		fmt.Fprintf(b, " | %s", k)
 	}
-	b.WriteString(" |\n|---" + strings.Repeat("|---", len(kinds)) + "|\n")
+	b.WriteString(" | memory |\n|---" + strings.Repeat("|---", len(kinds)+1) + "|\n")
 	for _, c := range taking {
 		fmt.Fprintf(b, "| %s", c.title)
 		plain := median(results[c].cpu[bare])
 		for _, k := range kinds {
+			if len(results[c].cpu[k]) == 0 {
+				b.WriteString(" | –")
+				continue
+			}
 			cpu := median(results[c].cpu[k])
 			fmt.Fprintf(b, " | %s", micros(cpu))
 			if k != bare && plain > 0 {
 				fmt.Fprintf(b, ", %.1f", float64(cpu)/float64(plain))
 			}
 		}
-		b.WriteString(" |\n")
+		fmt.Fprintf(b, " | %d MiB |\n", median(results[c].memory)>>20)
 	}
 }
 
 func renderLatency(b *strings.Builder, s settings, taking []*contender, results map[*contender]*result) {
-	fmt.Fprintf(b, "\nAt %d requests a second, p50 and p99, and resident memory at the end:\n\n", s.rate)
-	b.WriteString("| | bare, p50 | p99 | bearer, p50 | p99 | DPoP, p50 | p99 | memory |\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(b, "\nAt %d requests a second for %v, p50 and p99:\n\n", s.rate, s.window)
+	b.WriteString("| | bare, p50 | p99 | bearer, p50 | p99 | DPoP, p50 | p99 |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range taking {
 		r := results[c]
 		fmt.Fprintf(b, "| %s", c.title)
 		for _, k := range []kind{bare, bearer, dpop} {
+			if len(r.p50[k]) == 0 {
+				b.WriteString(" | – | –")
+				continue
+			}
 			fmt.Fprintf(b, " | %s | %s", millis(median(r.p50[k])), millis(median(r.p99[k])))
 		}
-		fmt.Fprintf(b, " | %d MiB |\n", median(r.memory)>>20)
+		b.WriteString(" |\n")
 	}
 }
 
@@ -87,7 +113,11 @@ func renderVerdicts(b *strings.Builder, taking []*contender, results map[*conten
 		}
 		fmt.Fprintf(b, "| %s", a.name)
 		for _, c := range taking {
-			status := results[c].verdicts[a.name]
+			status, tried := results[c].verdicts[a.name]
+			if !tried {
+				b.WriteString(" | –")
+				continue
+			}
 			if !accepted(status) {
 				fmt.Fprintf(b, " | %d", status)
 				continue

@@ -39,13 +39,52 @@ func TestTables(t *testing.T) {
 	renderLatency(&b, settings{rate: 200}, all, results)
 	renderVerdicts(&b, all, results)
 	for _, want := range []string{
-		"| | bare | bearer | bearer, new token | DPoP | DPoP, new token |\n|---|---|---|---|---|---|\n",
-		"| One | 100 µs | 200 µs, 2.0 | 300 µs, 3.0 | 400 µs, 4.0 | 500 µs, 5.0 |\n",
-		"| Two | 0.4 ms | 4.0 ms | 0.8 ms | 8.0 ms | 1.6 ms | 16.0 ms | 5 MiB |\n",
+		"| | bare | bearer | bearer, new token | DPoP | DPoP, new token | memory |\n|---|---|---|---|---|---|---|\n",
+		"| One | 100 µs | 200 µs, 2.0 | 300 µs, 3.0 | 400 µs, 4.0 | 500 µs, 5.0 | 5 MiB |\n",
+		"| Two | 0.4 ms | 4.0 ms | 0.8 ms | 8.0 ms | 1.6 ms | 16.0 ms |\n",
 		"| | One | Two | Three | Four |\n|---|---|---|---|---|\n",
 		"| replayed proof | 401 | no such check offered (1) | accepted (2) | no such check offered (1) |\n",
 		"| token for another audience | 401 | 401 | 401 | 401 |\n",
 		"\n1. its page says so\n2. off by default\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+}
+
+// Latencies are shown only if the machine had nothing else to do.
+func TestLatenciesNeedQuiet(t *testing.T) {
+	one := &contender{name: "one", title: "One", versions: func() (string, error) { return "1", nil }}
+	results := map[*contender]*result{one: resultOf(100, nil)}
+	for load, want := range map[float64]bool{0: true, quiet: true, 1.6: false, 40: false} {
+		text, err := render(settings{rounds: 1, load: load, rate: 200}, []*contender{one}, results)
+		if got := strings.Contains(text, "p99"); err != nil || got != want {
+			t.Errorf("load %v: latencies %v, error %v", load, got, err)
+		}
+	}
+}
+
+// A server that takes no proofs has no numbers and no verdicts of them.
+func TestBearerOnly(t *testing.T) {
+	var b strings.Builder
+	one := &contender{name: "one", title: "One", bearerOnly: true}
+	r := newResult()
+	for _, k := range one.kinds() {
+		r.cpu[k], r.p50[k], r.p99[k] = []time.Duration{time.Millisecond}, []time.Duration{time.Millisecond}, []time.Duration{time.Second}
+	}
+	for _, a := range one.attacks() {
+		r.verdicts[a.name] = 401
+	}
+	results := map[*contender]*result{one: r}
+	renderCPU(&b, []*contender{one}, results)
+	renderLatency(&b, settings{rate: 200}, []*contender{one}, results)
+	renderVerdicts(&b, []*contender{one}, results)
+	for _, want := range []string{
+		"| One | 1000 µs | 1000 µs, 1.0 | 1000 µs, 1.0 | – | – | 0 MiB |\n",
+		"| One | 1.0 ms | 1000.0 ms | 1.0 ms | 1000.0 ms | – | – |\n",
+		"| replayed proof | – |\n", "| token bound to another key | – |\n",
+		"| bound token as bearer token | 401 |\n", "| token with `alg` none | 401 |\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
@@ -108,7 +147,7 @@ func TestVersions(t *testing.T) {
 }
 
 func TestSettingsAreBounded(t *testing.T) {
-	good := settings{rounds: 5, cpu: time.Second, conns: 4, rate: 200, window: time.Second, warm: time.Second}
+	good := settings{rounds: 5, cpu: time.Second, conns: 4, rate: 200, window: time.Second, warm: 1000}
 	if err := good.check(); err != nil {
 		t.Error(err)
 	}
@@ -116,7 +155,7 @@ func TestSettingsAreBounded(t *testing.T) {
 		"rounds": func(s *settings) { s.rounds = 1000 }, "no rounds": func(s *settings) { s.rounds = 0 },
 		"cpu": func(s *settings) { s.cpu = time.Hour }, "no cpu": func(s *settings) { s.cpu = 0 },
 		"conns": func(s *settings) { s.conns = 10_000 }, "rate": func(s *settings) { s.rate = 1_000_000 },
-		"window": func(s *settings) { s.window = time.Hour }, "warm": func(s *settings) { s.warm = time.Hour },
+		"negative warm": func(s *settings) { s.warm = -1 }, "window": func(s *settings) { s.window = time.Hour }, "warm": func(s *settings) { s.warm = 10_000_000 },
 	} {
 		s := good
 		change(&s)

@@ -336,6 +336,10 @@ func waitFor(ctx context.Context, address string, limit time.Duration) error {
 // severities of failures by level.
 var severities = map[check.Level]string{check.Must: "error", check.Should: "warning", check.May: "note", check.Practice: "note"}
 
+// otherForm is the level of a failure of a server that refused as the row's sentence
+// demands, and told the client another status, scheme or error code than the RFC names.
+const otherForm = "FORM"
+
 func (f *checkFlags) report(target string, results []check.Result) *report.Report {
 	r := &report.Report{Command: "check", Target: target, Profile: f.profile, Time: time.Now()}
 	for _, res := range results {
@@ -350,10 +354,16 @@ func (f *checkFlags) report(target string, results []check.Result) *report.Repor
 			i.Status = report.Skip
 		case res.Accept != "":
 			i.Status, i.Fix, i.Severity = report.Accepted, res.Accept, severities[res.Row.Level]
+			if res.OtherForm {
+				i.Level, i.Severity = otherForm, "note"
+			}
 		default:
 			i.Status, i.Severity = report.Fail, severities[res.Row.Level]
-			if res.Accepted {
+			switch {
+			case res.Accepted:
 				i.Severity = "error"
+			case res.OtherForm: // what the sentence demands is done
+				i.Level, i.Severity = otherForm, "note"
 			}
 		}
 		r.Items = append(r.Items, i)
@@ -377,8 +387,18 @@ func (f *checkFlags) print(s *streams, r *report.Report, stale []string) {
 	for _, id := range stale {
 		s.out.Printf("%s the baseline accepts %s, which does not fail\n", s.out.Warn("note"), id)
 	}
-	s.out.Printf("%d pass, %d fail, %d accepted by the baseline, %d say nothing about this server\n",
-		r.Count(report.Pass), r.Count(report.Fail), r.Count(report.Accepted), r.Count(report.Skip))
+	forms := 0
+	for _, i := range r.Items {
+		if i.Status == report.Fail && i.Level == otherForm {
+			forms++
+		}
+	}
+	text := ""
+	if forms > 0 {
+		text = fmt.Sprintf(" (%d by the form of the refusal alone)", forms)
+	}
+	s.out.Printf("%d pass, %d fail%s, %d accepted by the baseline, %d say nothing about this server\n",
+		r.Count(report.Pass), r.Count(report.Fail), text, r.Count(report.Accepted), r.Count(report.Skip))
 }
 
 // printDifferences checks the second server, and prints the rows with different results.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keybound-go/middleware/cmd/keybound/internal/check"
 	"github.com/keybound-go/middleware/cmd/keybound/internal/report"
 )
 
@@ -91,4 +92,19 @@ func TestCheckSaysWhyItCannotCheck(t *testing.T) {
 	require.Contains(t, out, "PRM-3.3-01/resource-is-the-url")
 	code, _, log = keybound(t, "", "check", "--list", "--profile", "x")
 	require.Equal(t, exitUsage, code, log)
+}
+
+func TestAReportTellsFormFromSubstance(t *testing.T) {
+	row := check.Row{ID: "A", Level: check.Must}
+	r := new(checkFlags).report("t", []check.Result{
+		{Row: row, Status: check.Failed},
+		{Row: row, Status: check.Failed, OtherForm: true},
+		{Row: row, Status: check.Failed, OtherForm: true, Accept: "known"},
+		{Row: row, Status: check.Failed, Accepted: true},
+	})
+	var got []string
+	for _, i := range r.Items {
+		got = append(got, i.Level+" "+i.Severity)
+	}
+	require.Equal(t, []string{"MUST error", "FORM note", "FORM note", "MUST error"}, got)
 }

@@ -18,14 +18,14 @@ import (
 func TestEverySettingThatIsNamedExists(t *testing.T) {
 	rooms := map[string]string{
 		"middleware": "../..", "dpop": "../../dpop", "mtlspop": "../../mtlspop", "oidc": "../../oidc",
-		"introspect": "../../oidc/introspect", "middlewaretest": "../../middlewaretest", "redisstore": "../../redisstore",
+		"introspect": "../../oidc/introspect", "tenants": "../../oidc/tenants", "middlewaretest": "../../middlewaretest", "redisstore": "../../redisstore",
 	}
 	declared := make(map[string]map[string]bool)
 	for room, dir := range rooms {
 		declared[room] = exported(t, dir)
 		require.NotEmpty(t, declared[room], room)
 	}
-	named := regexp.MustCompile(`\b(middleware|dpop|mtlspop|oidc|introspect|middlewaretest|redisstore)\.([A-Z]\w+)`)
+	named := regexp.MustCompile(`\b(middleware|dpop|mtlspop|oidc|introspect|tenants|middlewaretest|redisstore)\.([A-Z]\w+)`)
 	seen := 0
 	for _, pattern := range []string{"*.go", "internal/*/*.go", "../../docs/keybound.md", "../../docs/check.md"} {
 		files, err := filepath.Glob(pattern)

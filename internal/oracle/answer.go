@@ -76,7 +76,7 @@ func accept(c Config, q Request, used Scheme) Verdict {
 	}
 	v.Nonce = c.Nonces && proven && q.Nonce == PreviousNonce // section 8.2
 	v.Vary = toCert(q) && q.Cert == RightHeader              // RFC 9440, section 2.4
-	v.VaryCookie = byCookie(c, q)
+	v.VaryCookie = byCookie(c, q) || c.Anonymous && c.Session
 	switch {
 	case c.Session && !byCookie(c, q):
 		v.Session, v.Cache = "begins", "no-store"
@@ -107,7 +107,7 @@ func headerStays(c Config, q Request) bool {
 // own. With others, it verifies again what the outer one has left in the request.
 func Nested(outer, inner Config, same bool, q Request) Verdict {
 	v := Decide(outer, q)
-	if v.Status != 200 || q.Preflight && outer.PassPreflights {
+	if !v.Handler.Credential {
 		return v
 	}
 	s, _ := scheme(outer, q)
@@ -118,6 +118,7 @@ func Nested(outer, inner Config, same bool, q Request) Verdict {
 			w.Handler.Scheme, w.Handler.Proof, w.Handler.CertHeader = v.Handler.Scheme, v.Handler.Proof, v.Handler.CertHeader
 		}
 	} else {
+		inner.Anonymous = false // The request has come with a credential, even if none is left.
 		w = Decide(inner, behind(outer, q, s))
 	}
 	return within(v, w)
@@ -127,7 +128,7 @@ func Nested(outer, inner Config, same bool, q Request) Verdict {
 // it verifies again. With the same parts, it finds that the proof was used.
 func Repeated(outer, inner Config, same bool, q Request) Verdict {
 	v := Decide(outer, q)
-	if v.Status != 200 || q.Preflight && outer.PassPreflights {
+	if !v.Handler.Credential {
 		return v
 	}
 	s, _ := scheme(outer, q)

@@ -3,8 +3,9 @@ package oracle
 // Decide says what a guard of configuration c answers to q. RFC 9449, section 4.3, allows
 // any order of checks; this one begins with what costs nothing, and uses the proof last.
 func Decide(c Config, q Request) Verdict {
-	if q.Preflight && c.PassPreflights && transport(c, q) == passes { // HTTP-01
-		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}}
+	preflight := q.Preflight && c.PassPreflights // HTTP-01
+	if (preflight || c.Anonymous && bare(c, q)) && transport(c, q) == passes {
+		return Verdict{Status: 200, Handler: Handler{CertHeader: headerStays(c, q)}, VaryCookie: !preflight && c.Session}
 	}
 	s, no := scheme(c, q)
 	for _, step := range []func(Config, Request, Scheme) refusal{shape, token, origin, policy, certificate, proof, rules} {

@@ -21,6 +21,7 @@ type Config struct {
 	IgnoreQuery    bool // a token in the query beside one in the header is ignored
 	RequireTLS     bool // plain HTTP is refused
 	PassPreflights bool // CORS preflights reach the handler without credentials
+	Anonymous      bool // requests without any credentials reach the handler
 	MCP            bool // the MCP profile: iat within five minutes, also with a nonce
 	Rollout        bool // bound tokens of the listed client are good with the scheme Bearer
 	Hide           Hide
@@ -310,6 +311,11 @@ var passes = refusal{}
 
 func toKey(q Request) bool {
 	return q.Binding == ToKey || q.Binding == ToBoth || q.Binding == ToKeyUnknown
+}
+
+// bare reports whether q has nothing that authenticates, good or bad.
+func bare(c Config, q Request) bool {
+	return q.Scheme == NoCredentials && q.Proof == NoProof && !q.Query && (q.Cookie == NoCookie || !c.Session)
 }
 
 func toCert(q Request) bool { return q.Binding == ToCert || q.Binding == ToBoth }

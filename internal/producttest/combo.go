@@ -25,6 +25,7 @@ const (
 	FIgnoreQuery
 	FTLS
 	FPass
+	FAnonymous
 	FPreset
 	FHide
 	FRule // each rule in each stage, see ruleIn
@@ -63,7 +64,7 @@ var factors = [numFactors]struct {
 	values int
 }{
 	FParts: {"parts", 4}, FForm: {"form", 3}, FTenants: {"tenants", int(oracle.TenantCount) + 3}, FNonces: {"nonces", 2}, FUnbound: {"unbound", 2},
-	FSession: {"session", 2}, FStray: {"stray", 2}, FIgnoreQuery: {"ignore query", 2}, FTLS: {"require TLS", 2}, FPass: {"pass preflights", 2},
+	FSession: {"session", 2}, FStray: {"stray", 2}, FIgnoreQuery: {"ignore query", 2}, FTLS: {"require TLS", 2}, FPass: {"pass preflights", 2}, FAnonymous: {"anonymous", 2},
 	FPreset: {"preset", 3}, FHide: {"hide", int(oracle.HideCount)}, FRule: {"rule", ruleIn(oracle.RuleCount, 0)},
 	FRollout: {"rollout", 2}, FListed: {"listed", 2},
 	FScheme: {"scheme", int(oracle.SchemeCount)}, FCookie: {"cookie", int(oracle.CookieCount)}, FQuery: {"query", 2},
@@ -150,6 +151,8 @@ func cannotExist(c *Combo) string {
 		return "FAPI2 needs a binding"
 	case c.Is(FRule, ruleIn(oracle.KeyWanted, oracle.Enforce)) && noDPoP, c.Is(FRule, ruleIn(oracle.CertWanted, oracle.Enforce)) && noMTLS:
 		return "no token could satisfy the rule"
+	case c.Is(FAnonymous, 1) && (c.Is(FPreset, PresetFAPI2) || c.Is(FPreset, PresetMCP)):
+		return "the preset forbids it"
 	case c.Is(FRollout, 1) && (c.Is(FPreset, PresetFAPI2) || c.Is(FPreset, PresetMCP)):
 		return "the preset forbids it"
 	case c.Is(FRollout, 1) && noDPoP:
@@ -192,7 +195,7 @@ func (c *Combo) Describe() (oracle.Config, oracle.Request) {
 			DPoP: c[FParts]&OnlyDPoP != 0, MTLS: c[FParts]&OnlyMTLS != 0, Opaque: c[FForm] == Opaque, Asked: c[FForm] == Asked,
 			Tenants: tenants, NeedOrigins: needOrigins,
 			Nonces: yes(FNonces), AllowUnbound: yes(FUnbound), Session: yes(FSession), RefuseStray: yes(FStray), IgnoreQuery: yes(FIgnoreQuery),
-			RequireTLS: yes(FTLS) || c[FPreset] == PresetFAPI2, PassPreflights: yes(FPass), MCP: c[FPreset] == PresetMCP,
+			RequireTLS: yes(FTLS) || c[FPreset] == PresetFAPI2, PassPreflights: yes(FPass), Anonymous: yes(FAnonymous), MCP: c[FPreset] == PresetMCP,
 			Hide: oracle.Hide(c[FHide]), Rule: rule, Stage: stage, Rollout: yes(FRollout),
 		}, oracle.Request{
 			Scheme: oracle.Scheme(c[FScheme]), Cookie: oracle.Cookie(c[FCookie]), Query: yes(FQuery), Token: oracle.Token(c[FToken]), Tenant: tenant,

@@ -99,7 +99,7 @@ func (p *proxy) ask(r *http.Request, s *Situation) oracle.Verdict {
 	if s.Sampled {
 		p.misuse(sub, s)
 	}
-	if rec.Fields.Get("X-Auth-Outcome") == "anonymous" {
+	if rec.Fields.Get("X-Auth-Outcome") == "anonymous" && !s.Config.Anonymous {
 		p.mayHaveBody(sub, s)
 	}
 	s.Ran = rec.Status == http.StatusOK

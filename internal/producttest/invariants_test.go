@@ -453,6 +453,7 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 			*josetest.Key
 			token             string
 			expiry, revokedAt time.Time
+			refused           map[int]bool // by which replica
 		}
 		var tokens []*held
 		down, since := false, time.Time{} // of the issuer's state
@@ -465,7 +466,7 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 				f.issuer.SetDown(down)
 			case 2:
 				key := f.anyKey()
-				tokens = append(tokens, &held{Key: key, expiry: time.Now().Add(life),
+				tokens = append(tokens, &held{Key: key, expiry: time.Now().Add(life), refused: make(map[int]bool),
 					token: f.issuer.OpaqueToken(oidctest.BoundToKey(key.Thumbprint()), oidctest.ExpiresIn(life))})
 			case 3:
 				if len(tokens) > 0 {
@@ -479,12 +480,18 @@ func TestNoAnswerIsBelievedTooLong(t *testing.T) {
 					continue
 				}
 				h := tokens[r.IntN(len(tokens))]
-				got := f.send(f.anyReplica(), f.proofFor(h.Key, h.token, 0, "")).Status
+				replica := r.IntN(len(f.replicas))
+				got := f.send(f.replicas[replica], f.proofFor(h.Key, h.token, 0, "")).Status
 				now := time.Now()
+				if got == http.StatusUnauthorized {
+					h.refused[replica] = true
+				}
 				revoked := !h.revokedAt.IsZero()
 				switch {
 				case !now.Before(h.expiry) && got == http.StatusOK:
 					t.Errorf("accepted %v after it expired", now.Sub(h.expiry))
+				case h.refused[replica] && got == http.StatusOK:
+					t.Errorf("accepted after it was refused; the issuer is down: %v", down)
 				case revoked && !down && now.Sub(since) > pause && now.Sub(h.revokedAt) > lifetime && got == http.StatusOK:
 					t.Errorf("accepted %v after it was revoked", now.Sub(h.revokedAt))
 				case revoked && got == http.StatusOK && now.Sub(h.revokedAt) > lifetime+stale:

@@ -72,6 +72,7 @@ func bases() []Combo {
 		Base(Bound(append(byCookie, FForm, Opaque)...)...),
 		Base(Bound(FTenants, tenantIn(oracle.HomeTenant), FHost, hostIn(oracle.TenantHost), FNonces, 1)...),
 		Base(Bound(FForm, Asked)...),
+		Base(FAnonymous, 1, FScheme, int(oracle.NoCredentials), FSession, 1),
 	}
 }
 

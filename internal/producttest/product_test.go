@@ -98,7 +98,7 @@ func lend(g *middleware.Guard, s *Situation) {
 		Method: http.MethodDelete, Host: Host, URL: &url.URL{Path: "/other"}, RequestURI: "/other", Header: make(http.Header), Body: http.NoBody,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, TLS: &tls.ConnectionState{HandshakeComplete: true},
 	}
-	if _, err := g.Check(other.WithContext(s.passed)); err == nil {
+	if credential, err := g.Check(other.WithContext(s.passed)); err == nil && credential != nil || err == nil && !s.Config.Anonymous {
 		s.Problem("a credential counts for another request")
 	}
 }
@@ -131,7 +131,9 @@ func openCheck(_ *World, guards []*middleware.Guard) func(*http.Request, *Situat
 		if err != nil {
 			return oracle.Verdict{Status: s.Outcome.Status, Reason: Reason(err)}
 		}
-		s.Saw(credential)
+		if credential != nil { // else the request is anonymous
+			s.Saw(credential)
+		}
 		return oracle.Verdict{Status: http.StatusOK, WouldDeny: s.Outcome.WouldDeny != "", Handler: s.Seen}
 	}
 }

@@ -60,6 +60,9 @@ var RFC9440 = Certificates{"Client-Cert", mtlspop.RFC9440, mtlspoptest.RFC9440, 
 // place that names the guard's functions. Everything in it is made once and shared. Make
 // one with [NewWorld], in a bubble of package synctest: time must not pass.
 type World struct {
+	// Options are for every guard, beside those of the Combo.
+	Options []middleware.Option
+
 	t                 testing.TB
 	certs             Certificates
 	issuer            *oidctest.Issuer
@@ -310,8 +313,11 @@ func (w *World) guard(c oracle.Config, preset, parts int, outage oracle.Outage) 
 	if c.Rollout {
 		opts = append(opts, middleware.DangerouslyAcceptAsBearer(time.Now().Add(30*24*time.Hour), ListedClient))
 	}
-	g, err := middleware.New(opts...)
+	g, err := middleware.New(append(opts, w.Options...)...)
 	w.must(err)
+	if c.Anonymous {
+		return g.AllowAnonymous()
+	}
 	return g
 }
 

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
-	"log/slog"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,9 +26,8 @@ func TestThePage(t *testing.T) {
 	require.NoError(t, err)
 	page := string(text)
 	var lines bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&lines, nil)))
-	t.Cleanup(func() { slog.SetDefault(before) })
+	log.SetOutput(&lines) // where slog.Default writes, in the form that a reader of the page sees
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 
 	issuer := oidctest.NewIssuer(t)
 	server := httptest.NewUnstartedServer(nil)

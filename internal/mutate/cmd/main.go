@@ -5,7 +5,9 @@
 //	go run ./internal/mutate/cmd -changed main        those on lines that differ from main
 //	go run ./internal/mutate/cmd -only dpop -limit 8m those of one target, for eight minutes at the most
 //	go run ./internal/mutate/cmd -files '^check'      those of files with such a name
-//	go run ./internal/mutate/cmd -quick               without the tests of the root, which take longest
+//	go run ./internal/mutate/cmd -quick               only by the tests of the room itself; -again asks the others about the rest
+//	go run ./internal/mutate/cmd -again out.txt       those that survived the run with -v whose output is in the file
+//	go run ./internal/mutate/cmd -unreached           instead, those whose place no test executes: one run for all of them
 //	go run ./internal/mutate/cmd -seeds               instead, which tests find the faults of seeds.txt; -files chooses here too
 //	go run ./internal/mutate/cmd -check 65            instead, how many of 65 mutants "keybound check" finds from outside
 package main
@@ -79,7 +81,7 @@ const shortest = 60 * time.Second
 
 // elsewhere are tests that look at the source and not at what the compiled code does, or
 // at how many allocations it makes.
-const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve|README|EveryExportedType|NoCitation|EveryTestThat|ConformanceDecisions|Weight"
+const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve|README|EveryExportedType|NoCitation|EveryTestThat|ConformanceDecisions|Weight|CostsOneToken"
 
 func main() {
 	changed := flag.String("changed", "", "only mutants on lines that differ from this commit")
@@ -87,7 +89,9 @@ func main() {
 	limit := flag.Duration("limit", 0, "stop after this time; 0 for never")
 	listed := flag.String("survivors", "internal/mutate/survivors.txt", "mutants that may survive, with the reason")
 	files := flag.String("files", "", "only files whose name this regular expression matches")
-	quick := flag.Bool("quick", false, "leave out the tests of the root, which take longest, but for the mutants of the root itself")
+	quick := flag.Bool("quick", false, "ask only the tests of the room itself")
+	again := flag.String("again", "", "only the mutants that the output of -v in this file calls survivors")
+	unreached := flag.Bool("unreached", false, "name the mutants whose place no test executes, and run none")
 	sample := flag.Int("check", 0, "draw as many mutants at random, and see which ones the command keybound check finds")
 	seed := flag.Uint64("seed", 1, "of the draw of -check")
 	verbose := flag.Bool("v", false, "name each mutant")
@@ -107,13 +111,38 @@ func main() {
 		}
 		return
 	}
-	if err := run(*changed, *only, *files, *limit, *listed, *quick, *verbose); err != nil {
+	survivors, err := readAgain(*again)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+	if err := run(survivors, *changed, *only, *files, *limit, *listed, *quick, *unreached, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(changed, only, files string, limit time.Duration, listed string, quick, verbose bool) error {
+// readAgain returns what survived an earlier run, or nil for no file.
+func readAgain(name string) (map[string]bool, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	survivors := make(map[string]bool)
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "SURVIVED"); ok {
+			at, key, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(rest, ", not reached:")), " ")
+			file, _, _ := strings.Cut(at, ":") // the line moves
+			survivors[file+": "+key] = true
+		}
+	}
+	return survivors, nil
+}
+
+func run(survivors map[string]bool, changed, only, files string, limit time.Duration, listed string, quick, unreached, verbose bool) error {
 	reasons, err := readSurvivors(listed)
 	if err != nil {
 		return err
@@ -139,11 +168,11 @@ func run(changed, only, files string, limit time.Duration, listed string, quick,
 	defer os.RemoveAll(work)
 	var problems []error
 	for _, t := range targets {
-		if quick && t.dir != "." {
-			t.tests = slices.DeleteFunc(slices.Clone(t.tests), func(pkg string) bool { return pkg == "." })
+		if own := "./" + t.dir; quick && slices.Contains(t.tests, own) {
+			t.tests = []string{own}
 		}
 		if only == "" || only == t.name {
-			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, lines, reasons, verbose))
+			problems = append(problems, t.run(ctx, filepath.Join(work, t.name), named, survivors, lines, reasons, unreached, verbose))
 		}
 	}
 	return errors.Join(problems...)
@@ -199,12 +228,15 @@ func changedLines(commit string) (map[string]map[int]bool, error) {
 	return lines, nil
 }
 
-func (t target) run(ctx context.Context, work string, named *regexp.Regexp, lines map[string]map[int]bool, reasons map[string]string, verbose bool) error {
+func (t target) run(ctx context.Context, work string, named *regexp.Regexp, survivors map[string]bool, lines map[string]map[int]bool, reasons map[string]string, unreached, verbose bool) error {
 	mutants, overlay, err := t.mutants(work)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
 	}
 	mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !named.MatchString(filepath.Base(m.File)) })
+	if survivors != nil {
+		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !survivors[m.File+": "+m.Key()] })
+	}
 	if lines != nil {
 		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool { return !lines[m.File][m.Line] })
 	}
@@ -215,6 +247,12 @@ func (t target) run(ctx context.Context, work string, named *regexp.Regexp, line
 	tests, err := t.compile(ctx, work, overlay)
 	if err != nil {
 		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	if unreached {
+		mutants = slices.DeleteFunc(mutants, func(m mutate.Mutant) bool {
+			return slices.ContainsFunc(tests, func(c compiled) bool { return c.reached[m.ID] })
+		})
+		return t.report(slices.Repeat([]result{survived}, len(mutants)), mutants, reasons)
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
 	results := t.test(ctx, tests, mutants, verbose)

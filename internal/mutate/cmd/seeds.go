@@ -45,7 +45,7 @@ func readSeeds(name string) ([]seed, error) {
 
 // nested are the folders of the nested modules whose faults their own product tests must
 // find.
-var nested = []string{"grpcguard", "extauthz", "fiberguard"}
+var nested = []string{"grpcguard", "connectguard", "extauthz", "fiberguard", "ginguard"}
 
 // finders are the tests that a seeded fault of a module meets.
 var finders = []struct{ name, module, pkg, tests string }{
@@ -54,6 +54,8 @@ var finders = []struct{ name, module, pkg, tests string }{
 	{"product of gRPC", "grpcguard", ".", "TestProduct"},
 	{"product of ext_authz", "extauthz", ".", "TestProduct"},
 	{"product of Fiber", "fiberguard", ".", "TestProduct"},
+	{"product of gin", "ginguard", ".", "TestProduct"},
+	{"product of Connect", "connectguard", ".", "TestProduct"},
 }
 
 // runSeeds prints the table of which tests find which fault, for those in files whose
@@ -123,6 +125,9 @@ func (s seed) found(ctx context.Context, work, overlay string) (found []string, 
 		}
 		test := exec.CommandContext(ctx, binary, append(args, "-test.failfast")...)
 		test.Dir = filepath.Join(module, pkg)
+		if !slices.Contains(args, "-test.short") {
+			test.Env = append(os.Environ(), "INVARIANTS=60") // some faults need a rare history
+		}
 		return test.Run() != nil, nil
 	}
 	for _, f := range finders {

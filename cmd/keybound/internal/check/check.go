@@ -86,9 +86,12 @@ type Result struct {
 	Status Status
 	// Accepted reports that the server let a request pass that it must refuse.
 	Accepted bool
-	Reason   string // of a failure or a skip
-	Accept   string // of a baseline: why the deviation is accepted; "" if it is not
-	Duration time.Duration
+	// OtherForm reports that the server refused the request as it must, and named
+	// another status, scheme or error code than the RFC does.
+	OtherForm bool
+	Reason    string // of a failure or a skip
+	Accept    string // of a baseline: why the deviation is accepted; "" if it is not
+	Duration  time.Duration
 }
 
 // Config says which server is checked, and what is known of it.
@@ -259,7 +262,8 @@ func (c *Config) try(ctx context.Context, row Row) (result Result) {
 		switch stop := recover().(type) {
 		case nil:
 		case outcome:
-			result.Status, result.Reason, result.Accepted = stop.status, stop.reason, stop.accepted
+			result.Status, result.Reason = stop.status, stop.reason
+			result.Accepted, result.OtherForm = stop.accepted, stop.form
 		default:
 			panic(stop)
 		}

@@ -29,6 +29,7 @@ type outcome struct {
 	status   Status
 	reason   string
 	accepted bool
+	form     bool
 }
 
 func (p *play) fail(format string, args ...any) {
@@ -224,7 +225,7 @@ func (p *play) accept(res *wire.Response) {
 // refuse fails the row unless the request was refused, in the form of want.
 func (p *play) refuse(res *wire.Response, want answer) {
 	if res.Status/100 == 2 {
-		panic(outcome{Failed, fmt.Sprintf("the server accepted the request (%d)", res.Status), true})
+		panic(outcome{status: Failed, reason: fmt.Sprintf("the server accepted the request (%d)", res.Status), accepted: true})
 	}
 	if res.Status >= 500 {
 		p.fail("expected a refusal by the client's fault, got %s", answerText(res))
@@ -233,7 +234,7 @@ func (p *play) refuse(res *wire.Response, want answer) {
 		return
 	}
 	if !slices.Contains(want.statuses, res.Status) {
-		p.fail("refused, but expected %s, got %s", want.text(p), answerText(res))
+		p.otherForm(res, want)
 	}
 	challenges, _ := wire.Challenges(res.Header)
 	scheme := want.scheme
@@ -245,7 +246,16 @@ func (p *play) refuse(res *wire.Response, want answer) {
 			return
 		}
 	}
-	p.fail("refused, but expected %s, got %s", want.text(p), answerText(res))
+	p.otherForm(res, want)
+}
+
+// otherForm fails the row although the server refused the request as the row's sentence
+// demands: its client is told another status, scheme or error code than the RFC names.
+func (p *play) otherForm(res *wire.Response, want answer) {
+	panic(outcome{
+		status: Failed, form: true,
+		reason: fmt.Sprintf("refused, but expected %s, got %s", want.text(p), answerText(res)),
+	})
 }
 
 func (a answer) text(p *play) string {

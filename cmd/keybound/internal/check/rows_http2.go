@@ -265,7 +265,7 @@ func (s *suite) connections(text func(id, section, sentence string, level Level,
 			second := *first
 			a, b := send(p, first, &second, true)
 			if (a.Status/100 == 2) == (b.Status/100 == 2) {
-				panic(outcome{Failed, "one proof on two streams: " + answerText(a) + "; " + answerText(b), a.Status/100 == 2})
+				panic(outcome{status: Failed, reason: "one proof on two streams: " + answerText(a) + "; " + answerText(b), accepted: a.Status/100 == 2})
 			}
 		})
 }

@@ -132,7 +132,7 @@ func (p *play) unavailable(res *wire.Response) {
 	challenges, _ := wire.Challenges(res.Header)
 	switch {
 	case res.Status/100 == 2:
-		panic(outcome{Failed, fmt.Sprintf("the server accepted the request (%d)", res.Status), true})
+		panic(outcome{status: Failed, reason: fmt.Sprintf("the server accepted the request (%d)", res.Status), accepted: true})
 	case res.Status != 503 && res.Status != 502 && res.Status != 500:
 		p.fail("refused, but expected 503, got %s", answerText(res))
 	case len(challenges) > 0:

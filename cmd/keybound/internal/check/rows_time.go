@@ -299,7 +299,7 @@ func (s *suite) replays() {
 		}
 		wg.Wait()
 		if passed != 1 {
-			panic(outcome{Failed, "of twenty copies sent at once, " + itoa(passed) + " passed", passed > 1})
+			panic(outcome{status: Failed, reason: "of twenty copies sent at once, " + itoa(passed) + " passed", accepted: passed > 1})
 		}
 	})
 	s.add(once, "after-three-seconds", func(p *play) {

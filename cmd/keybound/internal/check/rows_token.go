@@ -412,7 +412,7 @@ func (s *suite) keySets() {
 				case k.good && res.Status/100 != 2:
 					p.fail("a token by a published key, %s, is refused: %s", k.name, answerText(res))
 				case !k.good && res.Status/100 == 2:
-					panic(outcome{Failed, "a token by a published key, " + k.name + ", is accepted", true})
+					panic(outcome{status: Failed, reason: "a token by a published key, " + k.name + ", is accepted", accepted: true})
 				case !k.good && res.Status >= 500:
 					p.fail("a token by a published key, %s: %s", k.name, answerText(res))
 				}

@@ -28,7 +28,7 @@ type Item struct {
 	ID       string        `json:"id"`
 	Section  string        `json:"section,omitempty"`
 	Sentence string        `json:"sentence,omitempty"`
-	Level    string        `json:"level,omitempty"`    // MUST, SHOULD, MAY, PRACTICE
+	Level    string        `json:"level,omitempty"`    // MUST, SHOULD, MAY, PRACTICE; FORM: refused as it must be, in another form
 	Severity string        `json:"severity,omitempty"` // error, warning, note: of a failure
 	Status   Status        `json:"status"`
 	Message  string        `json:"message,omitempty"`
