@@ -72,6 +72,8 @@ func (g *Guard) requestHint(q *Request, o *Outcome, err RequestError) string {
 		return "the client uses DPoP and this guard does not: add middleware.WithDPoP"
 	case err == ErrPlainHTTP:
 		return hintReplacedAddress(o.Peer)
+	case err == ErrBadTarget && q.odd:
+		return fmt.Sprintf("the HTTP/2 request is malformed: its method is no token, its path does not begin with a slash, or its Host field differs from :authority, which is %q unless middleware outside the guard has changed r.Host", o.Host)
 	}
 	return ""
 }

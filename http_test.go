@@ -2,6 +2,7 @@ package middleware_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -247,6 +248,18 @@ func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
 		edit(r)
 		serve(g, r).accepted(t)
 	}
+	t.Run("the operator is told of middleware outside that changes r.Host", func(t *testing.T) {
+		var hint string
+		g := w.guard(withMTLS(), middleware.WithObserver(func(_ context.Context, o middleware.Outcome) { hint = o.Hint }))
+		r := w.certRequest("/r")
+		r.ProtoMajor, r.Header["Host"], r.Host = 2, []string{r.Host}, "changed.example"
+		serve(g, r).refused(t, 400)
+		require.Contains(t, hint, `"changed.example" unless middleware outside the guard has changed r.Host`)
+		r = w.certRequest("/r")
+		r.Header["Early-Data"] = []string{"1"}
+		serve(g, r).refused(t, 425)
+		require.NotContains(t, hint, "HTTP/2")
+	})
 }
 
 // TestRealServers sends requests over the wire: HTTP/1.1 and HTTP/2, a handler

@@ -105,7 +105,8 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 		return middleware.Request{}, errors.New("the subrequest is not a GET: clients must not reach this handler through the proxy")
 	}
 	fields := all[p.dialect]
-	q := middleware.RequestOf(r)
+	// Not by RequestOf: what it sees in r is the proxy's way to tell.
+	q := middleware.Request{TLS: withoutCertificate(r.TLS), RemoteAddr: r.RemoteAddr, LocalAddr: peers.Of(r).LocalAddr}
 	for _, field := range [...]struct {
 		name  string
 		value *string
@@ -117,10 +118,11 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 		*field.value = value
 	}
 	q.Header = withoutOwn(r.Header)
-	if body := r.Header[bodyField]; p.dialect == Traefik || len(body) != 1 || body[0] != "none" {
+	told := r.Header[bodyField]
+	none := p.dialect != Traefik && len(told) == 1 && told[0] == "none"
+	if !none || r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
 		q.Header["Transfer-Encoding"] = []string{"unknown"}
 	}
-	q.TLS = withoutCertificate(r.TLS)
 	return q, nil
 }
 

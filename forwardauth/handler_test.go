@@ -169,6 +169,43 @@ func TestTheGuardJudgesTheRequestThatTheProxyTellsOf(t *testing.T) {
 	}
 }
 
+// A subrequest can come by HTTP/2 with a Host field of its own, which is the client's. The
+// Guard judges what the proxy tells of, and nothing of how it tells.
+func TestTheFormOfASubrequestIsTheProxys(t *testing.T) {
+	w := newWorld(t)
+	for dialect, f := range dialects {
+		h := w.handler(t, forwardauth.WithProxy(dialect, proxyPrefix))
+		r := w.signed(subrequest(f, "GET", "/orders"), "GET", "/orders")
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+		r.Header["Host"] = []string{"api.example"} // :authority is auth.internal
+		a := ask(h, r)
+		require.Equal(t, 200, a.Code, "%v: %s", dialect, a.Body)
+		replaced(t, a, "pass")
+	}
+}
+
+// The body of a subrequest can only be the client's.
+func TestASubrequestWithABodyTellsOfNoPreflight(t *testing.T) {
+	w := newWorld(t, middleware.PassPreflights())
+	h := w.handler(t, forwardauth.WithProxy(forwardauth.NGINX, proxyPrefix))
+	for body, change := range map[string]func(*http.Request){
+		"none":      func(*http.Request) {},
+		"five":      func(r *http.Request) { r.ContentLength = 5 },
+		"no length": func(r *http.Request) { r.ContentLength, r.TransferEncoding = -1, []string{"chunked"} },
+	} {
+		r := subrequest(dialects[forwardauth.NGINX], "OPTIONS", "/orders")
+		r.Header.Set("Origin", "https://app.example")
+		r.Header.Set("Access-Control-Request-Method", "POST")
+		r.Header.Set("X-Original-Body", "none")
+		change(r)
+		want := 401
+		if body == "none" {
+			want = 200
+		}
+		require.Equal(t, want, ask(h, r).Code, body)
+	}
+}
+
 func TestOnlyTrustedPeersTellOfRequests(t *testing.T) {
 	w := newWorld(t)
 	var log bytes.Buffer
