@@ -94,7 +94,7 @@ func TestTheNginxPage(t *testing.T) {
 	}
 
 	shell := blocks("sh")
-	require.Len(t, shell, 8)
+	require.Len(t, shell, 9)
 	run(shell[0])                                      // certificates
 	run(strings.TrimPrefix(shell[1], "go mod tidy\n")) // go.mod is the test's: it has the tree in place of a version
 	launch(shell[2], address(`--url (https://localhost:\d+)`)+"/.well-known/openid-configuration")
@@ -113,4 +113,7 @@ func TestTheNginxPage(t *testing.T) {
 		at := strings.Index(logged.String(), strings.TrimSpace(line[0]))
 		return at >= 0 && strings.Contains(logged.String()[at:], strings.TrimSpace(line[1])) && strings.Contains(logged.String()[at:], strings.TrimSpace(line[2]))
 	}, 5*time.Second, 20*time.Millisecond, "%s", logged)
+
+	require.Contains(t, page, "`0 findings`")
+	require.Contains(t, run(shell[8]), "0 findings")
 }
