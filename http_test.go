@@ -230,6 +230,9 @@ func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
 		"an absolute path for a WebSocket": func(r *http.Request) { // RFC 8441, section 4
 			r.Method, r.Header[":protocol"], r.RequestURI = "CONNECT", []string{"websocket"}, "https://evil.example/r"
 		},
+		"the same where a server has no field for it": func(r *http.Request) { // HTTP/3: RFC 9220
+			r.Method, r.ProtoMajor, r.RequestURI = "CONNECT", 3, "https://evil.example/r"
+		},
 		"an authority that differs": func(r *http.Request) { r.Header["Host"] = []string{r.Host}; r.Host = "evil.example" },
 	} {
 		r := w.certRequest("/r")
