@@ -103,9 +103,9 @@ func kindOf(e ProofError) kind {
 	case ErrMisdirected:
 		return kind{codeInvalidProof, "request is not for this service", "dpop.WithOrigins, or dpop.WithInternalHosts behind a proxy that replaces Host"}
 	case ErrExpired:
-		return kind{codeInvalidProof, "DPoP proof is too old", "dpop.WithLifetime, or dpop.WithNonces for clients with wrong clocks"}
+		return kind{codeInvalidProof, "DPoP proof is too old", "the client sends a proof again or late, or its clock is slow: dpop.WithLifetime, or dpop.WithNonces for clients with wrong clocks"}
 	case ErrNotYetValid:
-		return kind{codeInvalidProof, "DPoP proof is from the future", "dpop.WithSkew, or dpop.WithNonces for clients with wrong clocks"}
+		return kind{codeInvalidProof, "DPoP proof is from the future", "the client's clock is fast, or this service's slow: dpop.WithSkew, or dpop.WithNonces for clients with wrong clocks"}
 	case ErrTokenHash:
 		return kind{codeInvalidProof, "ath of the DPoP proof is not the hash of the access token", "the client made the proof for another token, or a gateway in front exchanged the token"}
 	case ErrKeyMismatch:

@@ -304,7 +304,7 @@ func (c *Config) judgeGood(id string, res *wire.Response) (works bool) {
 		fix = map[int]string{
 			421: "The Host that reaches the service is not its own: let the proxy keep Host, or dpop.WithInternalHosts.",
 			503: "The service cannot reach the issuer or its replay store: its log says which (middleware.WithObserver).",
-			400: "A part of the request is malformed when it reaches the service: two Authorization fields, a certificate field that a terminator adds rather than sets, or one in another form than mtlspop.WithForwardedCertificate expects (nginx: $ssl_client_escaped_cert, not $ssl_client_raw_cert, which has line ends in it, nor $ssl_client_fingerprint, which is SHA-1).",
+			400: "The handler refuses a plain GET by itself (an MCP endpoint does: give another URL of the service), or a part of the request is malformed when it reaches the service: two Authorization fields, a certificate field that a terminator adds rather than sets, or one in another form than mtlspop.WithForwardedCertificate expects (nginx: $ssl_client_escaped_cert, not $ssl_client_raw_cert, which has line ends in it, nor $ssl_client_fingerprint, which is SHA-1).",
 			502: "The proxy cannot reach the service, or cannot send what it is told to: Caddy: {http.request.tls.client.certificate_der_base64}, not certificate_pem, which has line ends in it.",
 		}[res.Status]
 	}
