@@ -220,13 +220,19 @@ func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
 	w := newWorld(t)
 	g := w.guard(withMTLS())
 	for name, edit := range map[string]func(*http.Request){
-		"a method with a space":     func(r *http.Request) { r.Method = "GET /admin" },
-		"a method with a line end":  func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nX: y\r\n\r\nGET" },
-		"a path in absolute form":   func(r *http.Request) { r.RequestURI = "https://evil.example/r" },
-		"a path without a slash":    func(r *http.Request) { r.RequestURI = "r" },
-		"a Host field of another":   func(r *http.Request) { r.Header["Host"] = []string{"evil.example"} },
-		"two Host fields":           func(r *http.Request) { r.Header["Host"] = []string{r.Host, "evil.example"} },
-		"an empty Host field":       func(r *http.Request) { r.Header["Host"] = []string{""} },
+		"a method with a space":    func(r *http.Request) { r.Method = "GET /admin" },
+		"a method with a line end": func(r *http.Request) { r.Method = "GET / HTTP/1.1\r\nX: y\r\n\r\nGET" },
+		"a path in absolute form":  func(r *http.Request) { r.RequestURI = "https://evil.example/r" },
+		"a path without a slash":   func(r *http.Request) { r.RequestURI = "r" },
+		"a Host field of another":  func(r *http.Request) { r.Header["Host"] = []string{"evil.example"} },
+		"two Host fields":          func(r *http.Request) { r.Header["Host"] = []string{r.Host, "evil.example"} },
+		"an empty Host field":      func(r *http.Request) { r.Header["Host"] = []string{""} },
+		"an absolute path for a WebSocket": func(r *http.Request) { // RFC 8441, section 4
+			r.Method, r.Header[":protocol"], r.RequestURI = "CONNECT", []string{"websocket"}, "https://evil.example/r"
+		},
+		"the same where a server has no field for it": func(r *http.Request) { // HTTP/3: RFC 9220
+			r.Method, r.ProtoMajor, r.RequestURI = "CONNECT", 3, "https://evil.example/r"
+		},
 		"an authority that differs": func(r *http.Request) { r.Header["Host"] = []string{r.Host}; r.Host = "evil.example" },
 	} {
 		r := w.certRequest("/r")
@@ -241,6 +247,8 @@ func TestHTTP10MalformedRequestsOfHTTP2(t *testing.T) {
 		func(*http.Request) {},
 		func(r *http.Request) { r.Header["Host"] = []string{strings.ToUpper(r.Host)} },
 		func(r *http.Request) { r.Method, r.RequestURI = "OPTIONS", "*" },
+		func(r *http.Request) { r.Method, r.Header[":protocol"] = "CONNECT", []string{"websocket"} },
+		func(r *http.Request) { r.Method, r.RequestURI = "CONNECT", "api.example:443" },
 		func(r *http.Request) { r.ProtoMajor, r.RequestURI = 1, "http://"+r.Host+"/r" }, // RFC 9112, section 3.2.2
 	} {
 		r := w.certRequest("/r")

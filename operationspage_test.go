@@ -64,6 +64,9 @@ func (p *page) run(title, head string, does map[string]func(t *testing.T, cells 
 	}
 }
 
+// words is a text wherever its lines break.
+func words(text string) string { return strings.Join(strings.Fields(text), " ") }
+
 var inBackticks = regexp.MustCompile("`([^`]+)`")
 
 func quoted(text string) (all []string) {
@@ -84,7 +87,7 @@ func TestWhatOperatorsReadOfOperationsHappens(t *testing.T) {
 	p.run("Replicas", "what", replicas)
 	t.Run("rotating keys", func(t *testing.T) { p.rotation(t) })
 	p.run("When something is down", "down", outages)
-	require.Contains(t, p.prose["When something is down"], "It is never 401")
+	require.Contains(t, words(p.prose["When something is down"]), "It is never 401")
 	t.Run("a clock of the service", func(t *testing.T) { p.clock(t) })
 	t.Run("long responses", func(t *testing.T) { p.longResponses(t) })
 	t.Run("alerts", func(t *testing.T) { p.alerts(t) })
@@ -119,7 +122,7 @@ func (p *page) linesOfRefusals(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		requireLines(t, lines[1], log.String())
 	})
-	require.Contains(t, p.prose[title], "one line per cause in ten seconds") // see TestOutagesAreLoggedByDefault
+	require.Contains(t, words(p.prose[title]), "one line per cause in ten seconds") // see TestOutagesAreLoggedByDefault
 }
 
 // keysOfLines compares the table of keys with those that an Outcome can have.
@@ -487,7 +490,7 @@ var outages = map[string]func(t *testing.T, cells []string){
 
 // clock is what the page says of a service whose clock is wrong by two minutes.
 func (p *page) clock(t *testing.T) {
-	_, text, _ := strings.Cut(p.prose["When something is down"], "A clock of the service")
+	_, text, _ := strings.Cut(words(p.prose["When something is down"]), "A clock of the service")
 	reasons := quoted(text)
 	require.Len(t, reasons, 4)
 	seen := make(map[string]bool)

@@ -152,8 +152,11 @@ func isMalformed(r *http.Request) bool {
 	if !headers.IsToken(r.Method) {
 		return true
 	}
-	// A request that no server received has no RequestURI.
-	if t := r.RequestURI; t != "" && t[0] != '/' && t != "*" && r.Method != http.MethodConnect {
+	// The target of CONNECT is an authority, unless it asks for another protocol:
+	// RFC 8441, section 4. A request that no server received has no RequestURI.
+	t := r.RequestURI
+	isAuthority := r.Method == http.MethodConnect && len(r.Header[":protocol"]) == 0 && !strings.Contains(t, "/")
+	if t != "" && t[0] != '/' && t != "*" && !isAuthority {
 		return true
 	}
 	for _, host := range r.Header["Host"] { // in HTTP/1.1 it is not in Header

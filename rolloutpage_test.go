@@ -236,5 +236,5 @@ func requireFields(t *testing.T, prose string, w *world, g *middleware.Guard) {
 	for _, name := range m[1:] {
 		require.Contains(t, strings.ToLower(exposed), strings.ToLower(name))
 	}
-	require.Contains(t, prose, "`DPoP` in `Access-Control-Allow-Headers`")
+	require.Contains(t, words(prose), "`DPoP` in `Access-Control-Allow-Headers`")
 }

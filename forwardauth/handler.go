@@ -106,7 +106,7 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 	}
 	fields := all[p.dialect]
 	// Not by RequestOf: what it sees in r is the proxy's way to tell.
-	q := middleware.Request{TLS: withoutCertificate(r.TLS), RemoteAddr: r.RemoteAddr, LocalAddr: peers.Of(r).LocalAddr}
+	q := middleware.Request{RemoteAddr: r.RemoteAddr, LocalAddr: peers.Of(r).LocalAddr}
 	for _, field := range [...]struct {
 		name  string
 		value *string
@@ -118,11 +118,13 @@ func (p *proxy) original(r *http.Request) (middleware.Request, error) {
 		*field.value = value
 	}
 	q.Header = withoutOwn(r.Header)
-	told := r.Header[bodyField]
-	none := p.dialect != Traefik && len(told) == 1 && told[0] == "none"
-	if !none || r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+	if body := r.Header[bodyField]; p.dialect == Traefik || len(body) != 1 || body[0] != "none" {
 		q.Header["Transfer-Encoding"] = []string{"unknown"}
 	}
+	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 { // A body that is passed on is the client's.
+		q.Header["Transfer-Encoding"] = []string{"unknown"}
+	}
+	q.TLS = withoutCertificate(r.TLS)
 	return q, nil
 }
 

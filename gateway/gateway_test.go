@@ -389,7 +389,7 @@ services:
 		file += fmt.Sprintf(`      - name: r%d
         paths: [/%d]
         plugins: [{name: openid-connect, config: {issuer: '${{ env "DECK_ISSUER" }}', auth_methods: [%s], client_id: [client], client_secret: [secret], audience_required: ['https://api.example']%s}}]
-`, i, i, m, map[bool]string{true: ", session_secret: a secret of thirty-two octets or more"}[strings.Contains(m, "session")])
+`, i, i, m, map[bool]string{true: ", session_secret: a secret of thirty-two bytes or more"}[strings.Contains(m, "session")])
 	}
 	gw := start(t, bed, file, "-public-origin", "https://api.example")
 	good, revoked := bed.Issuer.Token(), bed.Issuer.Token()

@@ -93,7 +93,7 @@ func Unusual() []UnusualProof {
 		"ok-iat-exponent":    func(d *draft) { d.claims["iat"] = json.RawMessage(fmt.Sprintf("%de-1", unix(0)*10)) },
 		"ok-iat-8s-ahead":    func(d *draft) { d.claims["iat"] = unix(8 * time.Second) },
 		"ok-iat-50s-ago":     func(d *draft) { d.claims["iat"] = unix(-50 * time.Second) },
-		"ok-jti-512-octets":  func(d *draft) { d.claims["jti"] = rand.Text() + strings.Repeat("j", 512-26) },
+		"ok-jti-512-bytes":   func(d *draft) { d.claims["jti"] = rand.Text() + strings.Repeat("j", 512-26) },
 		"ok-jti-short":       func(d *draft) { d.claims["jti"] = rand.Text()[:11] },
 		"ok-jti-unicode":     func(d *draft) { d.claims["jti"] = rand.Text() + "\u00e9\u2028" },
 		"ok-htu-query":       func(d *draft) { d.claims["htu"] = d.claims["htu"].(string) + "?q=1" },

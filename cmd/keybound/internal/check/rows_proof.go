@@ -616,7 +616,7 @@ func fromHex(s string) []byte {
 }
 
 // smallOrder forges a proof by an Ed25519 key of small order: for one jti in eight at
-// the least, the constant signature verifies where nobody looks at the key.
+// the least, the constant signature verifies at a server that does not look at the key.
 func smallOrder(x []byte) func(*draft) {
 	identity := append([]byte{1}, make([]byte, 31)...)
 	signature := append(slices.Clone(identity), make([]byte, 32)...)
