@@ -121,6 +121,19 @@ func TestExplainReadsWhatBrowsersAndCurlWrite(t *testing.T) {
 	require.Contains(t, out, "the server answered 401")
 	require.Contains(t, out, "get a new one with the same key")
 
+	// What curl says of the connection tells plain http from https.
+	local := key.Proof("POST", "http://localhost:8080/orders", token)
+	for connection, expected := range map[string]string{
+		"* Connected to localhost (127.0.0.1) port 8080 (#0)\n":                                          "pass  9: htu",
+		"* Established connection to localhost (127.0.0.1 port 8080) from 127.0.0.1 port 40000 \n":       "pass  9: htu",
+		"* Connected to localhost (127.0.0.1) port 8080 (#0)\n* SSL connection using TLSv1.3 / x25519\n": "FAIL  9: htu",
+		"": "FAIL  9: htu",
+	} {
+		text := connection + strings.NewReplacer("api.example", "localhost:8080", proof, local).Replace(inputs["curl -v"])
+		_, out, _ := keybound(t, text, "explain")
+		require.Contains(t, out, expected, connection)
+	}
+
 	_, out, _ = keybound(t, inputs["curl -v"], "explain")
 	require.Contains(t, out, "the server answered 401")
 	require.Contains(t, out, "nonce from DPoP-Nonce")

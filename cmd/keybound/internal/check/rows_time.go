@@ -448,7 +448,7 @@ func (s *suite) targets() {
 		variant{"empty-but-for-the-query", htu(func(s, h, p string) string { return "?" + s + "://" + h + p })},
 		variant{"longer-scheme", htu(func(s, h, p string) string { return s + "s://" + h + p })},
 		variant{"other-scheme-of-the-same-length", htu(func(s, h, p string) string { return strings.Repeat("x", len(s)) + "://" + h + p })},
-		variant{"long-s-in-the-scheme", htu(func(s, h, p string) string { return strings.ReplaceAll(s, "s", "\u017f") + "://" + h + p })},
+		variant{"long-s-in-the-scheme", htu(func(s, h, p string) string { return "http\u017f://" + h + p })},
 		variant{"port-with-a-letter", htu(func(s, h, p string) string { return s + "://" + h + "a" + p })},
 		variant{"port-with-a-sign", htu(func(s, h, p string) string {
 			i := strings.LastIndexByte(h, ':')

@@ -23,6 +23,8 @@ type Request struct {
 	// Status and Header are of the response, if it is known.
 	Status int
 	Header http.Header
+	// withoutTLS: curl -v tells of a connection, and of no TLS on it.
+	withoutTLS bool
 }
 
 // values returns the fields of that name, in any case.
@@ -237,9 +239,13 @@ func readRaw(text string) (*Request, error) {
 	r := &Request{Header: make(http.Header)}
 	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 	verbose := strings.HasPrefix(text, "> ") || strings.Contains(text, "\n> ")
-	first := true
+	first, connection, tls := true, false, false
 	for _, line := range lines {
 		if verbose {
+			if told, ok := strings.CutPrefix(line, "* "); ok {
+				connection = connection || strings.HasPrefix(told, "Connected to ") || strings.HasPrefix(told, "Established connection to ")
+				tls = tls || strings.Contains(told, "SSL") || strings.Contains(told, "TLS") || strings.Contains(told, "ALPN")
+			}
 			if response, ok := strings.CutPrefix(line, "< "); ok {
 				r.response(response)
 				continue
@@ -267,6 +273,7 @@ func readRaw(text string) (*Request, error) {
 		}
 		r.Fields = append(r.Fields, wire.Field{Name: name, Value: strings.TrimSpace(value)})
 	}
+	r.withoutTLS = connection && !tls
 	return r, nil
 }
 
@@ -291,6 +298,9 @@ func (r *Request) complete() (*url.URL, error) {
 	if u.Host == "" {
 		if hosts := r.values("Host"); len(hosts) == 1 {
 			u.Scheme, u.Host = "https", hosts[0]
+			if r.withoutTLS {
+				u.Scheme = "http"
+			}
 		}
 	}
 	return u, nil
