@@ -81,7 +81,7 @@ const shortest = 60 * time.Second
 
 // elsewhere are tests that look at the source and not at what the compiled code does, or
 // at how many allocations it makes.
-const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve|README|EveryExportedType|NoCitation|EveryTestThat|ConformanceDecisions|Weight|CostsOneToken|IsCheap|TakesNoMemory|CostsNothing|NotEvenHashed"
+const elsewhere = "Allocat|TypeOfAnEngine|Compiles?$|EveryRoom|ConformanceRows|LinksResolve|README|EveryExportedType|NoCitation|EveryTestThat|ConformanceDecisions|Weight|CostsOneToken|IsCheap|TakesNoMemory|CostsNothing|NotEvenHashed|KindsOfError|ProofErrors|Normalising|IsJudgedByItsTransport"
 
 func main() {
 	changed := flag.String("changed", "", "only mutants on lines that differ from this commit")
