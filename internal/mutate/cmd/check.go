@@ -53,8 +53,8 @@ var visible = []target{
 	{name: "introspect", dir: "oidc/introspect", tests: []string{"./oidc/introspect", product}},
 }
 
-// The suite, and the tests in it: one that ends with a line "verdict on the guard: ...", and one that
-// makes the guards and does not judge them.
+// The suite, and the tests in it: one that ends with a line "verdict on the guard: ...",
+// and one that makes the guards and does not judge them.
 const (
 	suite   = "cmd/keybound//internal/check"
 	verdict = "TestVerdictOnOurGuard"
